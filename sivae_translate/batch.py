@@ -1,0 +1,176 @@
+"""Translating folders: every image once, resumable, nothing overwritten unasked, nothing lost to one broken file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from sivae_translate import pictures
+from sivae_translate.data.folders import list_images
+from sivae_translate.data.images import open_image, to_pil
+from sivae_translate.errors import DataError, InputError
+from sivae_translate.files import require_writable
+from sivae_translate.progress import progress_bar
+from sivae_translate.translator import StyleLike, Translator
+
+GRID_ROWS = 16
+"""Pairs in a comparison grid."""
+
+
+@dataclass
+class BatchResult:
+    """What became of the files.
+
+    Attributes:
+        written: output files made by this call.
+        existing: output files that were there already and were left alone.
+        unreadable: path and reason of each input that could not be read.
+    """
+
+    written: list[Path] = field(default_factory=list)
+    existing: list[Path] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Path
+    target: Path
+
+
+def translate_files(
+    translator: Translator,
+    inputs: Sequence[Path],
+    style: StyleLike,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    strict: bool = False,
+    size: str = "model",
+    batch_size: int = 64,
+    grid: Path | None = None,
+) -> BatchResult:
+    """Translate files and folders into ``out``, keeping sub-folders and names; results are PNG files.
+
+    The style is computed once. Decoding and writing run in threads beside the model. Each output appears whole or not at all,
+    so an interrupted call is finished by calling it again.
+
+    Args:
+        translator: the model.
+        inputs: files and folders.
+        style: see `Translator.__call__`.
+        out: output folder.
+        overwrite: replace outputs that exist; otherwise they are left alone.
+        strict: stop at the first unreadable file.
+        size: ``model`` or ``input``.
+        batch_size: images computed at a time.
+        grid: also write a picture of the first sources beside their translations.
+
+    Raises:
+        InputError: an unknown style or argument, or outputs would replace their own inputs.
+        DataError: an input is missing, or a file is unreadable and ``strict`` is set.
+        OutputError: ``out`` cannot be written to.
+    """
+    if size not in ("model", "input"):
+        raise InputError(f"size is '{size}'", remedy="choose model or input")
+    jobs = [_Job(source, out / place.with_suffix(".png")) for source, place in list_images(inputs)]
+    _check_targets(jobs)
+    code = translator.style_code(style)
+    require_writable(out)
+    result = BatchResult()
+    todo = []
+    for job in jobs:
+        if job.target.exists() and not overwrite:
+            result.existing.append(job.target)
+        else:
+            todo.append(job)
+    shown = _run(translator, todo, code, result, strict=strict, resize=size == "input", batch_size=batch_size)
+    if grid is not None and shown:
+        pictures.save(pictures.grid(list(zip(*shown, strict=True)), row_names=["source", "translation"], cell=96), grid)
+    return result
+
+
+def _check_targets(jobs: Sequence[_Job]) -> None:
+    """Two inputs that differ only in their suffix, and outputs on top of inputs, would lose data."""
+    owners: dict[Path, Path] = {}
+    sources = {job.source.resolve() for job in jobs}
+    for job in jobs:
+        if job.target in owners:
+            raise InputError(
+                f"{owners[job.target]} and {job.source} would both become {job.target}", remedy="rename one of them"
+            )
+        if job.target.resolve() in sources:
+            raise InputError(f"{job.target} would replace an input", remedy="choose another --out")
+        owners[job.target] = job.source
+
+
+def _run(
+    translator: Translator,
+    jobs: Sequence[_Job],
+    code: torch.Tensor,
+    result: BatchResult,
+    *,
+    strict: bool,
+    resize: bool,
+    batch_size: int,
+) -> list[tuple[Image.Image, Image.Image]]:
+    """Decode the next batch and write the last one while the model computes; at most three batches are in memory."""
+    shown: list[tuple[Image.Image, Image.Image]] = []
+    batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
+    with progress_bar() as bar, ThreadPoolExecutor(4) as threads:
+        task = bar.add_task("translating", total=len(jobs))
+        writing: list[Future[None]] = []
+        for batch, decoded in _ahead(threads, batches):
+            images, kept = [], []
+            for job, future in zip(batch, decoded, strict=True):
+                try:
+                    images.append(future.result())
+                    kept.append(job)
+                except DataError as error:
+                    result.unreadable.append(error.what)
+                    if strict:
+                        _finish(writing)
+                        raise
+            _finish(writing)
+            writing = []
+            if images:
+                prepared = translator.prepare(images).to(translator.device).contiguous(memory_format=torch.channels_last)
+                outputs = translator.model_translate(prepared, code.expand(len(images), -1))
+                made = [to_pil(output) for output in outputs]
+                shown += list(zip(images, made, strict=True))[: GRID_ROWS - len(shown)]
+                writing = [
+                    threads.submit(_write, picture, job.target, image.size if resize else None)
+                    for picture, job, image in zip(made, kept, images, strict=True)
+                ]
+                result.written += [job.target for job in kept]
+            bar.advance(task, len(batch))
+        _finish(writing)
+    return shown
+
+
+def _ahead(
+    threads: ThreadPoolExecutor, batches: Sequence[Sequence[_Job]]
+) -> Iterator[tuple[Sequence[_Job], list[Future[Image.Image]]]]:
+    """Each batch with its images being decoded; decoding of the next batch has begun when one is handed out."""
+    following: list[Future[Image.Image]] = []
+    for index, batch in enumerate(batches):
+        current = following or [threads.submit(open_image, job.source) for job in batch]
+        following = []
+        if index + 1 < len(batches):
+            following = [threads.submit(open_image, job.source) for job in batches[index + 1]]
+        yield batch, current
+
+
+def _finish(writing: Sequence[Future[None]]) -> None:
+    """Wait for writes; a failed one raises here."""
+    for future in writing:
+        future.result()
+
+
+def _write(picture: Image.Image, target: Path, size: tuple[int, int] | None) -> None:
+    pictures.save(picture.resize(size, Image.Resampling.LANCZOS) if size else picture, target)

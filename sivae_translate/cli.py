@@ -1,0 +1,302 @@
+"""The command line. Heavy imports happen inside the commands, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from sivae_translate.errors import ConfigError, InputError, SivaeError
+
+if TYPE_CHECKING:
+    from sivae_translate.config import DataConfig
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model on folders of images or on the built-in glyphs.
+
+    Any setting can be given as --section.name VALUE, for instance --training.minutes 5; 'sivae-translate settings' lists them.
+    """
+
+    config: Annotated[Path | None, tyro.conf.Positional] = None
+    """YAML file with settings, or the name of one that ships (glyphs); left out: the defaults."""
+    data: Path | None = None
+    """Folder with one sub-folder of images a domain."""
+    out: Path | None = None
+    """Run folder; runs/<name> when left out."""
+    resume: bool = False
+    """Go on from the last checkpoint in --out."""
+
+
+@dataclass(frozen=True)
+class Translate:
+    """Translate files and folders into a domain's style, or into the style of reference images."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships (glyphs)."""
+    inputs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Images, and folders that are searched recursively."""
+    out: Path
+    """Output folder."""
+    to: str | None = None
+    """Name of the domain to translate to."""
+    seed: int | None = None
+    """With --to: draw the style from the domain's prior with this seed instead of taking its mean."""
+    like: tuple[Path, ...] = ()
+    """One or several reference images."""
+    overwrite: bool = False
+    """Replace outputs that exist; otherwise they are left alone, so a second call does only what is missing."""
+    strict: bool = False
+    """Stop at the first unreadable file."""
+    size: Literal["model", "input"] = "model"
+    """Size of the outputs: the model's, or each input's."""
+    grid: Path | None = None
+    """Also write a picture that compares sources and translations."""
+    batch_size: int = 64
+    """Images computed at a time."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Judge a model on test images: LPIPS, L1, SSIM, gain over copying."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships."""
+    data: Path | None = None
+    """Folder with test images; left out: the run's own data."""
+    style: Literal["domain", "reference"] = "domain"
+    """Style of the translations: the domain's prior mean, or one random test image of the target domain."""
+    out: Path | None = None
+    """Where to write evaluation.json, evaluation.md and cases.png; left out: evaluation/<style> in the run folder."""
+    lpips_weights: Path | None = None
+    """torchvision's AlexNet weights, if not the ones that ship."""
+    seed: int = 0
+    """Of the references, draws and the bootstrap."""
+    limit: int | None = None
+    """At most this many test images a domain."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """Show what a model is: domains, sizes, parameters, training figures."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """List every setting of a configuration with its default."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train a small model on glyphs, translate letters that it never saw with it and with the shipped model, and judge both."""
+
+    out: Path = Path("demo")
+    """Output folder."""
+    minutes: float = 4.0
+    """Training time."""
+
+
+Command = (
+    Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
+    | Annotated[Translate, tyro.conf.subcommand("translate", prefix_name=False)]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
+    | Annotated[Info, tyro.conf.subcommand("info", prefix_name=False)]
+    | Annotated[Settings, tyro.conf.subcommand("settings", prefix_name=False)]
+    | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of ``sivae-translate`` and ``python -m sivae_translate``."""
+    given = sys.argv[1:] if arguments is None else arguments
+    command, rest = tyro.cli(
+        Command,  # type: ignore[arg-type]  # tyro takes a union of annotated types
+        prog="sivae-translate",
+        description=__doc__.split(".", maxsplit=1)[0] + " of sivae-translate.",
+        args=given or ["--help"],
+        return_unknown_args=True,
+    )
+    if rest and not isinstance(command, Train):
+        _fail(InputError(f"unexpected arguments: {' '.join(rest)}", remedy=f"see sivae-translate {given[0]} --help"), 2)
+    try:
+        sys.exit(_run(command, list(rest)))
+    except ConfigError as error:
+        _fail(error, 2)
+    except SivaeError as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _fail(error: SivaeError, code: int) -> None:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+    sys.exit(code)
+
+
+def _run(command: object, rest: list[str]) -> int:
+    if isinstance(command, Train):
+        return train(command, rest)
+    if isinstance(command, Translate):
+        return translate(command)
+    if isinstance(command, Evaluate):
+        return evaluate(command)
+    if isinstance(command, Info):
+        return info(command)
+    if isinstance(command, Settings):
+        return settings()
+    assert isinstance(command, Demo)
+    from sivae_translate.demo import demo
+
+    demo(command.out, command.minutes)
+    return 0
+
+
+def train(command: Train, rest: list[str]) -> int:
+    """``sivae-translate train``; 0, or 128 + the signal that stopped it."""
+    from sivae_translate.config import load_config, parse_overrides
+    from sivae_translate.progress import console
+    from sivae_translate.training.loop import Interrupted
+    from sivae_translate.training.loop import train as run_training
+
+    overrides = parse_overrides(rest)
+    if command.data is not None:
+        overrides |= {"data.name": "folder", "data.root": str(command.data)}
+    path = _config_path(command, overrides)
+    config = load_config(path, overrides)
+    out = command.out or Path("runs", command.data.name if command.data else path.stem if path else config.data.name)
+    try:
+        run_training(config, out, resume=command.resume)
+    except Interrupted as stop:
+        console.print(f"{stop}; go on with --resume --out {out}")
+        return 128 + stop.signum
+    console.print(f"model: {out / 'model.safetensors'}   report: {out / 'report.html'}   picture: {out / 'grid.png'}")
+    return 0
+
+
+def _config_path(command: Train, overrides: dict[str, object]) -> Path | None:
+    """The settings file: the one named, one that ships, or, when resuming without one, the run's own."""
+    from sivae_translate.resources import config_path
+
+    if command.config is not None:
+        return command.config if command.config.exists() else config_path(str(command.config))
+    own = command.out / "config.yaml" if command.out else None
+    if command.resume and own and own.exists():
+        return own
+    if command.data is None and "data.name" not in overrides and "data.root" not in overrides:
+        raise ConfigError(
+            "nothing to train on: neither a config nor --data is given",
+            remedy="sivae-translate train --data FOLDER, or sivae-translate train glyphs",
+        )
+    return None
+
+
+def translate(command: Translate) -> int:
+    """``sivae-translate translate``; 1 when files were unreadable."""
+    from sivae_translate.batch import translate_files
+    from sivae_translate.progress import console
+    from sivae_translate.translator import StyleLike, Translator
+
+    if (command.to is None) == (not command.like):
+        raise ConfigError("give either --to DOMAIN or --like REFERENCE", remedy="sivae-translate info RUN lists the domains")
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    style: StyleLike = list(command.like)
+    if command.to is not None:
+        translator.domain_index(command.to)  # a file of that name is not meant here
+        style = command.to if command.seed is None else (command.to, command.seed)
+    result = translate_files(
+        translator,
+        command.inputs,
+        style,
+        command.out,
+        overwrite=command.overwrite,
+        strict=command.strict,
+        size=command.size,
+        batch_size=command.batch_size,
+        grid=command.grid,
+    )
+    console.print(f"{len(result.written)} written to {command.out}, {len(result.existing)} there already")
+    if result.unreadable:
+        console.print(f"[red]{len(result.unreadable)} could not be read:[/]")
+        for problem in result.unreadable:
+            console.print(f"  {problem}", highlight=False, markup=False)
+    return 1 if result.unreadable else 0
+
+
+def evaluate(command: Evaluate) -> int:
+    """``sivae-translate evaluate``."""
+    from rich.console import Console
+
+    from sivae_translate.data.sets import load_data
+    from sivae_translate.evaluation import report
+    from sivae_translate.evaluation.evaluate import evaluate as judge
+    from sivae_translate.evaluation.lpips import Lpips
+    from sivae_translate.translator import Translator
+
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    run = Path(command.run)
+    data_config = _data_of(run, translator.config.data)
+    if command.data is not None:
+        data_config = translator.config.data.model_copy(update={"name": "folder", "root": command.data})
+    lpips = Lpips.load(command.lpips_weights, device=str(translator.device))
+    result = judge(translator, load_data(data_config), style=command.style, lpips=lpips, seed=command.seed, limit=command.limit)
+    out = command.out or (run if run.is_dir() else Path("runs", run.stem)) / "evaluation" / command.style
+    title = f"{command.run}, {command.style} style"
+    about = {"run": command.run, "seed": command.seed, "device": str(translator.device), "facts": translator.facts}
+    report.write(result, out, title, about)
+    console = Console()
+    console.print(report.terminal_table(result, title))
+    for name, probe in result.probes.items():
+        console.print(f"{name}: {probe.accuracy:.3f} (chance {probe.chance:.3f})", highlight=False)
+    console.print(f"written to {out}: evaluation.json, evaluation.md, cases.png", highlight=False)
+    return 0
+
+
+def _data_of(run: Path, saved: DataConfig) -> DataConfig:
+    """The run's own data settings, which know the data folder; the model file does not."""
+    from sivae_translate.config import load_config
+
+    return load_config(run / "config.yaml").data if (run / "config.yaml").exists() else saved
+
+
+def info(command: Info) -> int:
+    """``sivae-translate info``."""
+    from rich.console import Console
+
+    from sivae_translate.translator import Translator
+    from sivae_translate.weights import parameter_count
+
+    translator = Translator.from_pretrained(command.run, device="cpu")
+    model, console = translator.model, Console()
+    console.print(f"domains     {', '.join(name or '(no labels)' for name in translator.domains)}", highlight=False)
+    console.print(f"image       {' x '.join(map(str, model.image_shape))} (channels x height x width)", highlight=False)
+    console.print(f"content     {' x '.join(map(str, model.content_shape))}, style {model.style_dim}", highlight=False)
+    for name, part in model.named_children():
+        console.print(f"  {name:<18}{parameter_count(part):>12,} parameters", highlight=False)
+    console.print(f"  {'together':<18}{parameter_count(model):>12,} parameters", highlight=False)
+    for name, value in translator.facts.items():
+        console.print(f"{name:<20}{value}", highlight=False)
+    return 0
+
+
+def settings() -> int:
+    """``sivae-translate settings``."""
+    from rich.console import Console
+
+    from sivae_translate.config import field_names
+
+    for name, text in field_names():
+        Console().print(f"--{name:<38}{text}", highlight=False, markup=False)
+    return 0

@@ -1,0 +1,113 @@
+"""Content and style codes and their diagonal Gaussians, as small dataclasses with documented shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Diagonal Gaussian N(mean, exp(logvar)) over the trailing dimensions of its parameters.
+
+    Attributes:
+        mean: (B, ...) float.
+        logvar: (B, ...) float, natural logarithm of the variance.
+    """
+
+    mean: Tensor
+    logvar: Tensor
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """A reparametrised draw: mean + exp(logvar / 2) * N(0, I); same shape as the mean."""
+        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return self.mean + torch.exp(0.5 * self.logvar) * noise
+
+    def kl(self, prior_mean: Tensor | float = 0.0) -> Tensor:
+        r"""KL divergence to N(prior_mean, I) in nats, summed over the code:
+
+        .. math:: \tfrac12 \sum_i (\mu_i - m_i)^2 + \sigma_i^2 - \log \sigma_i^2 - 1
+
+        Args:
+            prior_mean: broadcasts against the mean.
+
+        Returns:
+            (B,) non-negative.
+        """
+        difference = self.mean - prior_mean
+        terms = difference.square() + self.logvar.exp() - self.logvar - 1.0
+        return 0.5 * terms.flatten(1).sum(1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density of codes shaped like the mean, in nats: (B,)."""
+        terms = (value - self.mean).square() * torch.exp(-self.logvar) + self.logvar + _LOG_2PI
+        return -0.5 * terms.flatten(1).sum(1)
+
+    def detach(self) -> Gaussian:
+        """The same Gaussian without gradient."""
+        return Gaussian(self.mean.detach(), self.logvar.detach())
+
+    def __getitem__(self, index: Tensor | slice) -> Gaussian:
+        return Gaussian(self.mean[index], self.logvar[index])
+
+
+_LOG_2PI = 1.8378770664093453
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What an image is made of.
+
+    Attributes:
+        content: (B, Cc, h, w) float; shared across domains.
+        style: (B, S) float; the domain and, within it, the image.
+    """
+
+    content: Tensor
+    style: Tensor
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    def __getitem__(self, index: Tensor | slice) -> Codes:
+        return Codes(self.content[index], self.style[index])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Codes:
+        """Apply a function to both codes."""
+        return Codes(function(self.content), function(self.style))
+
+    def detach(self) -> Codes:
+        """The same codes without gradient."""
+        return self.map(Tensor.detach)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(c | x) and q(s | x) of a batch.
+
+    Attributes:
+        content: Gaussian with parameters (B, Cc, h, w).
+        style: Gaussian with parameters (B, S).
+    """
+
+    content: Gaussian
+    style: Gaussian
+
+    def sample(self, generator: torch.Generator | None = None) -> Codes:
+        """One reparametrised draw of both codes."""
+        return Codes(self.content.sample(generator), self.style.sample(generator))
+
+    @property
+    def mean(self) -> Codes:
+        """The most likely codes."""
+        return Codes(self.content.mean, self.style.mean)
+
+    def detach(self) -> Posterior:
+        """The same posteriors without gradient."""
+        return Posterior(self.content.detach(), self.style.detach())
+
+    def __getitem__(self, index: Tensor | slice) -> Posterior:
+        return Posterior(self.content[index], self.style[index])

@@ -1,0 +1,274 @@
+"""Settings: frozen, validated models; YAML in, overrides on top, errors that suggest the right name.
+
+A configuration has four sections: ``data``, ``model``, ``objective`` and ``training``. Every field has a default, so an empty
+file is a valid configuration; the defaults are meant for two folders of photographs that nobody has tuned for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sivae_translate.errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AugmentConfig(Section):
+    """Random changes to training images; 0 is off. Choose none that would turn one domain into another."""
+
+    shift: Annotated[float, Field(ge=0, le=0.5, description="largest shift, as a share of the side")] = 0.0
+    scale: Annotated[float, Field(ge=0, lt=1, description="0.1 draws sizes from 90 to 110 %")] = 0.0
+    rotate: Annotated[float, Field(ge=0, le=180, description="largest rotation in degrees")] = 0.0
+    flip: Annotated[bool, Field(description="mirror left and right at random")] = False
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
+    contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
+    saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+
+
+class DataConfig(Section):
+    """Where images come from and how they are made square."""
+
+    name: Annotated[Literal["folder", "glyphs", "glyphs-colour"], Field(description="'folder' reads data.root")] = "folder"
+    root: Annotated[Path | None, Field(description="folder with one sub-folder a domain")] = None
+    image_size: Annotated[Literal[32, 64, 128, 256], Field(description="side in pixels")] = 64
+    channels: Annotated[Literal[1, 3], Field(description="1 is grey, 3 is RGB")] = 3
+    fit: Annotated[Literal["cover", "contain", "stretch"], Field(description="how an image is made square")] = "cover"
+    labels: Annotated[bool, Field(description="false: ignore which folder an image is in")] = True
+    split_seed: Annotated[int, Field(ge=0, description="glyphs: which letters are held out; 0 is the benchmark")] = 0
+    max_unreadable: Annotated[int, Field(ge=0, description="unreadable images to skip before giving up")] = 100
+    cache_megabytes: Annotated[int, Field(ge=0, description="keep decoded images in memory up to this")] = 2048
+    workers: Annotated[int, Field(ge=0, description="loader processes; 0 loads in the training process")] = 0
+    augment: AugmentConfig = AugmentConfig()
+
+
+class ModelConfig(Section):
+    """Sizes of the networks. Widths are listed from the finest resolution (half the image's side) to the content code's."""
+
+    content_size: Annotated[int, Field(ge=1, description="h = w of the content code")] = 4
+    content_channels: Annotated[Count, Field(description="Cc")] = 16
+    style_dim: Annotated[Count, Field(description="S")] = 32
+    style_features: Count = 128
+    widths: Annotated[tuple[Count, ...], Field(description="content encoder and decoder")] = (32, 64, 96, 192)
+    style_widths: Annotated[tuple[Count, ...], Field(description="style encoder")] = (16, 32, 64, 128)
+    encoder_blocks: Count = 1
+    decoder_blocks: Count = 2
+
+
+class EncoderAugmentConfig(Section):
+    """Differentiable augmentation of what the encoders see (kornia, on the device); 0 is off."""
+
+    shift: Annotated[float, Field(ge=0, le=0.5, description="largest shift, as a share of the side")] = 0.0
+    cutout: Annotated[float, Field(ge=0, le=0.5, description="largest erased share of the area")] = 0.0
+
+
+class ObjectiveConfig(Section):
+    """Weights of the objective (docs/method.md) and when each part enters; times are shares of the whole training."""
+
+    likelihood: Annotated[
+        Literal["bernoulli", "gaussian", "laplace"], Field(description="of pixels; bernoulli for ink on paper")
+    ] = "gaussian"
+    beta_rec: Annotated[Positive, Field(description="weight of the reconstruction error")] = 1.0
+    beta_kl: Annotated[Positive, Field(description="weight of the content KL once the content code is open")] = 0.2
+    beta_kl_start: Annotated[Positive, Field(description="weight of the content KL at the start, when little passes")] = 2.0
+    open_until: Annotated[Share, Field(description="time at which the content KL's weight has fallen to beta_kl")] = 0.3
+    beta_style: Annotated[Positive, Field(description="weight of the style KL")] = 1.0
+    style_swap: Annotated[Share, Field(description="share of images decoded with the style of another of their domain")] = 1.0
+    back: Annotated[NonNegative, Field(description="weight of the back-translation error")] = 1.0
+    back_from: Annotated[Share, Field(description="time at which back-translation starts")] = 0.3
+    introspection_from: Annotated[Share, Field(description="time at which fakes enter; 1 is a VAE to the end")] = 0.5
+    beta_neg: Annotated[Positive, Field(description="weight of a fake's KL in the expELBO")] = 32.0
+    beta_kl_fake: Annotated[Positive, Field(description="weight of a fake's KL in the decoder's half")] = 1.0
+    judge_reconstruction: Annotated[bool, Field(description="the expELBO has a reconstruction error, as published")] = False
+    prior_samples: Annotated[Share, Field(description="share of the second kind of fakes that are prior samples")] = 0.25
+    content_consistency: Annotated[NonNegative, Field(description="a fake's content mean equals the code it was made of")] = 0.0
+    style_consistency: Annotated[NonNegative, Field(description="a fake's style mean equals the code it was made of")] = 0.0
+    augment_encoder: EncoderAugmentConfig = EncoderAugmentConfig()
+
+
+class TrainingConfig(Section):
+    """How long, how fast, how often."""
+
+    steps: Annotated[Count | None, Field(description="budget in steps")] = None
+    epochs: Annotated[Positive | None, Field(description="budget in passes over the training images")] = None
+    minutes: Annotated[Positive | None, Field(description="budget in minutes of training")] = None
+    batch: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Annotated[Positive, Field(description="Adam's, of both halves")] = 1e-3
+    warmup_steps: Annotated[int, Field(ge=0, description="the learning rate rises over these")] = 100
+    decay_from: Annotated[Share, Field(description="time from which the learning rate falls to a twentieth")] = 0.6
+    clip_norm: Annotated[Positive, Field(description="largest gradient norm of each half")] = 1.0
+    ema: Annotated[float, Field(ge=0, lt=1, description="decay of the averaged weights, which are what ships")] = 0.995
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1, mps")] = "auto"
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], Field(description="auto is bfloat16 where it is fast")] = (
+        "auto"
+    )
+    channels_last: bool = True
+    log_every: Annotated[Count, Field(description="steps between two lines of metrics.jsonl")] = 20
+    picture_every: Annotated[int, Field(ge=0, description="steps between two picture grids; 0 is none but the last")] = 1000
+    checkpoint_every: Annotated[Count, Field(description="steps between two checkpoints")] = 500
+    keep_checkpoints: Annotated[Count, Field(description="how many of the last checkpoints stay, beside the best")] = 2
+    validation: Annotated[
+        float, Field(ge=0, lt=0.5, description="share of each domain's training images kept to choose the best checkpoint")
+    ] = 0.02
+    tensorboard: Annotated[bool, Field(description="write TensorBoard events too (needs the extra 'tensorboard')")] = False
+    retreats: Annotated[int, Field(ge=0, description="how often to go back to the last good state before giving up")] = 4
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> TrainingConfig:
+        given = [name for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are both set; give one budget")
+        return self
+
+
+class Config(Section):
+    """A whole run."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+BUDGETS = ("steps", "epochs", "minutes")
+
+
+def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a YAML file and put overrides on top.
+
+    Args:
+        path: YAML with the sections data, model, objective, training; None is the defaults. A relative ``data.root`` in it is
+            relative to the working directory.
+        overrides: dotted name to value, such as ``{"training.steps": 20000}``. A budget among them replaces the file's.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown name (the nearest known one is suggested), a wrong type or value.
+    """
+    values = _read_yaml(path) if path else {}
+    budget = {f"training.{name}" for name in BUDGETS}
+    if budget & set(overrides or {}):
+        training = values.get("training")
+        if isinstance(training, dict):
+            values["training"] = {name: value for name, value in training.items() if name not in BUDGETS}
+    for name, value in (overrides or {}).items():
+        _set(values, name.replace("-", "_").split("."), value, name)
+    return from_dict(values, str(path or "the given settings"))
+
+
+def from_dict(values: Mapping[str, Any], source: str) -> Config:
+    """Validate nested settings.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = "\n    ".join(_explain(problem) for problem in error.errors())
+        raise ConfigError(
+            f"settings in {source} are not valid:\n    {problems}", remedy="correct them and start again"
+        ) from error
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """``["--training.steps", "100", "--data.labels=false"]`` to ``{"training.steps": 100, "data.labels": False}``.
+
+    Values are read as YAML, so numbers, booleans, null and lists work.
+
+    Raises:
+        ConfigError: an argument is not of that form, or its name is unknown.
+    """
+    known = dict(field_names())
+    overrides: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--"):
+            raise ConfigError(f"unexpected argument '{name}'", remedy="settings are given as --section.name VALUE")
+        dotted = name[2:].replace("-", "_")
+        if dotted not in known:
+            raise ConfigError(f"there is no setting '{name}'", remedy=_suggestion(dotted, list(known), prefix="--"))
+        if not equals:
+            if not rest:
+                raise ConfigError(f"'{name}' has no value", remedy=f"{name} VALUE: {known[dotted]}")
+            value = rest.pop(0)
+        overrides[dotted] = yaml.safe_load(value)
+    return overrides
+
+
+def field_names(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every setting's dotted name and a line that describes it."""
+    for name, info in section.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from field_names(annotation, f"{prefix}{name}.")
+        else:
+            text = next((m.description for m in info.metadata if getattr(m, "description", None)), info.description) or ""
+            yield f"{prefix}{name}", f"{text} (default {info.default})".strip()
+
+
+def to_yaml(config: Config) -> str:
+    """The configuration as YAML that `load_config` reads back to an equal one."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}", remedy="name a YAML file") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings", remedy="sections are data, model, objective, training")
+    return values
+
+
+def _set(values: dict[str, Any], keys: list[str], value: Any, name: str) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"'{name}' lies inside '{key}', which is not a section", remedy="see sivae-translate config")
+    values[keys[-1]] = value
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    dotted = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        parent = dotted.rpartition(".")[0]
+        siblings = _children(parent)
+        return f"{dotted}: unknown; {_suggestion(dotted, siblings)}"
+    return f"{dotted}: {problem['msg']} (got {problem['input']!r})" if problem["loc"] else str(problem["msg"])
+
+
+def _children(parent: str) -> list[str]:
+    """Dotted names directly below a section."""
+    depth = parent.count(".") + 2 if parent else 1
+    names = [name for name, _ in field_names()]
+    inside = [name for name in names if not parent or name.startswith(parent + ".")]
+    return sorted({".".join(name.split(".")[:depth]) for name in inside})
+
+
+def _suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
+    tails = {candidate.rpartition(".")[2]: candidate for candidate in known}
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = close or [tails[tail] for tail in difflib.get_close_matches(name.rpartition(".")[2], list(tails), n=1, cutoff=0.5)]
+    if close:
+        return f"did you mean {prefix}{close[0]}?"
+    return f"known are {', '.join(prefix + candidate for candidate in known)}"

@@ -1,0 +1,100 @@
+"""Training batches: what step n sees depends on the seed and on n alone.
+
+So a resumed run sees exactly what it would have seen, with any number of loader processes, and nothing about the loader needs
+to be saved in a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sivae_translate.config import DataConfig
+from sivae_translate.data.augment import Augmentation
+from sivae_translate.data.images import to_tensor
+from sivae_translate.data.sets import DomainData
+from sivae_translate.errors import DataError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of several domains, those of one domain side by side.
+
+    Attributes:
+        images: (B, C, H, W) float in [0, 1].
+        domain: (B,) long, domain index of each image; all zero without labels.
+        unreadable: path and reason of each image that was replaced by another of its domain.
+    """
+
+    images: Tensor
+    domain: Tensor
+    unreadable: tuple[str, ...] = ()
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device, its images in channels_last memory."""
+        images = self.images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        return Batch(images, self.domain.to(device, non_blocking=True), self.unreadable)
+
+
+class TrainingBatches(Dataset[Batch]):
+    """Batch number n, for every n.
+
+    Every batch holds as many images of each of its domains (to within one), whatever their sizes: a rare domain is as important
+    as a common one. With more than B / 4 domains, a batch draws B / 4 of them, so that each has images to swap styles with.
+
+    Args:
+        data: the domains.
+        config: augmentation.
+        batch: B.
+        seed: of the draws.
+        reserve: images at the end of each source that are kept for validation.
+    """
+
+    def __init__(self, data: DomainData, config: DataConfig, batch: int, seed: int, reserve: tuple[int, ...]) -> None:
+        self.sources = data.train
+        self.sizes = [len(source) - held for source, held in zip(data.train, reserve, strict=True)]
+        self.batch = batch
+        self.seed = seed
+        self.augmentation = Augmentation(config.augment)
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng((self.seed, step))
+        domains = np.arange(len(self.sources))
+        if len(domains) > max(2, self.batch // 4):
+            domains = rng.choice(domains, max(2, self.batch // 4), replace=False)
+        order = np.sort(np.resize(rng.permutation(domains), self.batch))
+        problems: list[str] = []
+        images = [self._draw(int(domain), rng, problems) for domain in order]
+        return Batch(to_tensor(np.stack(images)), torch.from_numpy(order.astype(np.int64)), tuple(problems))
+
+    def _draw(self, domain: int, rng: np.random.Generator, problems: list[str]) -> np.ndarray:
+        """A random image of a domain, augmented; an unreadable one is noted and another drawn."""
+        for _ in range(100):
+            try:
+                image = self.sources[domain][int(rng.integers(self.sizes[domain]))]
+            except DataError as error:
+                problems.append(error.what)
+            else:
+                return self.augmentation(image, int(rng.integers(2**31)))
+        raise DataError(
+            f"100 images in a row could not be read; the first: {problems[0]}",
+            remedy="check that the data folder is still there",
+        )
+
+
+def iterate(batches: TrainingBatches, start: int, stop: int, workers: int) -> Iterator[Batch]:
+    """Batches ``start`` to ``stop``, loaded ahead by worker processes when there are any."""
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)

@@ -1,0 +1,190 @@
+"""The content encoder, the style encoder, the domains' style prior and the style-modulated decoder.
+
+Between the image and the first features stands a rearrangement of 2x2 pixels into channels (and back after the last): the
+network never computes at full resolution, where a convolution has few channels and little arithmetic for each byte moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sivae_translate.codes import Gaussian
+from sivae_translate.errors import ConfigError
+from sivae_translate.nn.blocks import ModulatedBlock, ResidualBlock, activation, channel_norm, conv3x3
+
+PATCH = 2
+LOGVAR_BOUND = 8.0
+
+
+def bounded_logvar(raw: Tensor) -> Tensor:
+    """Log variances squeezed smoothly into (-8, 8): a KL pushed upwards for fakes must not overflow."""
+    return LOGVAR_BOUND * torch.tanh(raw / LOGVAR_BOUND)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Out of reduced precision, in which sums over pixels and latents would lose digits."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def resolutions(image_size: int, content_size: int) -> list[int]:
+    """Sides of the feature maps, from image_size / 2 down to content_size.
+
+    Raises:
+        ConfigError: they are not a power of two apart.
+    """
+    sides = [image_size // PATCH]
+    while sides[-1] > content_size:
+        sides.append(sides[-1] // 2)
+    if sides[-1] != content_size:
+        raise ConfigError(
+            f"model.content_size = {content_size} cannot be reached by halving {image_size // PATCH}",
+            remedy="choose a power of two, at most half the image size",
+        )
+    return sides
+
+
+class Trunk(nn.Module):
+    """Convolutional features of an image at the content code's resolution.
+
+    Args:
+        channels: 1 or 3.
+        level_widths: channels at each resolution, finest first.
+        blocks: residual blocks at each resolution.
+    """
+
+    def __init__(self, channels: int, level_widths: Sequence[int], blocks: int) -> None:
+        super().__init__()
+        self.stem = conv3x3(channels * PATCH**2, level_widths[0])
+        self.levels = nn.ModuleList(nn.Sequential(*(ResidualBlock(w) for _ in range(blocks))) for w in level_widths)
+        pairs = pairwise(level_widths)
+        self.downs = nn.ModuleList(nn.Conv2d(4 * narrow, wide, 1) for narrow, wide in pairs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] to features (B, F, h, w)."""
+        x: Tensor = self.stem(F.pixel_unshuffle(2 * images - 1, PATCH))
+        x = self.levels[0](x)
+        for down, level in zip(self.downs, self.levels[1:], strict=True):
+            x = level(down(F.pixel_unshuffle(x, 2)))
+        return x
+
+
+class ContentEncoder(nn.Module):
+    """q(c | x): a spatial diagonal Gaussian.
+
+    Args:
+        channels: image channels.
+        level_widths: see `Trunk`.
+        blocks: see `Trunk`.
+        content_channels: Cc.
+    """
+
+    def __init__(self, channels: int, level_widths: Sequence[int], blocks: int, content_channels: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(channels, level_widths, blocks)
+        self.head = conv3x3(level_widths[-1], 2 * content_channels, gain=0.3)
+
+    def forward(self, images: Tensor) -> Gaussian:
+        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Cc, h, w)."""
+        mean, raw = at_least_float32(self.head(activation(channel_norm(self.trunk(images))))).chunk(2, dim=1)
+        return Gaussian(mean, bounded_logvar(raw))
+
+
+class StyleEncoder(nn.Module):
+    """q(s | x): a diagonal Gaussian over a vector.
+
+    Args:
+        channels: image channels.
+        level_widths: see `Trunk`.
+        blocks: see `Trunk`.
+        style_dim: S.
+    """
+
+    def __init__(self, channels: int, level_widths: Sequence[int], blocks: int, style_dim: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(channels, level_widths, blocks)
+        self.head = nn.Linear(2 * level_widths[-1], 2 * style_dim)
+
+    def forward(self, images: Tensor) -> Gaussian:
+        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, S)."""
+        features = activation(channel_norm(self.trunk(images)))
+        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
+        mean, raw = at_least_float32(self.head(pooled)).chunk(2, dim=1)
+        return Gaussian(mean, bounded_logvar(raw))
+
+
+class StylePrior(nn.Module):
+    """p(s | d) = N(m_d, I) with m_d learned; N(0, I) when there are no domain labels.
+
+    Args:
+        domains: number of domains; 0 for unlabelled data.
+        style_dim: S.
+    """
+
+    def __init__(self, domains: int, style_dim: int) -> None:
+        super().__init__()
+        self.style_dim = style_dim
+        self.means = nn.Parameter(torch.randn(domains, style_dim))
+
+    def forward(self, domain: Tensor | None, batch: int) -> Tensor:
+        """Prior means (B, S) of the domain indices (B,), or zeros when ``domain`` is None."""
+        if domain is None:
+            return self.means.new_zeros(batch, self.style_dim)
+        return self.means[domain]
+
+
+class Decoder(nn.Module):
+    """Content and style codes to an image; the style modulates every block and draws the canvas that the content is added to.
+
+    Args:
+        channels: image channels.
+        level_widths: channels at each resolution, finest first.
+        blocks: modulated blocks at each resolution.
+        content_shape: (Cc, h, w).
+        style_dim: S.
+        style_features: width of the style's mapping network.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        level_widths: Sequence[int],
+        blocks: int,
+        content_shape: tuple[int, int, int],
+        style_dim: int,
+        style_features: int,
+    ) -> None:
+        super().__init__()
+        coarse_first = level_widths[::-1]
+        content_channels, self.height, self.width = content_shape
+        self.mapping = nn.Sequential(
+            nn.Linear(style_dim, style_features),
+            nn.LeakyReLU(0.2),
+            nn.Linear(style_features, style_features),
+            nn.LeakyReLU(0.2),
+        )
+        self.canvas = nn.Linear(style_features, coarse_first[0] * self.height * self.width)
+        self.entry = conv3x3(content_channels, coarse_first[0])
+        self.levels = nn.ModuleList(
+            nn.ModuleList(ModulatedBlock(w, style_features) for _ in range(blocks)) for w in coarse_first
+        )
+        pairs = pairwise(coarse_first)
+        self.ups = nn.ModuleList(nn.Conv2d(wide, 4 * narrow, 1) for wide, narrow in pairs)
+        self.exit = conv3x3(coarse_first[-1], channels * PATCH**2, gain=0.5)
+
+    def forward(self, content: Tensor, style: Tensor) -> Tensor:
+        """Content (B, Cc, h, w) and style (B, S) to images (B, C, H, W) before the sigmoid, in float32."""
+        features = self.mapping(style)
+        canvas = self.canvas(features).unflatten(1, (-1, self.height, self.width))
+        x = self.entry(content) + canvas
+        for index, level in enumerate(self.levels):
+            if index:
+                x = F.pixel_shuffle(self.ups[index - 1](x), 2)
+            for block in level:  # type: ignore[attr-defined]  # a ModuleList of blocks
+                x = block(x, features)
+        logits = self.exit(activation(channel_norm(x)))
+        return at_least_float32(F.pixel_shuffle(logits, PATCH))

@@ -1,0 +1,1 @@
+"""What the encoders and the decoder minimise."""

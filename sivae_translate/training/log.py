@@ -1,0 +1,66 @@
+"""Metrics of a run: JSON lines always, TensorBoard on request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sivae_translate.errors import ConfigError
+from sivae_translate.files import write_text
+
+
+class MetricsLog:
+    """Appends to metrics.jsonl; lines after the step that a run resumes from are dropped, so no step is there twice.
+
+    Args:
+        folder: the run's.
+        resumed_step: 0 for a new run.
+        tensorboard: write events to folder/tensorboard too.
+
+    Raises:
+        ConfigError: TensorBoard is wanted but not installed.
+    """
+
+    def __init__(self, folder: Path, resumed_step: int, tensorboard: bool) -> None:
+        self.path = folder / "metrics.jsonl"
+        kept = [line for line in read_metrics(folder) if line["step"] <= resumed_step]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self.writer: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise ConfigError(
+                    "training.tensorboard is set, but tensorboard is not installed",
+                    remedy="pip install 'sivae-translate[tensorboard]'",
+                ) from error
+            self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_step)
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        """One line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **figures}) + "\n")
+        if self.writer is not None:
+            for name, value in figures.items():
+                self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush TensorBoard's events."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """All lines of a run's metrics.jsonl; a last line that was cut off by a crash is left out."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines

@@ -1,0 +1,369 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sivae_translate.config import Config, load_config, to_yaml
+from sivae_translate.data.batches import Batch, TrainingBatches, iterate
+from sivae_translate.data.images import to_tensor
+from sivae_translate.data.sets import DomainData, check_unreadable, load_data
+from sivae_translate.devices import autocast, pick_device, pick_dtype
+from sivae_translate.errors import CheckpointError, ConfigError, TrainingError
+from sivae_translate.files import require_writable, write_text
+from sivae_translate.model import TranslationVAE
+from sivae_translate.objectives.schedule import weights_at
+from sivae_translate.objectives.soft_introvae import SoftIntroVAE
+from sivae_translate.progress import console, progress_bar
+from sivae_translate.training import checkpoints, report
+from sivae_translate.training.checkpoints import Progress
+from sivae_translate.training.log import MetricsLog, read_metrics
+from sivae_translate.weights import save_model
+
+DEFAULT_STEPS = 10_000
+FINAL_RATE = 0.05
+"""The learning rate ends at this share of its height."""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error: the user asked for it
+    """SIGINT or SIGTERM arrived; a checkpoint was saved."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+class Trainer:
+    """Trains a model and leaves a run folder: config.yaml, model.safetensors, checkpoints, metrics, pictures, report.
+
+    What step n does depends on the weights, the seed and n alone: random streams are seeded anew at each step. A run that was
+    killed and resumed therefore ends with the same weights as one that was not, given a budget in steps or epochs and the same
+    number of CPU threads.
+
+    Args:
+        config: settings.
+        out: the run folder.
+        resume: go on from the last checkpoint in ``out``.
+        data: the data, when it is loaded already; otherwise ``config.data`` says where it is.
+
+    Raises:
+        ConfigError: the settings do not fit together, or ``out`` holds another run and ``resume`` is not set.
+        CheckpointError: ``resume`` is set and the checkpoint cannot be read or was made with another model or data set.
+        DataError: the data cannot be used.
+        OutputError: ``out`` cannot be written to.
+    """
+
+    def __init__(self, config: Config, out: Path, *, resume: bool = False, data: DomainData | None = None) -> None:
+        self.config, self.out = config, out
+        require_writable(out)
+        found = checkpoints.latest(out / "checkpoints")
+        if found and not resume:
+            raise ConfigError(f"{out} already holds a run", remedy="choose another --out, or go on with it by --resume")
+        self.data = data if data is not None else load_data(config.data)
+        self.problems = list(dict.fromkeys(self.data.unreadable))
+        for problem in self.problems:
+            console.print(f"[yellow]skipped[/] {problem}", highlight=False)
+        self.device = pick_device(config.training.device)
+        self.dtype = pick_dtype(config.training.precision, self.device)
+        torch.manual_seed(config.training.seed)
+        labelled = len(self.data.domains) if len(self.data.domains) > 1 else 0
+        layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
+        model = TranslationVAE(config.model, config.data, labelled)
+        self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
+        self.ema = deepcopy(self.model).requires_grad_(False)
+        self.objective = SoftIntroVAE(config.objective, self.model)
+        self.encoders, self.decoders = self.model.encoder_parameters(), self.model.decoder_parameters()
+        self.optimizers = {
+            "encoders": torch.optim.Adam(self.encoders, lr=config.training.learning_rate, betas=(0.9, 0.99), fused=True),
+            "decoder": torch.optim.Adam(self.decoders, lr=config.training.learning_rate, betas=(0.9, 0.99), fused=True),
+        }
+        self.reserve = tuple(min(64, int(len(source) * config.training.validation)) for source in self.data.train)
+        self.batches = TrainingBatches(self.data, config.data, config.training.batch, config.training.seed, self.reserve)
+        self.progress = Progress()
+        self.rate = 0.0
+        if found:
+            self._check_same_run()
+            self.progress = checkpoints.load(found, self._modules, self.optimizers)
+        write_text(out / "config.yaml", to_yaml(config))
+        self.log = MetricsLog(out, self.progress.step, config.training.tensorboard)
+
+    @property
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model, "ema": self.ema}
+
+    @property
+    def total_steps(self) -> int | None:
+        """The budget in steps; None for a budget in minutes."""
+        training = self.config.training
+        if training.minutes is not None:
+            return None
+        if training.epochs is not None:
+            images = sum(self.batches.sizes)
+            return max(1, round(training.epochs * images / training.batch))
+        return training.steps or DEFAULT_STEPS
+
+    @property
+    def share_done(self) -> float:
+        """How much of the budget is spent, 0 to 1."""
+        done, total = self._budget()
+        return min(1.0, done / total)
+
+    def _budget(self) -> tuple[float, float]:
+        """Spent and whole budget, in steps or in seconds."""
+        total, minutes = self.total_steps, self.config.training.minutes
+        if total is not None:
+            return self.progress.step, total
+        assert minutes is not None
+        return self.progress.seconds, 60 * minutes
+
+    def run(self) -> Path:
+        """Train until the budget is spent.
+
+        Returns:
+            the run folder, with model.safetensors in it.
+
+        Raises:
+            TrainingError: training went wrong more often than ``training.retreats`` allows; the last good state is saved.
+            Interrupted: SIGINT or SIGTERM; a checkpoint was saved.
+            OutputError: the disk is full; the previous checkpoint is whole.
+        """
+        if self.progress.step == 0:
+            self._checkpoint()
+        with _signals() as received, progress_bar("rate", "health") as bar:
+            unit = "seconds" if self.total_steps is None else "steps"
+            task = bar.add_task(f"training ({unit})", total=self._budget()[1], rate="", health="")
+            while self.share_done < 1:
+                for figures in self._healthy_steps():
+                    rate = f"{self.rate:.1f} steps/s"
+                    bar.update(task, completed=self._budget()[0], rate=rate)
+                    if figures:
+                        bar.update(task, health=report.health(figures))
+                    if received:
+                        self._checkpoint()
+                        raise Interrupted(received[0])
+        self._finish()
+        return self.out
+
+    def _healthy_steps(self) -> Iterator[dict[str, float]]:
+        """Train until the budget is spent or the guard orders a retreat; yields each step's figures (most are empty)."""
+        training = self.config.training
+        stop = self.total_steps or 2**40
+        for batch in iterate(self.batches, self.progress.step, stop, self.config.data.workers):
+            began = time.monotonic()
+            self._note_unreadable(batch)
+            figures = self.step(batch.to(self.device))
+            self.progress.step += 1
+            spent = time.monotonic() - began
+            self.progress.seconds += spent
+            self.rate = 1 / spent if not self.rate else 0.95 * self.rate + 0.05 / spent
+            step = self.progress.step
+            problem = self.progress.guard.problem(figures)
+            if problem:
+                self._retreat(problem)
+                return
+            if figures:
+                self.log.write(step, {**figures, "steps_per_second": self.rate, "seconds": self.progress.seconds})
+            if training.picture_every and step % training.picture_every == 0:
+                report.save_grid(self.ema, self.data, self.out / "pictures" / f"step-{step:08d}.png", self._autocast)
+            if step % training.checkpoint_every == 0:
+                self._checkpoint()
+            yield figures
+            if self.share_done >= 1:
+                return
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step of both halves; figures every ``training.log_every`` steps, else an empty dict."""
+        step, training = self.progress.step, self.config.training
+        torch.manual_seed(training.seed * 1_000_003 + step)
+        weights = weights_at(self.config.objective, self.share_done)
+        rate = self.learning_rate()
+        with self._autocast():
+            shared = self.objective.forward(batch, weights)
+            loss = self.objective.encoder_loss(batch, shared, weights)
+        norms = {}
+        if weights.introspection:
+            norms["encoders"] = self._move("encoders", self.encoders, loss, rate, retain=True)
+            with self._autocast():
+                loss = self.objective.decoder_loss(batch, shared, weights)
+            norms["decoder"] = self._move("decoder", self.decoders, loss, rate)
+        else:
+            # Both halves minimise the same ELBO: one backward pass gives the gradients of both.
+            gradients = torch.autograd.grad(loss, [*self.encoders, *self.decoders], allow_unused=True)
+            norms["encoders"] = self._apply("encoders", self.encoders, gradients[: len(self.encoders)], rate)
+            norms["decoder"] = self._apply("decoder", self.decoders, gradients[len(self.encoders) :], rate)
+        self._average()
+        if (step + 1) % training.log_every:
+            return {}
+        figures = self.objective.figures(batch, shared, weights)
+        figures |= {f"gradient_norm_{name}": norm.item() for name, norm in norms.items()}
+        return figures | {"loss": loss.item(), "beta_kl": weights.beta_kl, "learning_rate": rate}
+
+    def learning_rate(self) -> float:
+        """Rises over the first steps, stays, falls linearly at the end; lowered by the guard."""
+        training = self.config.training
+        warm = min(1.0, (self.progress.step + 1) / max(1, training.warmup_steps))
+        left = (1 - self.share_done) / max(1e-9, 1 - training.decay_from)
+        falling = max(FINAL_RATE, min(1.0, left))
+        return training.learning_rate * warm * falling * self.progress.guard.learning_rate_scale
+
+    def _move(self, half: str, parameters: list[nn.Parameter], loss: Tensor, rate: float, *, retain: bool = False) -> Tensor:
+        """Differentiate a loss with respect to one half's parameters alone, and move these."""
+        return self._apply(
+            half, parameters, torch.autograd.grad(loss, parameters, retain_graph=retain, allow_unused=True), rate
+        )
+
+    def _apply(self, half: str, parameters: list[nn.Parameter], gradients: tuple[Tensor | None, ...], rate: float) -> Tensor:
+        """Clip, then Adam; returns the gradient's norm before clipping."""
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.training.clip_norm)
+        optimizer = self.optimizers[half]
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the averaged weights; the average is short at first, or it would remember the initial weights."""
+        step = self.progress.step
+        decay = min(self.config.training.ema, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return autocast(self.device, self.dtype)
+
+    def _retreat(self, problem: str) -> None:
+        """Back to the last checkpoint with half the learning rate.
+
+        Raises:
+            TrainingError: that was done too often already.
+        """
+        guard, step = self.progress.guard, self.progress.step
+        saved = checkpoints.latest(self.out / "checkpoints")
+        assert saved is not None  # step 0 is saved before the first step
+        if guard.retreats >= self.config.training.retreats:
+            raise TrainingError(
+                f"training went wrong again at step {step}: {problem}; the last good state is {saved}",
+                remedy="lower training.learning_rate or objective.beta_neg, then start again or go on with --resume",
+            )
+        self.progress = checkpoints.load(saved, self._modules, self.optimizers)
+        self.progress.guard = guard.retreat()
+        scale = self.progress.guard.learning_rate_scale
+        console.print(
+            f"[yellow]step {step}: {problem}; back to step {self.progress.step} with {scale:g} x the learning rate[/]"
+        )
+
+    def _checkpoint(self) -> None:
+        """Validate and save; the best checkpoint so far is kept beside the last ones."""
+        score = self.validate()
+        best = self.progress.best_score
+        improved = score is not None and self.progress.step > 0 and (best is None or score < best)
+        if improved:
+            self.progress.best_score = score
+        root = self.out / "checkpoints"
+        checkpoints.save(root / f"step-{self.progress.step:08d}", self._modules, self.optimizers, self.progress)
+        checkpoints.prune(root, self.config.training.keep_checkpoints)
+        if improved:
+            save_model(self.out / "best.safetensors", self.ema, self.config, self.data.domains, self._facts())
+
+    @torch.no_grad()
+    def validate(self) -> float | None:
+        """Back-translation error of the averaged model on held-out training images, per pixel; None without any.
+
+        It needs no truth: an image is translated to the next domain's style and back, and compared with itself.
+        """
+        if not all(self.reserve) or len(self.data.domains) < 2:
+            return None
+        errors = []
+        domains = len(self.data.domains)
+        for index, (source, held) in enumerate(zip(self.data.train, self.reserve, strict=True)):
+            stack = np.stack([source[len(source) - held + i] for i in range(held)])
+            images = to_tensor(stack).to(self.device)
+            there = self.ema.prior_style(torch.full((held,), (index + 1) % domains, device=self.device), held)
+            back = self.ema.prior_style(torch.full((held,), index, device=self.device), held)
+            with self._autocast():
+                returned = self.ema.translate(self.ema.translate(images, there), back)
+            errors.append((returned - images).square().mean())
+        return float(torch.stack(errors).mean())
+
+    def _note_unreadable(self, batch: Batch) -> None:
+        for problem in batch.unreadable:
+            if problem not in self.problems:
+                self.problems.append(problem)
+                console.print(f"[yellow]skipped[/] {problem}", highlight=False)
+        check_unreadable(self.problems, self.config.data.max_unreadable)
+
+    def _facts(self) -> dict[str, object]:
+        """Training figures that travel with the model."""
+        progress = self.progress
+        lines = read_metrics(self.out)
+        return {
+            "steps": progress.step,
+            "minutes": round(progress.seconds / 60, 2),
+            "training_images": sum(self.batches.sizes),
+            "device": str(self.device),
+            "precision": str(self.dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "seed": self.config.training.seed,
+            "validation_score": progress.best_score,
+            "last_figures": lines[-1] if lines else {},
+        }
+
+    def _finish(self) -> None:
+        """The last checkpoint, the model, the pictures and the report."""
+        self._checkpoint()
+        save_model(self.out / "model.safetensors", self.ema, self.config, self.data.domains, self._facts())
+        report.save_grid(self.ema, self.data, self.out / "grid.png", self._autocast)
+        self.log.close()
+        report.write_report(self.out, self.config, self._facts())
+
+    def _check_same_run(self) -> None:
+        """Raises CheckpointError when the run in ``out`` had another model or other data."""
+        before = load_config(self.out / "config.yaml")
+        for name in ("data", "model", "objective"):
+            if getattr(before, name) != getattr(self.config, name):
+                raise CheckpointError(
+                    f"the run in {self.out} was started with other settings in '{name}'",
+                    remedy=f"resume with its own settings: sivae-translate train --out {self.out} --resume",
+                )
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT does interrupt. Only in the main thread."""
+    received: list[int] = []
+
+    def note(signum: int, _: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(signum)
+        console.print(f"[yellow]{signal.Signals(signum).name}: saving a checkpoint, then stopping[/]")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    previous = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+def train(config: Config, out: Path, *, resume: bool = False, data: DomainData | None = None) -> Path:
+    """Train and return the run folder; see `Trainer`."""
+    return Trainer(config, out, resume=resume, data=data).run()

@@ -1,0 +1,107 @@
+"""What a run shows: picture grids, curves, and report.html."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sivae_translate import pictures
+from sivae_translate.config import Config, to_yaml
+from sivae_translate.data.images import to_pil, to_tensor
+from sivae_translate.data.sets import DomainData
+from sivae_translate.files import write_text
+from sivae_translate.model import TranslationVAE
+from sivae_translate.training.log import read_metrics
+
+SOURCES = 8
+"""Source images in a grid."""
+SHOWN_DOMAINS = 8
+"""Target domains in a grid; a set with hundreds shows its first ones."""
+
+
+def health(figures: Mapping[str, float]) -> str:
+    """The quantities that tell whether training is healthy, in a few words."""
+    words = [f"rec {figures['reconstruction']:.4g}", f"kl {figures['kl_content']:.3g}+{figures['kl_style']:.3g}"]
+    if "kl_fake" in figures:
+        difference, expelbo = figures["kl_difference"], figures["exp_elbo"]
+        words.append(f"fake {figures['kl_fake']:.3g} diff {difference:+.3g} expELBO {expelbo:.3g}")
+    return "  ".join(words)
+
+
+@torch.no_grad()
+def save_grid(
+    model: TranslationVAE, data: DomainData, path: Path, autocast: Callable[[], AbstractContextManager[object]]
+) -> None:
+    """Sources, their reconstructions, their translations to each domain, and samples of each domain: one row a source.
+
+    Training images are shown, so that no choice is made by looking at test images.
+    """
+    device = model.style_prior.means.device
+    domains = list(range(len(data.domains)))
+    picks = [(domain, index) for index in range(SOURCES) for domain in domains][:SOURCES]
+    sources = np.stack([data.train[domain][(index * 37) % len(data.train[domain])] for domain, index in picks])
+    images = to_tensor(sources).to(device)
+    generator = torch.Generator(device).manual_seed(0)
+    with autocast():
+        posterior = model.encode(images)
+        columns = [images, model.decode(posterior.mean)]
+        for domain in domains[:SHOWN_DOMAINS]:
+            style = model.prior_style(torch.full((len(images),), domain, device=device), len(images))
+            columns.append(model.translate(images, style))
+        rows = [[to_pil(column[row]) for column in columns] for row in range(len(images))]
+        drawn = [model.sample(2, domain if model.domains else None, generator) for domain in domains[:SHOWN_DOMAINS]]
+    samples: list[list[Image.Image | None]] = [[None, None, *(to_pil(s[i]) for s in drawn)] for i in range(2)]
+    names = [data.domains[domain] or "image" for domain, _ in picks]
+    targets = [f"to {data.domains[domain] or 'prior mean'}" for domain in domains[:SHOWN_DOMAINS]]
+    picture = pictures.grid(
+        [*rows, *samples],
+        row_names=[*names, "sample", "sample"],
+        column_names=["source", "rebuilt", *targets],
+        cell=max(96, model.image_shape[1]),
+    )
+    pictures.save(picture, path)
+
+
+def write_report(folder: Path, config: Config, facts: Mapping[str, object]) -> None:
+    """curves.png and report.html, from metrics.jsonl and grid.png."""
+    lines = read_metrics(folder)
+    panels = {
+        "reconstruction error": ["reconstruction", "back_translation"],
+        "KL of real images (nats)": ["kl_content", "kl_style"],
+        "KL, real and fake (nats)": ["kl_real", "kl_fake", "kl_fake_style"],
+        "KL difference, fake - real": ["kl_difference"],
+        "expELBO of fakes": ["exp_elbo"],
+        "gradient norm": ["gradient_norm_encoders", "gradient_norm_decoder"],
+    }
+    missing = float("nan")
+    series = {
+        title: {name: [line.get(name, missing) for line in lines] for name in names if any(name in line for line in lines)}
+        for title, names in panels.items()
+    }
+    drawn = {title: values for title, values in series.items() if values}
+    if drawn:
+        pictures.curves(drawn, [int(line["step"]) for line in lines], folder / "curves.png", folder.name)
+    write_text(folder / "report.html", _page(folder, config, facts))
+
+
+def _inline(picture: Path) -> str:
+    encoded = base64.b64encode(picture.read_bytes()).decode()
+    return f'<h2>{picture.stem}</h2><img alt="{picture.stem}" src="data:image/png;base64,{encoded}">'
+
+
+def _page(folder: Path, config: Config, facts: Mapping[str, object]) -> str:
+    """A page that stands alone: its pictures are inside it."""
+    rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
+    images = "".join(_inline(folder / name) for name in ("grid.png", "curves.png") if (folder / name).exists())
+    return (
+        '<!doctype html><meta charset="utf-8"><style>body{font-family:sans-serif;margin:2em}td{padding:.2em 1em .2em 0}'
+        f"img{{max-width:100%}}</style><title>{html.escape(folder.name)}</title><h1>{html.escape(folder.name)}</h1>"
+        f"<table>{rows}</table>{images}<h2>settings</h2><pre>{html.escape(to_yaml(config))}</pre>\n"
+    )

@@ -1,0 +1,82 @@
+"""A trained model as one safetensors file: weights, and as metadata its configuration, domains and training figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sivae_translate.config import Config, from_dict
+from sivae_translate.errors import CheckpointError
+from sivae_translate.files import replacing
+from sivae_translate.model import TranslationVAE
+
+FORMAT = "sivae-translate 1"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a model file holds.
+
+    Attributes:
+        model: in evaluation mode, on the CPU, float32.
+        config: the run's settings.
+        domains: names, in the order of the domain indices; one unnamed domain without labels.
+        facts: training figures.
+    """
+
+    model: TranslationVAE
+    config: Config
+    domains: tuple[str, ...]
+    facts: dict[str, object]
+
+
+def save_model(path: Path, model: TranslationVAE, config: Config, domains: Sequence[str], facts: Mapping[str, object]) -> None:
+    """Write a model file, whole or not at all. The user's data path is left out: it means nothing elsewhere.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    settings = config.model_dump(mode="json")
+    settings["data"]["root"] = None
+    about = {"config": settings, "domains": list(domains), "facts": dict(facts)}
+    metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
+    weights = {name: value.detach().float().cpu().contiguous() for name, value in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(weights, temporary, metadata=metadata)
+
+
+def load_model(path: Path) -> SavedModel:
+    """Read a model file.
+
+    Raises:
+        CheckpointError: missing, damaged, or no model of this library.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot read the model {path}: {error}", remedy="name a run folder or a model.safetensors"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is no model of this library", remedy="name a model.safetensors that training wrote")
+    about = json.loads(metadata["about"])
+    config, domains = from_dict(about["config"], str(path)), tuple(about["domains"])
+    model = TranslationVAE(config.model, config.data, len(domains) if len(domains) > 1 else 0)
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} is damaged: its weights do not fit its configuration", remedy="train again") from error
+    return SavedModel(model.eval().requires_grad_(False), config, domains, about["facts"])
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    """Number of trainable scalars."""
+    return sum(parameter.numel() for parameter in model.parameters())

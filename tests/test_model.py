@@ -1,0 +1,89 @@
+"""TranslationVAE: shapes, independence of images in a batch, errors."""
+
+import pytest
+import torch
+
+from sivae_translate.codes import Codes
+from sivae_translate.config import DataConfig, ModelConfig
+from sivae_translate.errors import ConfigError, InputError
+from sivae_translate.model import TranslationVAE
+
+SMALL = {"style_dim": 6, "style_features": 16, "content_channels": 5, "decoder_blocks": 1}
+
+
+def build(size=32, channels=1, domains=3, content_size=4):
+    torch.manual_seed(0)
+    config = ModelConfig(widths=(4, 4, 8, 8, 8, 8), style_widths=(4, 4, 4, 8, 8, 8), content_size=content_size, **SMALL)
+    return TranslationVAE(config, DataConfig(image_size=size, channels=channels), domains)
+
+
+@pytest.mark.parametrize(("size", "channels"), [(32, 1), (32, 3), (64, 3), (128, 1), (256, 3)])
+def test_every_size_encodes_and_decodes_to_the_documented_shapes(size, channels):
+    model, images = build(size, channels), torch.rand(2, channels, size, size)
+    posterior = model.encode(images)
+    assert posterior.content.mean.shape == posterior.content.logvar.shape == (2, 5, 4, 4)
+    assert posterior.style.mean.shape == posterior.style.logvar.shape == (2, 6)
+    decoded = model.decode(posterior.sample())
+    assert decoded.shape == images.shape
+    assert decoded.dtype == torch.float32
+    assert 0 <= decoded.min() <= decoded.max() <= 1
+
+
+@pytest.mark.parametrize("content_size", [2, 4, 8, 16])
+def test_the_content_code_may_have_any_power_of_two(content_size):
+    model = build(content_size=content_size)
+    assert model.encode(torch.rand(1, 1, 32, 32)).content.mean.shape == (1, 5, content_size, content_size)
+    assert model.sample(2, 0).shape == (2, 1, 32, 32)
+
+
+def test_decode_is_the_sigmoid_of_the_logits():
+    model = build()
+    codes = Codes(torch.randn(2, 5, 4, 4), torch.randn(2, 6))
+    torch.testing.assert_close(model.decode(codes), model.logits(codes).sigmoid())
+
+
+def test_an_image_is_encoded_alike_whatever_its_neighbours_are():
+    model, images = build(), torch.rand(4, 1, 32, 32)
+    alone = model.encode(images[:1])
+    together = model.encode(images)[:1]
+    torch.testing.assert_close(alone.content.mean, together.content.mean, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(alone.style.mean, together.style.mean, atol=1e-5, rtol=1e-5)
+
+
+def test_the_style_changes_what_is_decoded():
+    model, content = build(), torch.randn(1, 5, 4, 4)
+    a, b = (model.decode(Codes(content, model.prior_style(torch.tensor([d]), 1))) for d in (0, 1))
+    assert (a - b).abs().max() > 1e-3
+
+
+def test_prior_style_is_the_domains_mean_and_zero_without_labels():
+    model = build()
+    index = torch.tensor([2, 0])
+    assert torch.equal(model.prior_style(index, 2), model.style_prior.means[index])
+    assert torch.equal(build(domains=0).prior_style(index, 2), torch.zeros(2, 6))
+
+
+def test_samples_repeat_with_the_same_generator():
+    model = build()
+    first, second = (model.sample(3, 1, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32), (2, 3, 32, 32), (2, 1, 64, 64)])
+def test_images_of_another_shape_are_refused_with_both_shapes(shape):
+    with pytest.raises(InputError, match=r"1, 32, 32"):
+        build().encode(torch.rand(shape))
+
+
+def test_too_few_widths_and_impossible_content_sizes_are_refused():
+    with pytest.raises(ConfigError, match="widths lists 1"):
+        TranslationVAE(ModelConfig(widths=(8,)), DataConfig(image_size=32), 2)
+    with pytest.raises(ConfigError, match="content_size = 5"):
+        build(content_size=5)
+
+
+def test_log_variances_stay_bounded_however_large_the_features():
+    model = build()
+    with torch.no_grad():
+        model.content_encoder.head.weight.mul_(1e4)
+    assert model.encode(torch.rand(1, 1, 32, 32)).content.logvar.abs().max() <= 8

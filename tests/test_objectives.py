@@ -1,0 +1,281 @@
+"""The objective against independent transcriptions of its equations."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.distributions import Bernoulli, kl_divergence
+
+from sivae_translate.codes import Codes, Gaussian, Posterior
+from sivae_translate.config import DataConfig, EncoderAugmentConfig, ModelConfig, ObjectiveConfig
+from sivae_translate.data.batches import Batch
+from sivae_translate.model import TranslationVAE
+from sivae_translate.objectives.augment import EncoderAugmentation
+from sivae_translate.objectives.elbo import exp_elbo, kl, reconstruction_error
+from sivae_translate.objectives.schedule import weights_at
+from sivae_translate.objectives.soft_introvae import SoftIntroVAE, swap_styles
+
+SIZE = 32
+SCALE = 1 / SIZE**2
+
+
+def tiny_model(domains=3):
+    torch.manual_seed(0)
+    config = ModelConfig(
+        widths=(4, 6, 8), style_widths=(4, 4, 6), content_channels=3, style_dim=5, style_features=8, decoder_blocks=1
+    )
+    return TranslationVAE(config, DataConfig(image_size=SIZE, channels=1), domains).double()
+
+
+def tiny_batch(count=6):
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(count, 1, SIZE, SIZE, generator=generator, dtype=torch.float64)
+    return Batch(images, torch.arange(count) * 3 // count)
+
+
+def fixed_sample(self, generator=None):
+    """A reparametrised draw whose noise depends on the position alone, so that two computations can share it."""
+    noise = torch.sin(torch.arange(self.mean.numel(), dtype=self.mean.dtype) * 1.7).reshape(self.mean.shape)
+    return self.mean + torch.exp(0.5 * self.logvar) * noise
+
+
+# ---- terms
+
+
+def test_bernoulli_error_is_the_kl_of_each_pixel_summed():
+    logits, target = torch.randn(3, 1, 4, 4, dtype=torch.float64), torch.rand(3, 1, 4, 4, dtype=torch.float64)
+    expected = kl_divergence(Bernoulli(target), Bernoulli(logits=logits)).flatten(1).sum(1)
+    torch.testing.assert_close(reconstruction_error(logits, target, "bernoulli"), expected)
+
+
+@pytest.mark.parametrize(("likelihood", "power"), [("gaussian", 2), ("laplace", 1)])
+def test_gaussian_and_laplace_errors_are_summed_powers(likelihood, power):
+    logits, target = torch.randn(3, 2, 4, 4), torch.rand(3, 2, 4, 4)
+    expected = ((logits.sigmoid() - target).abs() ** power).sum((1, 2, 3))
+    torch.testing.assert_close(reconstruction_error(logits, target, likelihood), expected)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "laplace"])
+def test_the_error_of_a_perfect_reconstruction_is_zero(likelihood):
+    target = torch.rand(2, 1, 4, 4, dtype=torch.float64) * 0.98 + 0.01
+    assert reconstruction_error(target.logit(), target, likelihood).abs().max() < 1e-12
+
+
+def test_bernoulli_error_is_finite_for_pure_black_and_white():
+    target = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
+    error = reconstruction_error(torch.tensor([50.0, -50.0]).view(1, 1, 1, 2), target, "bernoulli")
+    torch.testing.assert_close(error, torch.tensor([100.0]))
+
+
+def test_exp_elbo_is_the_mean_of_exponentials_not_the_exponential_of_the_mean():
+    error, nats = torch.tensor([10.0, 0.0]), torch.tensor([4.0, 1.0])
+    expected = (torch.exp(torch.tensor(-2 * 0.01 * (0.5 * 10 + 3 * 4))) + torch.exp(torch.tensor(-2 * 0.01 * 3.0))) / 2
+    torch.testing.assert_close(exp_elbo(error, nats, 0.01, 0.5, 3.0), expected)
+
+
+def test_kl_weighs_content_and_style_and_judges_style_under_the_claimed_prior():
+    posterior = Posterior(
+        Gaussian(torch.ones(1, 2, 1, 1), torch.zeros(1, 2, 1, 1)), Gaussian(torch.ones(1, 3), torch.zeros(1, 3))
+    )
+    # content: 2 * 1/2; style under N(0, I): 3 * 1/2, under N(1, I): 0
+    assert kl(posterior, torch.zeros(1, 3), 2.0, 4.0).item() == pytest.approx(2 * 1 + 4 * 1.5)
+    assert kl(posterior, torch.ones(1, 3), 2.0, 4.0).item() == pytest.approx(2 * 1)
+
+
+# ---- the two halves
+
+
+def transcription(model, config, batch, shared, weights):
+    """Both losses of the objective written out plainly: every pass separate, nothing shared between the halves."""
+    count = len(batch.images)
+    own = model.prior_style(batch.domain, count)
+
+    def bce(logits, target):
+        per_pixel = F.softplus(logits) - target * logits + torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target)
+        return per_pixel.sum((1, 2, 3))
+
+    def gauss_kl(gaussian, mean):
+        return 0.5 * ((gaussian.mean - mean) ** 2 + gaussian.logvar.exp() - gaussian.logvar - 1).flatten(1).sum(1)
+
+    def real_terms():
+        posterior = model.encode(batch.images)
+        codes = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style))
+        loss = bce(model.logits(codes), batch.images).mean()
+        loss = (
+            loss
+            + (weights.beta_kl * gauss_kl(posterior.content, 0) + config.beta_style * gauss_kl(posterior.style, own)).mean()
+        )
+        fakes = torch.cat([model.decode(codes.detach()), model.decode(shared.wanted[count:])])
+        samples = round(config.prior_samples * count)
+        content = fixed_sample(model.encode(fakes.detach()).content[slice(count + samples, None)])
+        back = bce(model.logits(Codes(content, codes.style[samples:])), batch.images[samples:]).mean()
+        return SCALE * (loss + weights.back * back)
+
+    def fake_terms_of_encoders():
+        with torch.no_grad():
+            fakes = torch.cat([model.decode(shared.wanted[:count]), model.decode(shared.wanted[count:])])
+        posterior = model.encode(fakes)
+        nats = gauss_kl(posterior.content, 0) + gauss_kl(posterior.style, shared.claimed)
+        error = 0.0
+        if config.judge_reconstruction:
+            drawn = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style))
+            error = bce(model.logits(drawn), fakes)
+        value = torch.exp(-2 * SCALE * (config.beta_rec * error + weights.beta_neg * nats))
+        return 0.25 * (value[:count].mean() + value[count:].mean())
+
+    def fake_terms_of_decoder():
+        fakes = torch.cat([model.decode(shared.wanted[:count]), model.decode(shared.wanted[count:])])
+        posterior = model.encode(fakes)
+        nats = weights.beta_kl_fake * (gauss_kl(posterior.content, 0) + gauss_kl(posterior.style, shared.claimed))
+        gap = (posterior.content.mean - shared.wanted.content).square().sum((1, 2, 3)).mean()
+        loss = 0.5 * (nats[:count].mean() + nats[count:].mean()) + config.content_consistency * gap
+        return SCALE * loss
+
+    return real_terms, fake_terms_of_encoders, fake_terms_of_decoder
+
+
+@pytest.mark.parametrize("judge_reconstruction", [False, True])
+def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(monkeypatch, judge_reconstruction):
+    monkeypatch.setattr(Gaussian, "sample", fixed_sample)
+    config = ObjectiveConfig(
+        likelihood="bernoulli",
+        introspection_from=0,
+        back_from=0,
+        back=0.7,
+        open_until=0,
+        style_swap=0,
+        beta_neg=20,
+        prior_samples=0.34,
+        content_consistency=0.3,
+        judge_reconstruction=judge_reconstruction,
+    )
+    model, batch = tiny_model(), tiny_batch()
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
+    encoders, decoders = model.encoder_parameters(), model.decoder_parameters()
+    torch.manual_seed(3)
+    shared = objective.forward(batch, weights)
+    fast = torch.autograd.grad(objective.encoder_loss(batch, shared, weights), encoders, retain_graph=True)
+    real, fake_encoders, fake_decoder = transcription(model, config, batch, shared, weights)
+    plain = torch.autograd.grad(real() + fake_encoders(), encoders)
+    for a, b in zip(fast, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-12)
+
+    # The decoder's half sees the encoders after their step; its share of the reconstruction does not.
+    reconstruction = torch.autograd.grad(real(), decoders, allow_unused=True)
+    with torch.no_grad():
+        for parameter, gradient in zip(encoders, fast, strict=True):
+            parameter -= 0.1 * gradient
+    fast = torch.autograd.grad(objective.decoder_loss(batch, shared, weights), decoders)
+    fake = torch.autograd.grad(fake_decoder(), decoders, allow_unused=True)
+    for a, b, c in zip(fast, reconstruction, fake, strict=True):
+        torch.testing.assert_close(a, b + (0 if c is None else c), rtol=1e-8, atol=1e-12)
+
+
+def test_before_introspection_both_losses_are_minus_the_elbo_of_a_vae(monkeypatch):
+    monkeypatch.setattr(Gaussian, "sample", fixed_sample)
+    config = ObjectiveConfig(likelihood="gaussian", introspection_from=1, back=0, open_until=0, beta_kl=0.3, style_swap=0)
+    model, batch = tiny_model(), tiny_batch()
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
+    shared = objective.forward(batch, weights)
+    posterior = model.encode(batch.images)
+    rebuilt = model.decode(Codes(fixed_sample(posterior.content), fixed_sample(posterior.style)))
+    nats = 0.3 * posterior.content.kl() + posterior.style.kl(model.prior_style(batch.domain, 6))
+    expected = SCALE * ((rebuilt - batch.images).square().sum((1, 2, 3)) + nats).mean()
+    assert shared.fakes is None
+    torch.testing.assert_close(objective.encoder_loss(batch, shared, weights), expected)
+    torch.testing.assert_close(objective.decoder_loss(batch, shared, weights), expected)
+
+
+def test_fakes_pass_no_gradient_to_the_decoder_in_the_encoders_half():
+    config = ObjectiveConfig(introspection_from=0, back=0, beta_rec=1e-12, beta_kl=1e-12, beta_style=1e-12, open_until=0)
+    model, batch = tiny_model(), tiny_batch()
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
+    shared = objective.forward(batch, weights)
+    loss = objective.encoder_loss(batch, shared, weights)
+    gradients = torch.autograd.grad(loss, model.decoder_parameters(), allow_unused=True)
+    assert all(gradient is None or gradient.abs().max() < 1e-9 for gradient in gradients)
+
+
+def test_the_encoders_raise_the_kl_of_fakes_and_the_decoder_lowers_it():
+    config = ObjectiveConfig(
+        introspection_from=0, back=0, beta_rec=1e-6, beta_kl=1e-6, beta_style=1e-6, open_until=0, beta_neg=8
+    )
+    model, batch = tiny_model(), tiny_batch()
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
+    shared = objective.forward(batch, weights)
+
+    def fake_kl(fakes):
+        return kl(model.encode(fakes), shared.claimed).mean().item()
+
+    def descend(parameters, loss):
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter -= 0 if gradient is None else 0.5 * gradient
+
+    before = fake_kl(shared.fakes.detach())
+    descend(model.encoder_parameters(), objective.encoder_loss(batch, shared, weights))
+    raised = fake_kl(shared.fakes.detach())
+    descend(model.decoder_parameters(), objective.decoder_loss(batch, shared, weights))
+    lowered = fake_kl(torch.cat([model.decode(shared.wanted[:6]), model.decode(shared.wanted[6:])]).detach())
+    assert raised > before
+    assert lowered < raised
+
+
+def test_translations_claim_another_domain_and_are_judged_under_its_prior():
+    config = ObjectiveConfig(introspection_from=0, prior_samples=0)
+    model, batch = tiny_model(), tiny_batch()
+    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
+    means = model.style_prior.means.detach()
+    claimed = [int(torch.cdist(row[None], means).argmin()) for row in shared.claimed]
+    assert claimed[:6] == batch.domain.tolist()
+    assert all(claimed[6 + index] != batch.domain[index] for index in (0, 2, 4))  # those drawn from a prior
+    torch.testing.assert_close(shared.claimed, means[claimed])
+
+
+def test_without_labels_every_style_is_judged_under_the_standard_normal():
+    config = ObjectiveConfig(introspection_from=0)
+    model, batch = tiny_model(domains=0), tiny_batch()
+    batch = Batch(batch.images, torch.zeros(6, dtype=torch.long))
+    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
+    assert shared.claimed.abs().max() == 0
+
+
+# ---- pieces
+
+
+def test_swapped_styles_come_from_another_image_of_the_same_domain():
+    domain = torch.tensor([0, 0, 0, 2, 2, 5, 5, 5, 5])
+    style = torch.arange(9.0)[:, None]
+    for seed in range(20):
+        torch.manual_seed(seed)
+        partner = swap_styles(style, domain, 1.0)[:, 0].long()
+        assert torch.equal(domain[partner], domain)
+        assert (partner != torch.arange(9)).all()
+
+
+def test_a_lone_image_and_a_share_of_zero_keep_their_own_style():
+    style = torch.arange(3.0)[:, None]
+    assert torch.equal(swap_styles(style, torch.tensor([0, 1, 2]), 1.0), style)
+    assert swap_styles(style, torch.tensor([0, 0, 0]), 0.0) is style
+
+
+def test_the_content_weight_falls_geometrically_then_stays():
+    config = ObjectiveConfig(beta_kl_start=8, beta_kl=2, open_until=0.5)
+    assert [round(weights_at(config, t).beta_kl, 6) for t in (0, 0.25, 0.5, 1)] == [8, 4, 2, 2]
+
+
+def test_each_part_enters_at_its_time():
+    config = ObjectiveConfig(back=0.5, back_from=0.2, introspection_from=0.6)
+    seen = [(weights_at(config, t).back, weights_at(config, t).introspection) for t in (0.1, 0.2, 0.6)]
+    assert seen == [(0.0, False), (0.5, False), (0.5, True)]
+
+
+def test_encoder_augmentation_is_off_by_default_and_differentiable_when_on():
+    images = torch.rand(4, 1, 32, 32, requires_grad=True)
+    assert EncoderAugmentation(EncoderAugmentConfig())(images) is images
+    torch.manual_seed(0)
+    changed = EncoderAugmentation(EncoderAugmentConfig(shift=0.2, cutout=0.3))(images)
+    assert changed.shape == images.shape
+    assert (changed - images).abs().max() > 0.1
+    changed.sum().backward()
+    assert images.grad.abs().sum() > 0
