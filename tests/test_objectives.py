@@ -163,7 +163,7 @@ def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(monke
     reconstruction = torch.autograd.grad(real(), decoders, allow_unused=True)
     with torch.no_grad():
         for parameter, gradient in zip(encoders, fast, strict=True):
-            parameter -= 0.1 * gradient
+            parameter.sub_(0.1 * gradient)
     fast = torch.autograd.grad(objective.decoder_loss(batch, shared, weights), decoders)
     fake = torch.autograd.grad(fake_decoder(), decoders, allow_unused=True)
     for a, b, c in zip(fast, reconstruction, fake, strict=True):
@@ -210,7 +210,7 @@ def test_the_encoders_raise_the_kl_of_fakes_and_the_decoder_lowers_it():
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter -= 0 if gradient is None else 0.5 * gradient
+                parameter.sub_(0 if gradient is None else 0.5 * gradient)
 
     before = fake_kl(shared.fakes.detach())
     descend(model.encoder_parameters(), objective.encoder_loss(batch, shared, weights))

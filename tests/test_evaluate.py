@@ -1,0 +1,114 @@
+"""The judgement: perfect and useless models get the figures they deserve."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sivae_translate.config import DataConfig, ModelConfig, from_dict
+from sivae_translate.data.images import to_tensor
+from sivae_translate.data.sets import ArrayImages, DomainData
+from sivae_translate.errors import DataError
+from sivae_translate.evaluation import report
+from sivae_translate.evaluation.evaluate import evaluate
+from sivae_translate.evaluation.lpips import Lpips
+from sivae_translate.model import TranslationVAE
+from sivae_translate.translator import Translator
+
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return Lpips.load()
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Smooth shapes; the second domain is the first one upside down."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (COUNT, 4, 4, 1), dtype=np.uint8)
+    images = coarse.repeat(8, axis=1).repeat(8, axis=2)
+    sources = (ArrayImages(images), ArrayImages(images[:, ::-1].copy()))
+    ids = tuple(tuple(str(index) for index in range(COUNT)) for _ in range(2))
+    return DomainData(("up", "down"), train=sources, test=sources, test_ids=ids, paired=True)
+
+
+def translator(kind="random"):
+    torch.manual_seed(0)
+    settings = {"data": {"image_size": 32, "channels": 1}, "model": {"widths": [4, 6, 8], "style_widths": [4, 4, 6]}}
+    config = from_dict(settings, "the test")
+    made = Translator(
+        TranslationVAE(ModelConfig(widths=(4, 6, 8), style_widths=(4, 4, 6)), config.data, 2), config, ("up", "down")
+    )
+    if kind == "perfect":
+        made.model_translate = lambda batch, style: batch.flip(2)
+    elif kind == "copy":
+        made.model_translate = lambda batch, style: batch
+    return made
+
+
+def test_a_perfect_model_has_gain_one_and_no_error(data, judge):
+    result = evaluate(translator("perfect"), data, lpips=judge, probes=False)
+    assert result.overall["gain"].mean == pytest.approx(1)
+    assert result.overall["lpips"].mean == pytest.approx(0, abs=1e-6)
+    assert result.overall["ssim"].mean == pytest.approx(1, abs=1e-5)
+    assert [(pair.source, pair.target, pair.images) for pair in result.pairs] == [("up", "down", COUNT), ("down", "up", COUNT)]
+
+
+def test_copying_has_gain_zero_and_the_figures_of_copying(data, judge):
+    result = evaluate(translator("copy"), data, lpips=judge, probes=False)
+    assert result.overall["gain"].mean == pytest.approx(0)
+    for pair in result.pairs:
+        assert (pair.lpips, pair.l1, pair.ssim) == (pair.copy_lpips, pair.copy_l1, pair.copy_ssim)
+    up, down = (to_tensor(source.array) for source in data.test)
+    assert result.pairs[0].copy_l1 == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
+    assert result.pairs[0].copy_lpips == pytest.approx(judge.distances(up, down).mean().item(), rel=1e-4)
+
+
+def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(data, judge):
+    result = evaluate(translator(), data, lpips=judge, probes=False)
+    for interval in result.overall.values():
+        assert interval.low <= interval.mean <= interval.high
+    assert result.overall["l1"].mean > 0
+
+
+def test_probes_are_reported_with_their_chance(data, judge):
+    result = evaluate(translator(), data, lpips=judge)
+    assert set(result.probes) == {"domain from content, linear", "domain from content, mlp"}
+    assert all(probe.chance == pytest.approx(0.5) for probe in result.probes.values())
+
+
+def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data, judge):
+    unpaired = DomainData(data.domains, data.train, data.test, data.test_ids, paired=False)
+    result = evaluate(translator(), unpaired, lpips=judge)
+    assert not result.paired
+    assert result.pairs[0].gain is None
+    assert result.pairs[0].diversity > 0
+    assert set(result.overall) == {"lpips"}
+
+
+def test_references_take_the_place_of_prior_means(data, judge):
+    by_reference = evaluate(translator(), data, style="reference", lpips=judge, probes=False)
+    by_domain = evaluate(translator(), data, style="domain", lpips=judge, probes=False)
+    assert by_reference.style == "reference"
+    assert by_reference.overall["lpips"].mean != by_domain.overall["lpips"].mean
+
+
+def test_the_report_holds_the_same_figures_in_json_and_markdown(data, judge, tmp_path):
+    result = evaluate(translator(), data, lpips=judge)
+    report.write(result, tmp_path, "a title", {"seed": 0})
+    values = json.loads((tmp_path / "evaluation.json").read_text())
+    assert values["overall"]["gain"]["mean"] == result.overall["gain"].mean
+    assert len(values["pairs"]) == 2
+    text = (tmp_path / "evaluation.md").read_text()
+    assert f"{result.pairs[0].lpips:.4f}" in text
+    assert "accuracy / chance" in text
+    assert (tmp_path / "cases.png").stat().st_size > 1000
+
+
+def test_data_without_test_images_and_images_too_small_are_refused(data, judge):
+    with pytest.raises(DataError, match="no test images"):
+        evaluate(translator(), DomainData(data.domains, data.train), lpips=judge)
+    assert DataConfig().image_size >= 32

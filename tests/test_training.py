@@ -1,0 +1,302 @@
+"""The loop: repeatable, resumable, guarded; kills, signals and full disks lose nothing."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sivae_translate.config import from_dict, to_yaml
+from sivae_translate.data.sets import ArrayImages, DomainData
+from sivae_translate.errors import CheckpointError, ConfigError, OutputError, TrainingError
+from sivae_translate.training import checkpoints
+from sivae_translate.training.guard import Guard
+from sivae_translate.training.loop import Trainer, train
+from sivae_translate.weights import load_model
+
+SETTINGS = {
+    "data": {"image_size": 32, "channels": 1},
+    "model": {
+        "widths": [4, 6, 8],
+        "style_widths": [4, 4, 6],
+        "content_channels": 3,
+        "style_dim": 5,
+        "style_features": 8,
+        "decoder_blocks": 1,
+    },
+    "objective": {"likelihood": "bernoulli", "introspection_from": 0.5, "back_from": 0.25},
+    "training": {"steps": 12, "batch": 8, "checkpoint_every": 4, "log_every": 2, "picture_every": 0, "validation": 0.1},
+}
+
+
+def settings(**training):
+    return from_dict({**SETTINGS, "training": {**SETTINGS["training"], **training}}, "the test")
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    sources = tuple(ArrayImages(rng.integers(0, 256, (24, 32, 32, 1), dtype=np.uint8)) for _ in range(2))
+    return DomainData(domains=("left", "right"), train=sources)
+
+
+def weights(run):
+    return load_model(run / "model.safetensors").model.state_dict()
+
+
+def assert_same(a, b):
+    for name, value in weights(a).items():
+        assert torch.equal(value, weights(b)[name]), name
+
+
+def test_a_run_leaves_a_model_metrics_pictures_and_a_report(tmp_path, data):
+    run = train(settings(), tmp_path / "run", data=data)
+    names = {path.name for path in run.iterdir()}
+    assert {
+        "model.safetensors",
+        "best.safetensors",
+        "config.yaml",
+        "metrics.jsonl",
+        "grid.png",
+        "curves.png",
+        "report.html",
+    } <= names
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10, 12]
+    assert {"reconstruction", "kl_real", "kl_fake", "kl_difference", "exp_elbo"} <= set(lines[-1])
+    assert "kl_fake" not in lines[0]
+    assert "data:image/png" in (run / "report.html").read_text()
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-00000008", "step-00000012"]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path, data):
+    first, second = (train(settings(), tmp_path / name, data=data) for name in ("a", "b"))
+    other = train(settings(seed=1), tmp_path / "c", data=data)
+    assert_same(first, second)
+    assert any(not torch.equal(value, weights(other)[name]) for name, value in weights(first).items())
+
+
+def test_a_resumed_run_ends_with_the_same_weights_and_no_step_twice(tmp_path, data):
+    whole = train(settings(), tmp_path / "whole", data=data)
+    broken = Trainer(settings(), tmp_path / "broken", data=data)
+    step = broken.step
+
+    def fail_at_seven(batch):
+        if broken.progress.step == 7:
+            raise RuntimeError("power cut")
+        return step(batch)
+
+    broken.step = fail_at_seven
+    with pytest.raises(RuntimeError, match="power cut"):
+        broken.run()
+    assert checkpoints.latest(tmp_path / "broken" / "checkpoints").name == "step-00000004"
+    resumed = train(settings(), tmp_path / "broken", data=data, resume=True)
+    assert_same(whole, resumed)
+    steps = [json.loads(line)["step"] for line in (resumed / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [2, 4, 6, 8, 10, 12]
+
+
+@pytest.mark.parametrize(("budget", "expected"), [({"steps": 7}, 7), ({"steps": None, "epochs": 2.0}, 11)])
+def test_budgets_in_steps_and_epochs(tmp_path, data, budget, expected):
+    trainer = Trainer(settings(**budget), tmp_path, data=data)
+    assert trainer.total_steps == expected  # 2 epochs of 44 images, 4 of 48 being reserved, in batches of 8
+
+
+def test_a_budget_in_minutes_ends_in_time(tmp_path, data):
+    trainer = Trainer(settings(steps=None, minutes=0.02), tmp_path, data=data)
+    trainer.run()
+    assert 1.2 <= trainer.progress.seconds < 10
+    assert trainer.share_done == 1
+
+
+def test_each_half_moves_its_own_parameters_alone(tmp_path, data):
+    trainer = Trainer(settings(), tmp_path, data=data)
+    trainer.progress.step = 8
+    moved, move = {}, trainer._move
+
+    def watch(half, *arguments, **options):
+        before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        norm = move(half, *arguments, **options)
+        after = trainer.model.state_dict()
+        moved[half] = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+        return norm
+
+    trainer._move = watch
+    trainer.step(trainer.batches[8].to(trainer.device))
+    assert moved == {"encoders": {"content_encoder", "style_encoder"}, "decoder": {"decoder", "style_prior"}}
+
+
+def test_a_vae_step_moves_everything(tmp_path, data):
+    trainer = Trainer(settings(), tmp_path, data=data)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.step(trainer.batches[0].to(trainer.device))
+    after = trainer.model.state_dict()
+    same = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert not {name.split(".")[0] for name in before} - {name.split(".")[0] for name in before if name not in same}
+
+
+def poison(trainer, steps):
+    original = trainer.objective.encoder_loss
+
+    def poisoned(*arguments):
+        loss = original(*arguments)
+        return loss * float("nan") if trainer.progress.step in steps else loss
+
+    trainer.objective.encoder_loss = poisoned
+
+
+def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_path, data):
+    trainer = Trainer(settings(log_every=1), tmp_path, data=data)
+    bad = {6}
+    poison(trainer, bad)
+    retreat = trainer._retreat
+
+    def once(problem):
+        assert "not finite" in problem
+        retreat(problem)
+        assert trainer.progress.step == 4
+        bad.clear()
+
+    trainer._retreat = once
+    trainer.run()
+    assert trainer.progress.guard.retreats == 1
+    assert trainer.progress.guard.learning_rate_scale == 0.5
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+
+
+def test_a_run_that_cannot_be_saved_stops_with_an_error_and_a_checkpoint(tmp_path, data):
+    trainer = Trainer(settings(log_every=1, retreats=2), tmp_path, data=data)
+    poison(trainer, set(range(6, 100)))
+    with pytest.raises(TrainingError, match="not finite"):
+        trainer.run()
+    saved = checkpoints.read_tensors(tmp_path / "checkpoints" / "step-00000004" / "weights.safetensors")
+    assert all(torch.isfinite(value).all() for value in saved.values())
+
+
+def test_the_guard_notices_a_collapsed_kl_difference_and_forgives_a_short_one():
+    guard, healthy, lost = Guard(), {"kl_real": 40.0, "kl_fake": 45.0}, {"kl_real": 40.0, "kl_fake": 1.0}
+    assert not any(guard.problem(healthy) for _ in range(50))
+    assert not any(guard.problem(lost) for _ in range(15))
+    assert not any(guard.problem(healthy) for _ in range(50))
+    found = [guard.problem(lost) for _ in range(60)]
+    assert "KL difference collapsed" in next(problem for problem in found if problem)
+
+
+def test_a_full_disk_is_reported_and_keeps_the_last_checkpoint(tmp_path, data, monkeypatch):
+    trainer = Trainer(settings(), tmp_path, data=data)
+    save_file = checkpoints.save_file
+
+    def full(tensors, path, **options):
+        if trainer.progress.step == 8:
+            Path(path).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save_file(tensors, path, **options)
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OutputError, match="No space left"):
+        trainer.run()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000000", "step-00000004"]
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path, data):
+    train(settings(steps=2), tmp_path, data=data)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        Trainer(settings(steps=2), tmp_path, data=data)
+
+
+def test_resuming_with_another_model_is_refused(tmp_path, data):
+    train(settings(steps=2), tmp_path, data=data)
+    other = settings(steps=2).model_copy(update={"model": settings().model.model_copy(update={"style_dim": 7})})
+    with pytest.raises(CheckpointError, match="'model'"):
+        Trainer(other, tmp_path, data=data, resume=True)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path, data):
+    run = train(settings(steps=2), tmp_path, data=data)
+    path = run / "checkpoints" / "step-00000002" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors"):
+        Trainer(settings(steps=2), tmp_path, data=data, resume=True)
+
+
+def test_unlabelled_images_train_too(tmp_path, data):
+    everything = ArrayImages(np.concatenate([source.array for source in data.train]))
+    run = train(settings(steps=8), tmp_path, data=DomainData(domains=("",), train=(everything,)))
+    assert load_model(run / "model.safetensors").model.domains == 0
+
+
+# ---- real processes, real signals
+
+
+def write_images(root):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for domain in ("left", "right"):
+        (root / domain).mkdir(parents=True)
+        for index in range(20):
+            Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(root / domain / f"{index}.png")
+
+
+def start(config, out, *extra):
+    command = [sys.executable, "-m", "sivae_translate", "train", str(config), "--out", str(out), *extra]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_step(process, out, step):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        metrics = out / "metrics.jsonl"
+        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        if len(lines) >= step:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"never reached step {step}: {process.communicate()[1]}")
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """A configuration file of 400 small steps, and the run that was never interrupted."""
+    root = tmp_path_factory.mktemp("job")
+    write_images(root / "images")
+    config = settings(steps=400, log_every=1, checkpoint_every=10)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"root": root / "images"})})
+    (root / "config.yaml").write_text(to_yaml(config))
+    whole = start(root / "config.yaml", root / "whole")
+    assert whole.wait(timeout=180) == 0, whole.stderr.read()
+    return root
+
+
+@pytest.mark.full
+def test_a_run_killed_in_the_middle_and_resumed_ends_with_the_same_weights(job, tmp_path):
+    out = tmp_path / "killed"
+    for reached in (37, 151):
+        process = start(job / "config.yaml", out, "--resume")
+        wait_for_step(process, out, reached)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    process = start(job / "config.yaml", out, "--resume")
+    assert process.wait(timeout=180) == 0, process.stderr.read()
+    assert_same(job / "whole", out)
+    assert not list((out / "checkpoints").glob(".*"))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_sigint_and_sigterm_save_a_checkpoint_and_leave(job, tmp_path, signum):
+    process = start(job / "config.yaml", tmp_path / "stopped")
+    wait_for_step(process, tmp_path / "stopped", 25)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signum
+    assert "--resume" in errors
+    step = int(checkpoints.latest(tmp_path / "stopped" / "checkpoints").name.removeprefix("step-"))
+    assert step >= 25
+    assert step == len((tmp_path / "stopped" / "metrics.jsonl").read_text().splitlines())
