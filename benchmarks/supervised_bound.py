@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sivae_translate.codes import Codes
-from sivae_translate.config import Config, load_config, to_yaml
+from sivae_translate.config import Config, load_config, parse_overrides, to_yaml
 from sivae_translate.data import glyphs
 from sivae_translate.data.images import to_tensor
 from sivae_translate.devices import autocast, pick_device, pick_dtype
@@ -76,7 +76,7 @@ def run(config: Config, minutes: float, out: Path) -> None:
             codes = Codes(model.content_encoder(images).mean, model.prior_style(target, batch))
             loss = reconstruction_error(model.logits(codes), truth, config.objective.likelihood).mean() / images[0].numel()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         with torch.no_grad():
@@ -100,5 +100,5 @@ if __name__ == "__main__":
     parser.add_argument("--config", default="glyphs")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--out", type=Path, default=Path("runs/supervised"))
-    given = parser.parse_args()
-    run(load_config(config_path(given.config)), given.minutes, given.out)
+    given, rest = parser.parse_known_args()
+    run(load_config(config_path(given.config), parse_overrides(rest)), given.minutes, given.out)

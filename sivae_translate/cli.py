@@ -209,6 +209,8 @@ def translate(command: Translate) -> int:
     from sivae_translate.progress import console
     from sivae_translate.translator import StyleLike, Translator
 
+    if not command.inputs:
+        raise ConfigError("no input is given", remedy="name images or folders: sivae-translate translate RUN IN... --to DOMAIN")
     if (command.to is None) == (not command.like):
         raise ConfigError("give either --to DOMAIN or --like REFERENCE", remedy="sivae-translate info RUN lists the domains")
     translator = Translator.from_pretrained(command.run, device=command.device)
@@ -287,7 +289,8 @@ def info(command: Info) -> int:
         console.print(f"  {name:<18}{parameter_count(part):>12,} parameters", highlight=False)
     console.print(f"  {'together':<18}{parameter_count(model):>12,} parameters", highlight=False)
     for name, value in translator.facts.items():
-        console.print(f"{name:<20}{value}", highlight=False)
+        shown = value if not isinstance(value, dict) else ", ".join(f"{key} {number:.4g}" for key, number in value.items())
+        console.print(f"{name:<20}{shown}", highlight=False, markup=False)
     return 0
 
 

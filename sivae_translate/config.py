@@ -85,14 +85,16 @@ class ObjectiveConfig(Section):
     ] = "gaussian"
     beta_rec: Annotated[Positive, Field(description="weight of the reconstruction error")] = 1.0
     beta_kl: Annotated[Positive, Field(description="weight of the content KL once the content code is open")] = 0.2
-    beta_kl_start: Annotated[Positive, Field(description="weight of the content KL at the start, when little passes")] = 2.0
+    beta_kl_start: Annotated[Positive, Field(description="weight of the content KL at the start, when little passes")] = 20.0
     open_until: Annotated[Share, Field(description="time at which the content KL's weight has fallen to beta_kl")] = 0.3
     beta_style: Annotated[Positive, Field(description="weight of the style KL")] = 1.0
     style_swap: Annotated[Share, Field(description="share of images decoded with the style of another of their domain")] = 1.0
     back: Annotated[NonNegative, Field(description="weight of the back-translation error")] = 1.0
     back_from: Annotated[Share, Field(description="time at which back-translation starts")] = 0.3
     introspection_from: Annotated[Share, Field(description="time at which fakes enter; 1 is a VAE to the end")] = 0.5
-    beta_neg: Annotated[Positive, Field(description="weight of a fake's KL in the expELBO")] = 32.0
+    beta_neg: Annotated[Positive | None, Field(description="weight of a fake's KL in the expELBO; none is C * H * W / 16")] = (
+        None
+    )
     beta_kl_fake: Annotated[Positive, Field(description="weight of a fake's KL in the decoder's half")] = 1.0
     judge_reconstruction: Annotated[bool, Field(description="the expELBO has a reconstruction error, as published")] = False
     prior_samples: Annotated[Share, Field(description="share of the second kind of fakes that are prior samples")] = 0.25

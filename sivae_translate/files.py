@@ -27,6 +27,7 @@ def replacing(target: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
         raise cannot_write(target, error) from error
@@ -44,12 +45,20 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         yield temporary
         if target.exists():
             shutil.rmtree(target)
+        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes folders for one user alone
         temporary.replace(target)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def write_json(target: Path, value: Any) -> None:

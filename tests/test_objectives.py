@@ -149,7 +149,7 @@ def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(monke
         judge_reconstruction=judge_reconstruction,
     )
     model, batch = tiny_model(), tiny_batch()
-    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5, SIZE**2)
     encoders, decoders = model.encoder_parameters(), model.decoder_parameters()
     torch.manual_seed(3)
     shared = objective.forward(batch, weights)
@@ -174,7 +174,7 @@ def test_before_introspection_both_losses_are_minus_the_elbo_of_a_vae(monkeypatc
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     config = ObjectiveConfig(likelihood="gaussian", introspection_from=1, back=0, open_until=0, beta_kl=0.3, style_swap=0)
     model, batch = tiny_model(), tiny_batch()
-    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5, SIZE**2)
     shared = objective.forward(batch, weights)
     posterior = model.encode(batch.images)
     rebuilt = model.decode(Codes(fixed_sample(posterior.content), fixed_sample(posterior.style)))
@@ -188,7 +188,7 @@ def test_before_introspection_both_losses_are_minus_the_elbo_of_a_vae(monkeypatc
 def test_fakes_pass_no_gradient_to_the_decoder_in_the_encoders_half():
     config = ObjectiveConfig(introspection_from=0, back=0, beta_rec=1e-12, beta_kl=1e-12, beta_style=1e-12, open_until=0)
     model, batch = tiny_model(), tiny_batch()
-    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5, SIZE**2)
     shared = objective.forward(batch, weights)
     loss = objective.encoder_loss(batch, shared, weights)
     gradients = torch.autograd.grad(loss, model.decoder_parameters(), allow_unused=True)
@@ -200,7 +200,7 @@ def test_the_encoders_raise_the_kl_of_fakes_and_the_decoder_lowers_it():
         introspection_from=0, back=0, beta_rec=1e-6, beta_kl=1e-6, beta_style=1e-6, open_until=0, beta_neg=8
     )
     model, batch = tiny_model(), tiny_batch()
-    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5, SIZE**2)
     shared = objective.forward(batch, weights)
 
     def fake_kl(fakes):
@@ -224,7 +224,7 @@ def test_the_encoders_raise_the_kl_of_fakes_and_the_decoder_lowers_it():
 def test_translations_claim_another_domain_and_are_judged_under_its_prior():
     config = ObjectiveConfig(introspection_from=0, prior_samples=0)
     model, batch = tiny_model(), tiny_batch()
-    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
+    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0, SIZE**2))
     means = model.style_prior.means.detach()
     claimed = [int(torch.cdist(row[None], means).argmin()) for row in shared.claimed]
     assert claimed[:6] == batch.domain.tolist()
@@ -236,7 +236,7 @@ def test_without_labels_every_style_is_judged_under_the_standard_normal():
     config = ObjectiveConfig(introspection_from=0)
     model, batch = tiny_model(domains=0), tiny_batch()
     batch = Batch(batch.images, torch.zeros(6, dtype=torch.long))
-    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
+    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0, SIZE**2))
     assert shared.claimed.abs().max() == 0
 
 
@@ -261,12 +261,21 @@ def test_a_lone_image_and_a_share_of_zero_keep_their_own_style():
 
 def test_the_content_weight_falls_geometrically_then_stays():
     config = ObjectiveConfig(beta_kl_start=8, beta_kl=2, open_until=0.5)
-    assert [round(weights_at(config, t).beta_kl, 6) for t in (0, 0.25, 0.5, 1)] == [8, 4, 2, 2]
+    assert [round(weights_at(config, t, SIZE**2).beta_kl, 6) for t in (0, 0.25, 0.5, 1)] == [8, 4, 2, 2]
+
+
+def test_beta_neg_left_out_scales_with_the_image_so_that_eight_nats_cost_a_factor_e():
+    for side, channels in ((32, 1), (64, 3)):
+        values = side * side * channels
+        weights = weights_at(ObjectiveConfig(), 1.0, values)
+        value = exp_elbo(0.0, torch.tensor([8.0]), 1 / values, 1.0, weights.beta_neg)
+        assert value.item() == pytest.approx(torch.exp(torch.tensor(-1.0)).item())
+    assert weights_at(ObjectiveConfig(beta_neg=256), 1.0, 3072).beta_neg == 256
 
 
 def test_each_part_enters_at_its_time():
     config = ObjectiveConfig(back=0.5, back_from=0.2, introspection_from=0.6)
-    seen = [(weights_at(config, t).back, weights_at(config, t).introspection) for t in (0.1, 0.2, 0.6)]
+    seen = [(weights_at(config, t, SIZE**2).back, weights_at(config, t, SIZE**2).introspection) for t in (0.1, 0.2, 0.6)]
     assert seen == [(0.0, False), (0.5, False), (0.5, True)]
 
 

@@ -56,17 +56,20 @@ def markdown(evaluation: Evaluation, title: str) -> str:
 
 
 def terminal_table(evaluation: Evaluation, title: str) -> Table:
-    """The first 30 pairs, then the means over all pairs with their intervals."""
-    columns = columns_of(evaluation)
+    """What fits a terminal of 80 columns: the first 30 pairs by LPIPS, then the means over all pairs with their intervals."""
+    columns = [name for name in columns_of(evaluation) if name in ("lpips", "copy_lpips", "gain", "diversity")]
     table = Table(title=title)
-    for name in ("source", "target", *(COLUMNS[column] for column in columns)):
-        table.add_column(name, justify="left" if name in ("source", "target") else "right")
+    table.add_column("translation")
+    for name in columns:
+        table.add_column(COLUMNS[name].replace("copy LPIPS", "copying"), justify="right", no_wrap=True)
     for pair in evaluation.pairs[:30]:
-        table.add_row(pair.source, pair.target, *_values(pair, columns))
-    overall = [evaluation.overall.get(name) for name in columns]
+        values = (getattr(pair, name) for name in columns)
+        table.add_row(f"{pair.source} > {pair.target}", *("" if value is None else f"{value:.3f}" for value in values))
     table.add_section()
-    table.add_row("all", "", *(_number(interval.mean) if interval else "" for interval in overall))
-    table.add_row("95 %", "", *(f"{i.low:.3f}..{i.high:.3f}" if i else "" for i in overall))
+    overall = [evaluation.overall.get(name) for name in columns]
+    table.add_row("all", *(f"{interval.mean:.3f}" if interval else "" for interval in overall))
+    table.add_row("95 %, from", *(f"{interval.low:.3f}" if interval else "" for interval in overall))
+    table.add_row("95 %, to", *(f"{interval.high:.3f}" if interval else "" for interval in overall))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -186,7 +187,7 @@ class Trainer:
         """One step of both halves; figures every ``training.log_every`` steps, else an empty dict."""
         step, training = self.progress.step, self.config.training
         torch.manual_seed(training.seed * 1_000_003 + step)
-        weights = weights_at(self.config.objective, self.share_done)
+        weights = weights_at(self.config.objective, self.share_done, math.prod(self.model.image_shape))
         rate = self.learning_rate()
         with self._autocast():
             shared = self.objective.forward(batch, weights)
@@ -364,6 +365,6 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(signum, handler)
 
 
-def train(config: Config, out: Path, *, resume: bool = False, data: DomainData | None = None) -> Path:
+def train(config: Config, out: str | Path, *, resume: bool = False, data: DomainData | None = None) -> Path:
     """Train and return the run folder; see `Trainer`."""
-    return Trainer(config, out, resume=resume, data=data).run()
+    return Trainer(config, Path(out), resume=resume, data=data).run()

@@ -1,0 +1,34 @@
+"""Makes assets/examples (inputs to try the command line with) and assets/translations.png (the README's picture).
+
+python assets/make_examples.py
+
+The letters are held out: the shipped model never saw them, in any font.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sivae_translate import pictures
+from sivae_translate.data.sets import load_data
+from sivae_translate.demo import SOURCE, letter_grid, readable_letters
+from sivae_translate.translator import Translator
+
+ASSETS = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    """Write the examples and the picture."""
+    translator = Translator.from_pretrained("glyphs")
+    data = load_data(translator.config.data)
+    source, italic = data.domains.index(SOURCE), data.domains.index("dejavu-serif-bold-italic")
+    chosen = readable_letters(data)
+    for index in chosen[:8]:
+        name = f"U+{ord(data.test_ids[source][index]):04X}.png"
+        pictures.save(pictures.from_array(data.test[source][index]), ASSETS / "examples" / "letters" / name)
+    pictures.save(pictures.from_array(data.test[italic][chosen[0]]), ASSETS / "examples" / "reference.png")
+    pictures.save(letter_grid({"ours": translator}, data), ASSETS / "translations.png")
+
+
+if __name__ == "__main__":
+    main()
