@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from sivae_translate.errors import ConfigError, InputError, SivaeError
+from sivae_translate.errors import ConfigError, SivaeError
 
 if TYPE_CHECKING:
     from sivae_translate.config import DataConfig
@@ -121,24 +121,39 @@ Command = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``sivae-translate`` and ``python -m sivae_translate``."""
-    given = sys.argv[1:] if arguments is None else arguments
-    command, rest = tyro.cli(
+    given, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
+    command = tyro.cli(
         Command,  # type: ignore[arg-type]  # tyro takes a union of annotated types
         prog="sivae-translate",
-        description=__doc__.split(".", maxsplit=1)[0] + " of sivae-translate.",
+        description="Unpaired image-to-image translation with a content/style Soft-IntroVAE.",
         args=given or ["--help"],
-        return_unknown_args=True,
     )
-    if rest and not isinstance(command, Train):
-        _fail(InputError(f"unexpected arguments: {' '.join(rest)}", remedy=f"see sivae-translate {given[0]} --help"), 2)
     try:
-        sys.exit(_run(command, list(rest)))
+        if overrides and not isinstance(command, Train):
+            raise ConfigError(f"unexpected settings: {' '.join(overrides)}", remedy="only 'train' takes --section.name VALUE")
+        sys.exit(_run(command, overrides))
     except ConfigError as error:
         _fail(error, 2)
     except SivaeError as error:
         _fail(error, 1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Set ``--section.name VALUE`` and ``--section.name=VALUE`` apart; a configuration checks these, the command line the rest."""
+    rest, overrides = list(arguments), []
+    plain = []
+    while rest:
+        argument = rest.pop(0)
+        name, equals, _ = argument.partition("=")
+        if name.startswith("--") and "." in name:
+            overrides.append(argument)
+            if not equals and rest and not rest[0].startswith("--"):
+                overrides.append(rest.pop(0))
+        else:
+            plain.append(argument)
+    return plain, overrides
 
 
 def _fail(error: SivaeError, code: int) -> None:

@@ -109,6 +109,7 @@ class TrainingConfig(Section):
     steps: Annotated[Count | None, Field(description="budget in steps")] = None
     epochs: Annotated[Positive | None, Field(description="budget in passes over the training images")] = None
     minutes: Annotated[Positive | None, Field(description="budget in minutes of training")] = None
+    init: Annotated[str | None, Field(description="start from the weights of this run, model file or pretrained name")] = None
     batch: Annotated[int, Field(ge=2)] = 64
     learning_rate: Annotated[Positive, Field(description="Adam's, of both halves")] = 1e-3
     warmup_steps: Annotated[int, Field(ge=0, description="the learning rate rises over these")] = 100

@@ -16,15 +16,12 @@ from sivae_translate.codes import Codes, Gaussian, Posterior
 from sivae_translate.config import Config
 from sivae_translate.data.images import from_any, to_array, to_pil, to_tensor
 from sivae_translate.devices import autocast, pick_device, pick_dtype
-from sivae_translate.errors import CheckpointError, InputError
+from sivae_translate.errors import InputError
 from sivae_translate.model import TranslationVAE
-from sivae_translate.resources import asset_path
-from sivae_translate.weights import load_model
+from sivae_translate.weights import find_model, load_model
 
 ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
 StyleLike: TypeAlias = "str | tuple[str, int] | ImageLike | Sequence[ImageLike]"
-PRETRAINED = {"glyphs": "glyphs.safetensors"}
-"""Names of the models that come with the library, and their files in assets/."""
 
 
 class Translator:
@@ -265,30 +262,6 @@ class Translator:
             sizes = [from_any(source).size for source in sources]
             pictures = [p.resize(s, Image.Resampling.LANCZOS) for p, s in zip(pictures, sizes, strict=True)]
         return pictures[0] if single else pictures
-
-
-def find_model(source: str | Path) -> Path:
-    """The model file that a name, a run folder or a path stands for.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    path = Path(source)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        if (path / "model.safetensors").is_file():
-            return path / "model.safetensors"
-        unfinished = (path / "checkpoints").is_dir()
-        remedy = (
-            f"finish it: sivae-translate train {path / 'config.yaml'} --out {path} --resume" if unfinished else "name a run"
-        )
-        raise CheckpointError(f"{path} holds no model.safetensors", remedy=remedy)
-    if str(source) in PRETRAINED:
-        return asset_path(PRETRAINED[str(source)])
-    raise CheckpointError(
-        f"there is no run, file or pretrained model '{source}'", remedy=f"pretrained models are {', '.join(PRETRAINED)}"
-    )
 
 
 def _as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLike]]:

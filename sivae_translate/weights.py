@@ -15,8 +15,11 @@ from sivae_translate.config import Config, from_dict
 from sivae_translate.errors import CheckpointError
 from sivae_translate.files import replacing
 from sivae_translate.model import TranslationVAE
+from sivae_translate.resources import asset_path
 
 FORMAT = "sivae-translate 1"
+PRETRAINED = {"glyphs": "glyphs.safetensors"}
+"""Names of the models that come with the library, and their files in assets/."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,30 @@ def load_model(path: Path) -> SavedModel:
     except RuntimeError as error:
         raise CheckpointError(f"{path} is damaged: its weights do not fit its configuration", remedy="train again") from error
     return SavedModel(model.eval().requires_grad_(False), config, domains, about["facts"])
+
+
+def find_model(source: str | Path) -> Path:
+    """The model file that a name, a run folder or a path stands for.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        if (path / "model.safetensors").is_file():
+            return path / "model.safetensors"
+        unfinished = (path / "checkpoints").is_dir()
+        remedy = (
+            f"finish it: sivae-translate train {path / 'config.yaml'} --out {path} --resume" if unfinished else "name a run"
+        )
+        raise CheckpointError(f"{path} holds no model.safetensors", remedy=remedy)
+    if str(source) in PRETRAINED:
+        return asset_path(PRETRAINED[str(source)])
+    raise CheckpointError(
+        f"there is no run, file or pretrained model '{source}'", remedy=f"pretrained models are {', '.join(PRETRAINED)}"
+    )
 
 
 def parameter_count(model: torch.nn.Module) -> int:

@@ -218,6 +218,15 @@ def test_resuming_with_another_model_is_refused(tmp_path, data):
         Trainer(other, tmp_path, data=data, resume=True)
 
 
+def test_training_can_start_from_another_models_weights(tmp_path, data):
+    first = train(settings(), tmp_path / "first", data=data)
+    trainer = Trainer(settings(init=str(first)), tmp_path / "second", data=data)
+    for name, value in weights(first).items():
+        assert torch.equal(value, trainer.model.state_dict()[name])
+    with pytest.raises(CheckpointError, match="knows the domains"):
+        Trainer(settings(init="glyphs"), tmp_path / "third", data=data)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path, data):
     run = train(settings(steps=2), tmp_path, data=data)
     path = run / "checkpoints" / "step-00000002" / "weights.safetensors"

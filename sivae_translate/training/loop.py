@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from sivae_translate.data.batches import Batch, TrainingBatches, iterate
 from sivae_translate.data.images import to_tensor
 from sivae_translate.data.sets import DomainData, check_unreadable, load_data
 from sivae_translate.devices import autocast, pick_device, pick_dtype
-from sivae_translate.errors import CheckpointError, ConfigError, TrainingError
+from sivae_translate.errors import CheckpointError, ConfigError, SivaeError, TrainingError
 from sivae_translate.files import require_writable, write_text
 from sivae_translate.model import TranslationVAE
 from sivae_translate.objectives.schedule import weights_at
@@ -30,7 +30,7 @@ from sivae_translate.progress import console, progress_bar
 from sivae_translate.training import checkpoints, report
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.log import MetricsLog, read_metrics
-from sivae_translate.weights import save_model
+from sivae_translate.weights import find_model, load_model, save_model
 
 DEFAULT_STEPS = 10_000
 FINAL_RATE = 0.05
@@ -71,7 +71,12 @@ class Trainer:
         found = checkpoints.latest(out / "checkpoints")
         if found and not resume:
             raise ConfigError(f"{out} already holds a run", remedy="choose another --out, or go on with it by --resume")
-        self.data = data if data is not None else load_data(config.data)
+        try:
+            self.data = data if data is not None else load_data(config.data)
+        except SivaeError:
+            with suppress(OSError):
+                out.rmdir()  # leaves nothing behind; a folder with something in it stays
+            raise
         self.problems = list(dict.fromkeys(self.data.unreadable))
         for problem in self.problems:
             console.print(f"[yellow]skipped[/] {problem}", highlight=False)
@@ -82,6 +87,8 @@ class Trainer:
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
         model = TranslationVAE(config.model, config.data, labelled)
         self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
+        if config.training.init is not None and not found:
+            self._start_from(config.training.init)
         self.ema = deepcopy(self.model).requires_grad_(False)
         self.objective = SoftIntroVAE(config.objective, self.model)
         self.encoders, self.decoders = self.model.encoder_parameters(), self.model.decoder_parameters()
@@ -331,6 +338,21 @@ class Trainer:
         report.save_grid(self.ema, self.data, self.out / "grid.png", self._autocast)
         self.log.close()
         report.write_report(self.out, self.config, self._facts())
+
+    def _start_from(self, source: str) -> None:
+        """Take over the weights of a trained model of the same sizes.
+
+        Raises:
+            CheckpointError: there is none, or its sizes or domains differ.
+        """
+        path = find_model(source)
+        saved = load_model(path)
+        if saved.domains != self.data.domains:
+            raise CheckpointError(
+                f"{path} knows the domains {', '.join(saved.domains)}, the data has {', '.join(self.data.domains)}",
+                remedy="start from a model of the same domains, or leave training.init out",
+            )
+        checkpoints.load_weights(self.model, saved.model.state_dict(), path)
 
     def _check_same_run(self) -> None:
         """Raises CheckpointError when the run in ``out`` had another model or other data."""

@@ -1,0 +1,58 @@
+"""A small untrained model in a run folder, and images to feed it."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sivae_translate.config import from_dict, to_yaml
+from sivae_translate.model import TranslationVAE
+from sivae_translate.translator import Translator
+from sivae_translate.weights import save_model
+
+DOMAINS = ("cats", "dogs", "foxes")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A run folder with model.safetensors and config.yaml: three domains, 32 px, RGB, never trained."""
+    settings = {
+        "data": {"image_size": 32, "channels": 3},
+        "model": {
+            "widths": [8, 16, 16],
+            "style_widths": [8, 8, 16],
+            "content_channels": 4,
+            "style_dim": 8,
+            "style_features": 16,
+            "decoder_blocks": 1,
+        },
+    }
+    config = from_dict(settings, "conftest")
+    torch.manual_seed(0)
+    run = tmp_path_factory.mktemp("run")
+    save_model(run / "model.safetensors", TranslationVAE(config.model, config.data, 3), config, DOMAINS, {"steps": 0})
+    (run / "config.yaml").write_text(to_yaml(config))
+    return run
+
+
+@pytest.fixture(scope="session")
+def translator(tiny_run):
+    return Translator.from_pretrained(tiny_run, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def pixels():
+    """Five smooth RGB images, uint8 (5, 32, 32, 3)."""
+    coarse = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
+    return coarse.repeat(8, axis=1).repeat(8, axis=2)
+
+
+@pytest.fixture
+def folder(tmp_path, pixels):
+    """Images in a folder and a sub-folder, and one broken file."""
+    root = tmp_path / "in"
+    (root / "deep" / "er").mkdir(parents=True)
+    for index, place in enumerate(["a.png", "b.png", "deep/c.png", "deep/er/d.png"]):
+        Image.fromarray(pixels[index]).save(root / place)
+    (root / "broken.png").write_bytes(b"not an image")
+    return root

@@ -1,0 +1,88 @@
+"""Settings: validated, suggesting, round-tripping."""
+
+import pytest
+import yaml
+
+from sivae_translate.config import Config, field_names, from_dict, load_config, parse_overrides, to_yaml
+from sivae_translate.errors import ConfigError
+from sivae_translate.resources import config_path
+
+
+def test_an_empty_configuration_is_the_defaults(tmp_path):
+    (tmp_path / "empty.yaml").write_text("")
+    assert load_config(tmp_path / "empty.yaml") == load_config() == Config()
+
+
+def test_yaml_round_trips(tmp_path):
+    config = load_config(None, {"training.minutes": 5, "data.root": "x", "model.widths": [8, 16], "objective.back": 0.5})
+    (tmp_path / "c.yaml").write_text(to_yaml(config))
+    assert load_config(tmp_path / "c.yaml") == config
+
+
+@pytest.mark.parametrize("name", ["glyphs", "demo"])
+def test_shipped_configurations_are_valid(name):
+    assert load_config(config_path(name)).data.name == "glyphs"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training.stepz": 3}, "did you mean training.steps"),
+        ({"dat.root": "x"}, "did you mean data"),
+        ({"training.batch": "many"}, "training.batch"),
+        ({"training.learning_rate": -1}, "greater than 0"),
+        ({"data.image_size": 33}, "data.image_size"),
+        ({"training.steps": 3, "training.minutes": 1}, "give one budget"),
+    ],
+)
+def test_wrong_settings_are_named_with_a_suggestion(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, settings)
+
+
+def test_a_budget_on_the_command_line_replaces_the_files_budget(tmp_path):
+    (tmp_path / "c.yaml").write_text("training: {minutes: 40, batch: 16}")
+    config = load_config(tmp_path / "c.yaml", {"training.steps": 7})
+    assert (config.training.steps, config.training.minutes, config.training.batch) == (7, None, 16)
+
+
+def test_overrides_are_parsed_with_their_types():
+    given = ["--training.steps", "20000", "--data.labels=false", "--model.widths", "[8, 16]", "--data.image-size", "128"]
+    expected = {"training.steps": 20000, "data.labels": False, "model.widths": [8, 16], "data.image_size": 128}
+    assert parse_overrides(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--training.lerning-rate", "1"], "did you mean --training.learning_rate"),
+        (["--steps", "1"], "--training.steps"),
+        (["--training.steps"], "has no value"),
+        (["stray"], "unexpected argument"),
+    ],
+)
+def test_wrong_overrides_are_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_overrides(arguments)
+
+
+def test_broken_and_missing_files_are_refused(tmp_path):
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    (tmp_path / "list.yaml").write_text("- 1")
+    for path in (tmp_path / "bad.yaml", tmp_path / "list.yaml", tmp_path / "missing.yaml"):
+        with pytest.raises(ConfigError, match=path.name):
+            load_config(path)
+
+
+def test_every_setting_is_listed_and_can_be_set_to_its_default():
+    defaults = yaml.safe_load(to_yaml(Config()))
+    for name, _ in field_names():
+        value = defaults
+        for key in name.split("."):
+            value = value[key]
+        assert from_dict(defaults, "x") == load_config(None, {name: value})
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(Exception, match="frozen"):
+        Config().training.batch = 3
