@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Set ``--section.name VALUE`` and ``--section.name=VALUE`` apart; a configuration checks these, the command line the rest."""
+    """Set ``--section.name VALUE`` and ``--section.name=VALUE``, which a configuration checks, apart from the rest."""
     rest, overrides = list(arguments), []
     plain = []
     while rest:

@@ -74,6 +74,19 @@ def test_the_truth_of_a_grey_translation_is_the_target_fonts_letter():
     assert np.array_equal(data.truth((1, 7), 4)[..., 0], expected)
 
 
+def test_drawings_are_cached_and_a_damaged_cache_is_drawn_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    codes = (65, 66, 67)
+    first = glyphs.draw_many("dejavu-serif", codes, 32)
+    (cached,) = tmp_path.rglob("*.npy")
+    monkeypatch.setattr(glyphs, "draw", None)
+    assert np.array_equal(glyphs.draw_many("dejavu-serif", codes, 32), first)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cached.write_bytes(cached.read_bytes()[:200])
+    assert np.array_equal(glyphs.draw_many("dejavu-serif", codes, 32), first)
+
+
 def test_an_unknown_font_is_refused_with_the_known_ones():
     with pytest.raises(DataError, match="dejavu-serif"):
         glyphs.font_path("comic")

@@ -14,15 +14,18 @@ version of numpy.
 from __future__ import annotations
 
 import hashlib
+import os
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
-from sivae_translate.errors import DataError
+from sivae_translate.errors import DataError, OutputError
+from sivae_translate.files import replacing
 
 FONTS: dict[str, str] = {
     "dejavu-sans": "DejaVuSans.ttf",
@@ -143,8 +146,26 @@ def draw(domain: str, code: int, size: int) -> np.ndarray:
 
 
 def draw_many(domain: str, codes: tuple[int, ...], size: int) -> np.ndarray:
-    """Glyphs of one font: uint8 array (len(codes), size, size)."""
-    return np.stack([draw(domain, code, size) for code in codes])
+    """Glyphs of one font: uint8 array (len(codes), size, size). Kept in the user's cache folder for the next time."""
+    path = _cache_path(domain, codes, size)
+    try:
+        kept: np.ndarray = np.load(path, allow_pickle=False)
+        if kept.shape == (len(codes), size, size):
+            return kept
+    except (OSError, ValueError, EOFError):
+        pass  # not drawn yet, or damaged: draw it
+    drawn = np.stack([draw(domain, code, size) for code in codes])
+    with suppress(OutputError), replacing(path) as temporary, temporary.open("wb") as file:  # a cache is no necessity
+        np.save(file, drawn, allow_pickle=False)
+    return drawn
+
+
+def _cache_path(domain: str, codes: tuple[int, ...], size: int) -> Path:
+    """Named by everything that the drawing depends on."""
+    font = hashlib.sha256(font_path(domain).read_bytes()).hexdigest()
+    key = repr((font, codes, size, EM, BASELINE, OVERSAMPLING, features.version("freetype2")))
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "sivae-translate" / f"glyphs-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
 
 
 @dataclass(frozen=True)

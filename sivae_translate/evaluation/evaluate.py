@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sivae_translate.data.images import to_tensor
 from sivae_translate.data.sets import DomainData
-from sivae_translate.errors import DataError
+from sivae_translate.errors import DataError, InputError
 from sivae_translate.evaluation import metrics
 from sivae_translate.evaluation.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.evaluation.metrics import Interval, bootstrap, bootstrap_gain
@@ -134,12 +134,14 @@ def evaluate(
 
     Raises:
         DataError: there are no test images, or the images are too small for LPIPS.
-        InputError: a domain of the data is unknown to the model.
+        InputError: a domain of the data is unknown to the model, or it has no domains and ``style`` is ``domain``.
     """
     if not data.test:
         raise DataError("the data has no test images", remedy="add root/test/<domain>/, or evaluate on another --data")
     if translator.image_size < SMALLEST_SIDE:
         raise DataError(f"LPIPS needs {SMALLEST_SIDE} px or more", remedy="evaluate a model of larger images")
+    if style == "domain" and not translator.model.domains:
+        raise InputError("the model has no domain labels, so no domain style", remedy="evaluate with --style reference")
     judge = lpips or Lpips.load(device=str(translator.device))
     names = _test_domains(data)
     images = [_stack(source, limit) for source in data.test]
