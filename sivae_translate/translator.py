@@ -200,7 +200,7 @@ class Translator:
         style = torch.lerp(codes.style[:1], codes.style[1:], t.view(-1, 1) * (what != "content"))
         return [to_pil(image) for image in self.decode(Codes(content, style))]
 
-    def sample(self, domain: str | None = None, n: int = 8, *, seed: int = 0) -> list[Image.Image]:
+    def sample(self, domain: str | None = None, n: int = 8, seed: int = 0) -> list[Image.Image]:
         """New images of a domain: content and style drawn from their priors.
 
         Args:

@@ -69,6 +69,7 @@ def test_copying_has_gain_zero_and_the_figures_of_copying(data, judge):
 
 def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(data, judge):
     result = evaluate(translator(), data, lpips=judge, probes=False)
+    assert all(pair.gain_low <= pair.gain <= pair.gain_high < 0 for pair in result.pairs)
     for interval in result.overall.values():
         assert interval.low <= interval.mean <= interval.high
     assert result.overall["l1"].mean > 0

@@ -218,6 +218,16 @@ def test_resuming_with_another_model_is_refused(tmp_path, data):
         Trainer(other, tmp_path, data=data, resume=True)
 
 
+def test_tensorboard_gets_the_same_figures(tmp_path, data):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = train(settings(steps=4, tensorboard=True), tmp_path, data=data)
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    found = [(event.step, event.value) for event in events.Scalars("reconstruction")]
+    assert found == [(line["step"], pytest.approx(line["reconstruction"])) for line in lines]
+
+
 def test_training_can_start_from_another_models_weights(tmp_path, data):
     first = train(settings(), tmp_path / "first", data=data)
     trainer = Trainer(settings(init=str(first)), tmp_path / "second", data=data)

@@ -39,6 +39,8 @@ class PairResult:
         copy_l1: see ``copy_lpips``.
         copy_ssim: see ``copy_lpips``.
         gain: 1 - lpips / copy_lpips, None without a truth.
+        gain_low: lower end of the gain's 95 % bootstrap interval.
+        gain_high: its upper end.
         diversity: mean LPIPS between translations of one source into several draws of the style, None for references.
     """
 
@@ -52,6 +54,8 @@ class PairResult:
     copy_l1: float | None = None
     copy_ssim: float | None = None
     gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
     diversity: float | None = None
 
 
@@ -220,11 +224,14 @@ def _judge_pair(
         numbers[f"{prefix}lpips"] = judge.distances(a, b).cpu()
         numbers[f"{prefix}l1"] = metrics.l1(a, b).cpu()
         numbers[f"{prefix}ssim"] = metrics.ssim(a, b).cpu()
+    gain = bootstrap_gain(numbers["lpips"], numbers["copy_lpips"])
     result = PairResult(
         source=names[0],
         target=names[1],
         images=len(made.sources),
-        gain=metrics.gain(numbers["lpips"], numbers["copy_lpips"]),
+        gain=gain.mean,
+        gain_low=gain.low,
+        gain_high=gain.high,
         diversity=diversity,
         **{name: value.mean().item() for name, value in numbers.items()},  # type: ignore[arg-type]  # all are floats
     )

@@ -21,6 +21,8 @@ COLUMNS = {
     "copy_l1": "copy L1",
     "copy_ssim": "copy SSIM",
     "gain": "gain",
+    "gain_low": "from",
+    "gain_high": "to",
     "diversity": "diversity",
 }
 
