@@ -67,7 +67,7 @@ class ModelConfig(Section):
     widths: Annotated[tuple[Count, ...], Field(description="content encoder and decoder")] = (32, 64, 96, 192)
     style_widths: Annotated[tuple[Count, ...], Field(description="style encoder")] = (16, 32, 64, 128)
     encoder_blocks: Count = 1
-    decoder_blocks: Count = 2
+    decoder_blocks: Count = 1
 
 
 class EncoderAugmentConfig(Section):
@@ -110,7 +110,7 @@ class TrainingConfig(Section):
     epochs: Annotated[Positive | None, Field(description="budget in passes over the training images")] = None
     minutes: Annotated[Positive | None, Field(description="budget in minutes of training")] = None
     init: Annotated[str | None, Field(description="start from the weights of this run, model file or pretrained name")] = None
-    batch: Annotated[int, Field(ge=2)] = 64
+    batch: Annotated[int, Field(ge=2, description="images in a step")] = 32
     learning_rate: Annotated[Positive, Field(description="Adam's, of both halves")] = 1e-3
     warmup_steps: Annotated[int, Field(ge=0, description="the learning rate rises over these")] = 100
     decay_from: Annotated[Share, Field(description="time from which the learning rate falls to a twentieth")] = 0.6
