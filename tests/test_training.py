@@ -171,6 +171,16 @@ def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_pa
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
+def test_weights_gone_bad_are_never_saved(tmp_path, data):
+    trainer = Trainer(settings(), tmp_path, data=data)
+    trainer._checkpoint()
+    trainer.progress.step = 3
+    with torch.no_grad():
+        trainer.encoders[0].fill_(float("nan"))
+    trainer._checkpoint()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000000"]
+
+
 def test_a_run_that_cannot_be_saved_stops_with_an_error_and_a_checkpoint(tmp_path, data):
     trainer = Trainer(settings(log_every=1, retreats=2), tmp_path, data=data)
     poison(trainer, set(range(6, 100)))

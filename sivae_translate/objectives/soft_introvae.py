@@ -127,7 +127,7 @@ class SoftIntroVAE:
         if shared.judged is None or shared.claimed is None:
             return loss
         count = len(batch.domain)
-        nats = kl(shared.judged, shared.claimed)
+        nats = kl(shared.judged, shared.claimed, self.config.judge_content)
         error = self._fake_error(shared)
         config = self.config
         halves = (slice(0, count), slice(count, None))
@@ -141,7 +141,7 @@ class SoftIntroVAE:
             return loss
         posterior = self.model.encode(self.augment(shared.fakes))
         count = len(batch.domain)
-        nats = kl(posterior, shared.claimed, weights.beta_kl_fake, weights.beta_kl_fake)
+        nats = weights.beta_kl_fake * kl(posterior, shared.claimed, self.config.judge_content)
         per_kind = nats[:count].mean() + nats[count:].mean()
         content_gap = (posterior.content.mean - shared.wanted.content).square().flatten(1).sum(1).mean()
         style_gap = (posterior.style.mean - shared.wanted.style).square().sum(1).mean()
@@ -161,8 +161,8 @@ class SoftIntroVAE:
             figures["back_translation"] = shared.back.mean().item()
         if shared.judged is not None and shared.claimed is not None:
             count = len(batch.domain)
-            nats = kl(shared.judged, shared.claimed)[count:]
-            figures["kl_real"] = figures["kl_content"] + figures["kl_style"]
+            nats = kl(shared.judged, shared.claimed, self.config.judge_content)[count:]
+            figures["kl_real"] = self.config.judge_content * figures["kl_content"] + figures["kl_style"]
             figures["kl_fake"] = nats.mean().item()
             figures["kl_fake_style"] = shared.judged.style.kl(shared.claimed)[count:].mean().item()
             figures["kl_difference"] = figures["kl_fake"] - figures["kl_real"]

@@ -275,7 +275,10 @@ class Trainer:
         )
 
     def _checkpoint(self) -> None:
-        """Validate and save; the best checkpoint so far is kept beside the last ones."""
+        """Validate and save; the best checkpoint so far is kept beside the last ones. Weights gone bad are never saved."""
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
+            console.print(f"[yellow]step {self.progress.step}: the weights are not finite, no checkpoint is saved[/]")
+            return
         score = self.validate()
         best = self.progress.best_score
         improved = score is not None and self.progress.step > 0 and (best is None or score < best)

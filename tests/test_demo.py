@@ -1,0 +1,43 @@
+"""The demo, short and whole."""
+
+import json
+
+import pytest
+
+from sivae_translate.demo import demo, gain_over, hardest
+from sivae_translate.errors import ConfigError
+from sivae_translate.evaluation.evaluate import PairResult
+
+
+def pair(lpips, copy):
+    return PairResult("a", "b", 1, lpips=lpips, copy_lpips=copy)
+
+
+def test_the_hardest_pairs_are_those_where_copying_is_worst():
+    pairs = tuple(pair(0.1, copy / 100) for copy in range(30))
+    assert [p.copy_lpips for p in hardest(pairs)] == [copy / 100 for copy in range(29, 19, -1)]
+    assert gain_over((pair(1, 2), pair(2, 4))) == pytest.approx(0.5)
+
+
+def test_a_folder_with_something_else_in_it_is_not_touched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="something else"):
+        demo(tmp_path, minutes=0.01)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.full
+def test_a_short_demo_leaves_the_picture_and_judges_both_models(tmp_path):
+    demo(tmp_path / "demo", minutes=0.05)
+    gains = json.loads((tmp_path / "demo" / "demo.json").read_text())["gain"]
+    assert (tmp_path / "demo" / "grid.png").stat().st_size > 10_000
+    assert gains["shipped"] > 0.4
+    assert gains["fresh"] < 0
+
+
+@pytest.mark.slow
+def test_four_minutes_beat_copying_where_fonts_differ_most(tmp_path):
+    demo(tmp_path / "demo", minutes=4)
+    found = json.loads((tmp_path / "demo" / "fresh" / "evaluation.json").read_text())["pairs"]
+    pairs = tuple(PairResult(**values) for values in found)
+    assert gain_over(hardest(pairs)) > 0
