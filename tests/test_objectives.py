@@ -114,7 +114,7 @@ def transcription(model, config, batch, shared, weights):
         with torch.no_grad():
             fakes = torch.cat([model.decode(shared.wanted[:count]), model.decode(shared.wanted[count:])])
         posterior = model.encode(fakes)
-        nats = gauss_kl(posterior.content, 0) + gauss_kl(posterior.style, shared.claimed)
+        nats = config.judge_content * gauss_kl(posterior.content, 0) + gauss_kl(posterior.style, shared.claimed)
         error = 0.0
         if config.judge_reconstruction:
             drawn = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style))
@@ -125,7 +125,9 @@ def transcription(model, config, batch, shared, weights):
     def fake_terms_of_decoder():
         fakes = torch.cat([model.decode(shared.wanted[:count]), model.decode(shared.wanted[count:])])
         posterior = model.encode(fakes)
-        nats = weights.beta_kl_fake * (gauss_kl(posterior.content, 0) + gauss_kl(posterior.style, shared.claimed))
+        nats = weights.beta_kl_fake * (
+            config.judge_content * gauss_kl(posterior.content, 0) + gauss_kl(posterior.style, shared.claimed)
+        )
         gap = (posterior.content.mean - shared.wanted.content).square().sum((1, 2, 3)).mean()
         loss = 0.5 * (nats[:count].mean() + nats[count:].mean()) + config.content_consistency * gap
         return SCALE * loss
@@ -133,8 +135,8 @@ def transcription(model, config, batch, shared, weights):
     return real_terms, fake_terms_of_encoders, fake_terms_of_decoder
 
 
-@pytest.mark.parametrize("judge_reconstruction", [False, True])
-def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(monkeypatch, judge_reconstruction):
+@pytest.mark.parametrize(("judge_reconstruction", "judge_content"), [(False, 1.0), (True, 1.0), (False, 0.0), (False, 0.5)])
+def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(monkeypatch, judge_reconstruction, judge_content):
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     config = ObjectiveConfig(
         likelihood="bernoulli",
@@ -147,6 +149,7 @@ def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(monke
         prior_samples=0.34,
         content_consistency=0.3,
         judge_reconstruction=judge_reconstruction,
+        judge_content=judge_content,
     )
     model, batch = tiny_model(), tiny_batch()
     objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5, SIZE**2)

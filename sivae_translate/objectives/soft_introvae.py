@@ -26,13 +26,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sivae_translate.codes import Codes, Posterior
+from sivae_translate.codes import Codes, Gaussian, Posterior
 from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.model import TranslationVAE
 from sivae_translate.objectives.augment import EncoderAugmentation
 from sivae_translate.objectives.elbo import exp_elbo, kl, reconstruction_error
 from sivae_translate.objectives.schedule import Weights
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the encoders make of fakes.
+
+    Attributes:
+        content: q(c | f), or None where fakes are judged by their style alone.
+        style: q(s | f).
+    """
+
+    content: Gaussian | None
+    style: Gaussian
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ class Forward:
     claimed: Tensor | None = None
     wanted: Codes | None = None
     back: Tensor | None = None
-    judged: Posterior | None = None
+    judged: Judgement | None = None
 
 
 class SoftIntroVAE:
@@ -103,12 +116,14 @@ class SoftIntroVAE:
         wanted, samples = self._mix_in_samples(wanted)
         logits = model.logits(codes)
         fakes = torch.cat([torch.sigmoid(logits), model.decode(wanted)])
-        judged = model.encode(self.augment(fakes.detach()))
+        seen = self.augment(fakes.detach())
+        judged = Judgement(self._content_if_judged(seen), model.style_encoder(seen))
         own = model.prior_style(batch.domain, len(batch.domain))
         back = None
         if weights.back:
-            count = len(batch.domain)
-            returned = Codes(judged.content[slice(count + samples, None)].sample(), codes.style[samples:])
+            translations = slice(len(batch.domain) + samples, None)
+            content = judged.content[translations] if judged.content else model.content_encoder(seen[translations])
+            returned = Codes(content.sample(), codes.style[samples:])
             back = self._error(model.logits(returned), batch.images[samples:])
         return Forward(
             posterior=posterior,
@@ -127,7 +142,7 @@ class SoftIntroVAE:
         if shared.judged is None or shared.claimed is None:
             return loss
         count = len(batch.domain)
-        nats = kl(shared.judged, shared.claimed, self.config.judge_content)
+        nats = self._judged_kl(shared.judged, shared.claimed)
         error = self._fake_error(shared)
         config = self.config
         halves = (slice(0, count), slice(count, None))
@@ -139,14 +154,19 @@ class SoftIntroVAE:
         loss = self._elbo(batch, shared, weights)
         if shared.fakes is None or shared.claimed is None or shared.wanted is None:
             return loss
-        posterior = self.model.encode(self.augment(shared.fakes))
-        count = len(batch.domain)
-        nats = weights.beta_kl_fake * kl(posterior, shared.claimed, self.config.judge_content)
-        per_kind = nats[:count].mean() + nats[count:].mean()
-        content_gap = (posterior.content.mean - shared.wanted.content).square().flatten(1).sum(1).mean()
-        style_gap = (posterior.style.mean - shared.wanted.style).square().sum(1).mean()
-        consistency = self.config.content_consistency * content_gap + self.config.style_consistency * style_gap
-        return loss + self.scale * (0.5 * per_kind + consistency)
+        config, count = self.config, len(batch.domain)
+        seen = self.augment(shared.fakes)
+        judged = Judgement(self._content_if_judged(seen), self.model.style_encoder(seen))
+        nats = weights.beta_kl_fake * self._judged_kl(judged, shared.claimed)
+        loss = loss + self.scale * 0.5 * (nats[:count].mean() + nats[count:].mean())
+        if config.content_consistency:
+            content = judged.content or self.model.content_encoder(seen)
+            gap = (content.mean - shared.wanted.content).square().flatten(1).sum(1).mean()
+            loss = loss + self.scale * config.content_consistency * gap
+        if config.style_consistency:
+            gap = (judged.style.mean - shared.wanted.style).square().sum(1).mean()
+            loss = loss + self.scale * config.style_consistency * gap
+        return loss
 
     @torch.no_grad()
     def figures(self, batch: Batch, shared: Forward, weights: Weights) -> dict[str, float]:
@@ -161,7 +181,7 @@ class SoftIntroVAE:
             figures["back_translation"] = shared.back.mean().item()
         if shared.judged is not None and shared.claimed is not None:
             count = len(batch.domain)
-            nats = kl(shared.judged, shared.claimed, self.config.judge_content)[count:]
+            nats = self._judged_kl(shared.judged, shared.claimed)[count:]
             figures["kl_real"] = self.config.judge_content * figures["kl_content"] + figures["kl_style"]
             figures["kl_fake"] = nats.mean().item()
             figures["kl_fake_style"] = shared.judged.style.kl(shared.claimed)[count:].mean().item()
@@ -190,7 +210,18 @@ class SoftIntroVAE:
         assert shared.judged is not None and shared.fakes is not None
         if not self.config.judge_reconstruction:
             return shared.fakes.new_zeros(len(shared.fakes))
-        return self._error(self.model.logits(shared.judged.sample()), shared.fakes.detach())
+        content = shared.judged.content or self.model.content_encoder(self.augment(shared.fakes.detach()))
+        drawn = Posterior(content, shared.judged.style).sample()
+        return self._error(self.model.logits(drawn), shared.fakes.detach())
+
+    def _content_if_judged(self, images: Tensor) -> Gaussian | None:
+        """q(c | fakes), or None where fakes are judged by their style alone: then the pass is left out."""
+        return self.model.content_encoder(images) if self.config.judge_content else None
+
+    def _judged_kl(self, judged: Judgement, claimed: Tensor) -> Tensor:
+        """KL of fakes under the priors that they claim, (B,)."""
+        nats = judged.style.kl(claimed)
+        return nats if judged.content is None else nats + self.config.judge_content * judged.content.kl()
 
     def _other_styles(self, style: Tensor, domain: Tensor) -> tuple[Tensor, Tensor]:
         """Target styles for translations and the prior means of the domains they belong to; (B, S) each.
