@@ -43,6 +43,7 @@ setup(
         "kornia>=0.8",
         "albumentations>=2.0.8,<3",
         "numpy>=1.26",
+        "scipy>=1.11",
         "pillow>=10.1",
         "lpips==0.1.4",
         "safetensors>=0.4.3",

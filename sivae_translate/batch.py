@@ -1,4 +1,4 @@
-"""Translating folders: every image once, resumable, nothing overwritten unasked, nothing lost to one broken file."""
+"""Translating and rebuilding folders: every image once, resumable, nothing overwritten unasked, nothing lost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Job:
 def translate_files(
     translator: Translator,
     inputs: Sequence[Path],
-    style: StyleLike,
+    style: StyleLike | None,
     out: Path,
     *,
     overwrite: bool = False,
@@ -63,7 +63,7 @@ def translate_files(
     Args:
         translator: the model.
         inputs: files and folders.
-        style: see `Translator.__call__`.
+        style: see `Translator.__call__`; None keeps each image's own style, which rebuilds it.
         out: output folder.
         overwrite: replace outputs that exist; otherwise they are left alone.
         strict: stop at the first unreadable file.
@@ -80,7 +80,7 @@ def translate_files(
         raise InputError(f"size is '{size}'", remedy="choose model or input")
     jobs = [_Job(source, out / place.with_suffix(".png")) for source, place in list_images(inputs)]
     _check_targets(jobs)
-    code = translator.style_code(style)
+    code = None if style is None else translator.style_code(style)
     require_writable(out)
     result = BatchResult()
     todo = []
@@ -91,7 +91,8 @@ def translate_files(
             todo.append(job)
     shown = _run(translator, todo, code, result, strict=strict, resize=size == "input", batch_size=batch_size)
     if grid is not None and shown:
-        pictures.save(pictures.grid(list(zip(*shown, strict=True)), row_names=["source", "translation"], cell=96), grid)
+        names = ["source", "translation" if style is not None else "rebuilt"]
+        pictures.save(pictures.grid(list(zip(*shown, strict=True)), row_names=names, cell=96), grid)
     return result
 
 
@@ -112,7 +113,7 @@ def _check_targets(jobs: Sequence[_Job]) -> None:
 def _run(
     translator: Translator,
     jobs: Sequence[_Job],
-    code: torch.Tensor,
+    code: torch.Tensor | None,
     result: BatchResult,
     *,
     strict: bool,
@@ -123,7 +124,7 @@ def _run(
     shown: list[tuple[Image.Image, Image.Image]] = []
     batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
     with progress_bar() as bar, ThreadPoolExecutor(4) as threads:
-        task = bar.add_task("translating", total=len(jobs))
+        task = bar.add_task("rebuilding" if code is None else "translating", total=len(jobs))
         writing: list[Future[None]] = []
         for batch, decoded in _ahead(threads, batches):
             images, kept = [], []
@@ -140,7 +141,10 @@ def _run(
             writing = []
             if images:
                 prepared = translator.prepare(images).to(translator.device).contiguous(memory_format=torch.channels_last)
-                outputs = translator.model_translate(prepared, code.expand(len(images), -1))
+                if code is None:
+                    outputs = translator.model_reconstruct(prepared)
+                else:
+                    outputs = translator.model_translate(prepared, code.expand(len(images), -1))
                 made = [to_pil(output) for output in outputs]
                 shown += list(zip(images, made, strict=True))[: GRID_ROWS - len(shown)]
                 writing = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +13,7 @@ import tyro
 from sivae_translate.errors import ConfigError, SivaeError
 
 if TYPE_CHECKING:
+    from sivae_translate.batch import BatchResult
     from sivae_translate.config import DataConfig
 
 INTERRUPTED = 130
@@ -65,6 +67,110 @@ class Translate:
 
 
 @dataclass(frozen=True)
+class Reconstruct:
+    """Encode and decode files and folders with their own codes: what the model keeps of an image."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships (glyphs)."""
+    inputs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Images, and folders that are searched recursively."""
+    out: Path
+    """Output folder."""
+    overwrite: bool = False
+    """Replace outputs that exist."""
+    strict: bool = False
+    """Stop at the first unreadable file."""
+    grid: Path | None = None
+    """Also write a picture that compares sources and reconstructions."""
+    batch_size: int = 64
+    """Images computed at a time."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Make new images from draws of the prior: a folder of PNG files and samples.png, a grid of the first ones."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships (glyphs)."""
+    out: Path
+    """Output folder."""
+    domain: str | None = None
+    """Whose style; left out: every domain in turn."""
+    n: int = 64
+    """How many (for each domain)."""
+    seed: int = 0
+    """The same seed gives the same images on the same kind of device."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+@dataclass(frozen=True)
+class Interpolate:
+    """A strip of images on the straight line between the codes of two images."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships (glyphs)."""
+    a: Annotated[Path, tyro.conf.Positional]
+    """First image; it also gives the code that does not move."""
+    b: Annotated[Path, tyro.conf.Positional]
+    """Last image."""
+    out: Path
+    """PNG file."""
+    steps: int = 9
+    """Images in the strip."""
+    what: Literal["both", "content", "style"] = "both"
+    """Which code moves."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+@dataclass(frozen=True)
+class Toy:
+    """The 2D study: data sets x objectives x seeds, with pictures, curves and a table. Called again, it goes on."""
+
+    out: Path = Path("runs/toy")
+    """Output folder."""
+    planes: tuple[Literal["8gaussians", "spiral", "checkerboard", "rings"], ...] = (
+        "8gaussians",
+        "spiral",
+        "checkerboard",
+        "rings",
+    )
+    """Data sets."""
+    objectives: tuple[Literal["vae", "introvae", "soft_introvae", "bootstrap"], ...] = (
+        "vae",
+        "introvae",
+        "soft_introvae",
+        "bootstrap",
+    )
+    """Objectives."""
+    seeds: int = 3
+    """How many; they are trained side by side in one process."""
+    iterations: int = 30_000
+    """Steps; the published schedule is stretched to them."""
+    batch: int = 512
+    """Points a step."""
+    hidden: int = 256
+    """Width of the hidden layers."""
+    automatic: bool = False
+    """Balance beta_neg instead of taking the published ones."""
+
+
+@dataclass(frozen=True)
+class Theory:
+    """Play the idealised game on random finite problems and compare its end with what the theorem says."""
+
+    out: Path = Path("runs/theory")
+    """Output folder: theory.json, theory.md, theory.png."""
+    problems: int = 48
+    """Random problems."""
+    iterations: int = 6000
+    """Of each game."""
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Judge a model on test images: LPIPS, L1, SSIM, gain over copying."""
 
@@ -112,6 +218,11 @@ class Demo:
 Command = (
     Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[Translate, tyro.conf.subcommand("translate", prefix_name=False)]
+    | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct", prefix_name=False)]
+    | Annotated[Sample, tyro.conf.subcommand("sample", prefix_name=False)]
+    | Annotated[Interpolate, tyro.conf.subcommand("interpolate", prefix_name=False)]
+    | Annotated[Toy, tyro.conf.subcommand("toy", prefix_name=False)]
+    | Annotated[Theory, tyro.conf.subcommand("theory", prefix_name=False)]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[Info, tyro.conf.subcommand("info", prefix_name=False)]
     | Annotated[Settings, tyro.conf.subcommand("settings", prefix_name=False)]
@@ -164,19 +275,19 @@ def _fail(error: SivaeError, code: int) -> None:
 def _run(command: object, rest: list[str]) -> int:
     if isinstance(command, Train):
         return train(command, rest)
-    if isinstance(command, Translate):
-        return translate(command)
-    if isinstance(command, Evaluate):
-        return evaluate(command)
-    if isinstance(command, Info):
-        return info(command)
-    if isinstance(command, Settings):
-        return settings()
-    assert isinstance(command, Demo)
-    from sivae_translate.demo import demo
-
-    demo(command.out, command.minutes)
-    return 0
+    commands: dict[type, Callable[..., int]] = {
+        Translate: translate,
+        Reconstruct: reconstruct,
+        Sample: sample,
+        Interpolate: interpolate,
+        Evaluate: evaluate,
+        Toy: toy,
+        Theory: theory,
+        Info: info,
+        Settings: settings,
+        Demo: demo,
+    }
+    return commands[type(command)](command)
 
 
 def train(command: Train, rest: list[str]) -> int:
@@ -221,7 +332,6 @@ def _config_path(command: Train, overrides: dict[str, object]) -> Path | None:
 def translate(command: Translate) -> int:
     """``sivae-translate translate``; 1 when files were unreadable."""
     from sivae_translate.batch import translate_files
-    from sivae_translate.progress import console
     from sivae_translate.translator import StyleLike, Translator
 
     if not command.inputs:
@@ -244,12 +354,96 @@ def translate(command: Translate) -> int:
         batch_size=command.batch_size,
         grid=command.grid,
     )
-    console.print(f"{len(result.written)} written to {command.out}, {len(result.existing)} there already")
+    return _report(result, command.out)
+
+
+def reconstruct(command: Reconstruct) -> int:
+    """``sivae-translate reconstruct``; 1 when files were unreadable."""
+    from sivae_translate.batch import translate_files
+    from sivae_translate.translator import Translator
+
+    if not command.inputs:
+        raise ConfigError("no input is given", remedy="name images or folders: sivae-translate reconstruct RUN IN... --out DIR")
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    result = translate_files(
+        translator,
+        command.inputs,
+        None,
+        command.out,
+        overwrite=command.overwrite,
+        strict=command.strict,
+        batch_size=command.batch_size,
+        grid=command.grid,
+    )
+    return _report(result, command.out)
+
+
+def _report(result: BatchResult, out: Path) -> int:
+    """Say what became of the files; 1 when some were unreadable."""
+    from sivae_translate.progress import console
+
+    console.print(f"{len(result.written)} written to {out}, {len(result.existing)} there already")
     if result.unreadable:
         console.print(f"[red]{len(result.unreadable)} could not be read:[/]")
         for problem in result.unreadable:
             console.print(f"  {problem}", highlight=False, markup=False)
     return 1 if result.unreadable else 0
+
+
+def sample(command: Sample) -> int:
+    """``sivae-translate sample``."""
+    from sivae_translate.generation import sample_files
+    from sivae_translate.progress import console
+    from sivae_translate.translator import Translator
+
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    written = sample_files(translator, command.out, command.n, domain=command.domain, seed=command.seed)
+    console.print(f"{len(written)} written to {command.out}, the first ones in {command.out / 'samples.png'}", highlight=False)
+    return 0
+
+
+def interpolate(command: Interpolate) -> int:
+    """``sivae-translate interpolate``."""
+    from sivae_translate import pictures
+    from sivae_translate.progress import console
+    from sivae_translate.translator import Translator
+
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    strip = translator.interpolate(command.a, command.b, command.steps, what=command.what)
+    pictures.save(pictures.grid([strip], cell=max(64, translator.image_size)), command.out)
+    console.print(f"written to {command.out}", highlight=False)
+    return 0
+
+
+def toy(command: Toy) -> int:
+    """``sivae-translate toy``."""
+    from sivae_translate.progress import console
+    from sivae_translate.toy.lab import study
+
+    if command.seeds < 1:
+        raise ConfigError("there is no seed to train", remedy="--seeds 1 or more")
+    study(
+        command.planes,
+        command.objectives,
+        range(command.seeds),
+        command.out,
+        iterations=command.iterations,
+        batch=command.batch,
+        hidden=command.hidden,
+        automatic=command.automatic,
+    )
+    console.print((command.out / "results.md").read_text(encoding="utf-8"), highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def theory(command: Theory) -> int:
+    """``sivae-translate theory``."""
+    from sivae_translate.progress import console
+    from sivae_translate.toy.theory import check, write
+
+    write(check(command.problems, iterations=command.iterations), command.out)
+    console.print((command.out / "theory.md").read_text(encoding="utf-8"), highlight=False, markup=False, soft_wrap=True)
+    return 0
 
 
 def evaluate(command: Evaluate) -> int:
@@ -309,7 +503,7 @@ def info(command: Info) -> int:
     return 0
 
 
-def settings() -> int:
+def settings(_: Settings) -> int:
     """``sivae-translate settings``."""
     from rich.console import Console
 
@@ -317,4 +511,12 @@ def settings() -> int:
 
     for name, text in field_names():
         Console().print(f"--{name:<38}{text}", highlight=False, markup=False)
+    return 0
+
+
+def demo(command: Demo) -> int:
+    """``sivae-translate demo``."""
+    from sivae_translate import demo
+
+    demo.demo(command.out, command.minutes)
     return 0

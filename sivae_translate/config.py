@@ -60,6 +60,10 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """Sizes of the networks. Widths are listed from the finest resolution (half the image's side) to the content code's."""
 
+    kind: Annotated[
+        Literal["translation", "plain"], Field(description="plain: one latent vector, no domains, for generation")
+    ] = "translation"
+    latent_dim: Annotated[Count, Field(description="plain models: size of the latent vector")] = 128
     content_size: Annotated[int, Field(ge=1, description="h = w of the content code")] = 4
     content_channels: Annotated[Count, Field(description="Cc")] = 16
     style_dim: Annotated[Count, Field(description="S")] = 32
@@ -80,8 +84,12 @@ class EncoderAugmentConfig(Section):
 class ObjectiveConfig(Section):
     """Weights of the objective (docs/method.md) and when each part enters; times are shares of the whole training."""
 
+    name: Annotated[
+        Literal["vae", "introvae", "soft_introvae", "bootstrap"], Field(description="which of the family (docs/objectives.md)")
+    ] = "soft_introvae"
     likelihood: Annotated[
-        Literal["bernoulli", "gaussian", "laplace"], Field(description="of pixels; bernoulli for ink on paper")
+        Literal["bernoulli", "gaussian", "laplace", "points"],
+        Field(description="of pixels; bernoulli for ink on paper; points for the 2D laboratory"),
     ] = "gaussian"
     beta_rec: Annotated[Positive, Field(description="weight of the reconstruction error")] = 1.0
     beta_kl: Annotated[Positive, Field(description="weight of the content KL once the content code is open")] = 0.2
@@ -92,9 +100,13 @@ class ObjectiveConfig(Section):
     back: Annotated[NonNegative, Field(description="weight of the back-translation error")] = 1.0
     back_from: Annotated[Share, Field(description="time at which back-translation starts")] = 0.3
     introspection_from: Annotated[Share, Field(description="time at which fakes enter; 1 is a VAE to the end")] = 0.5
-    beta_neg: Annotated[Positive | None, Field(description="weight of a fake's KL in the expELBO; none is C * H * W / 16")] = (
-        None
-    )
+    beta_neg: Annotated[
+        Positive | None,
+        Field(description="weight of a fake's KL where the encoders push it up; none is balanced anew each step"),
+    ] = None
+    margin: Annotated[Positive, Field(description="introvae: nats up to which fakes are pushed")] = 10.0
+    gamma_r: Annotated[NonNegative, Field(description="weight of a fake's reconstruction error in the decoder's half")] = 0.0
+    target_steps: Annotated[Count, Field(description="bootstrap: steps after which the lagging decoder is renewed")] = 500
     beta_kl_fake: Annotated[Positive, Field(description="weight of a fake's KL in the decoder's half")] = 1.0
     judge_content: Annotated[
         NonNegative, Field(description="weight of the content KL where fakes are judged; 0: by style alone")

@@ -1,57 +1,38 @@
-"""TranslationVAE: a variational autoencoder with a content code and a style code, and a prior for each domain's style."""
+"""The models: `TranslationVAE` with a content code, a style code and domains; `PlainVAE` with one latent vector."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from sivae_translate.codes import Codes, Posterior
+from sivae_translate.codes import Codes, Gaussian, Posterior
 from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.errors import ConfigError, InputError
-from sivae_translate.nn.networks import ContentEncoder, Decoder, StyleEncoder, StylePrior, resolutions
+from sivae_translate.nn.networks import ContentEncoder, Decoder, LatentEncoder, StyleEncoder, StylePrior, resolutions
 
 
-class TranslationVAE(nn.Module):
-    r"""q(c | x), q(s | x), p(s | d) and the decoder.
+class LatentModel(nn.Module):
+    """What objectives, training and evaluation know of a model: two codes, their encoders and priors, and a decoder.
 
-    .. math:: x \approx \mathrm{decode}(c, s), \quad c \sim \mathcal N(0, I), \quad s \sim \mathcal N(m_d, I)
+    A plain model has a style code of no dimensions, so every equation with two codes holds for it as it stands.
 
-    Args:
-        model: sizes of the networks.
-        data: image size and channels.
-        domains: number of labelled domains; 0 without labels, where p(s) = N(0, I).
-
-    Raises:
-        ConfigError: the widths do not lead from the image size to the content size.
+    Attributes:
+        image_shape: (C, H, W).
+        content_shape: shape of the content code.
+        style_dim: S.
+        domains: number of labelled domains; 0 without labels.
+        translates: whether there is a style to exchange.
     """
 
-    def __init__(self, model: ModelConfig, data: DataConfig, domains: int) -> None:
-        super().__init__()
-        self.image_shape = (data.channels, data.image_size, data.image_size)
-        self.content_shape = (model.content_channels, model.content_size, model.content_size)
-        self.style_dim = model.style_dim
-        self.domains = domains
-        levels = len(resolutions(data.image_size, model.content_size))
-        for name, widths in (("widths", model.widths), ("style_widths", model.style_widths)):
-            if len(widths) < levels:
-                raise ConfigError(
-                    f"model.{name} lists {len(widths)} widths, but {levels} resolutions lie between an image of "
-                    f"{data.image_size} px and a content code of {model.content_size} px",
-                    remedy=f"give {levels} widths, the finest resolution first",
-                )
-        # Small images use the coarse end of the list, so that one list serves every image size.
-        widths, style_widths = model.widths[-levels:], model.style_widths[-levels:]
-        self.content_encoder = ContentEncoder(data.channels, widths, model.encoder_blocks, model.content_channels)
-        self.style_encoder = StyleEncoder(data.channels, style_widths, model.encoder_blocks, model.style_dim)
-        self.style_prior = StylePrior(domains, model.style_dim)
-        self.decoder = Decoder(
-            data.channels,
-            widths,
-            model.decoder_blocks,
-            self.content_shape,
-            model.style_dim,
-            model.style_features,
-        )
+    image_shape: tuple[int, ...]
+    content_shape: tuple[int, ...]
+    style_dim: int
+    domains: int
+    translates: bool
+    content_encoder: nn.Module
+    style_encoder: nn.Module
+    style_prior: StylePrior
+    decoder: nn.Module
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """What the encoders' half of a step moves."""
@@ -76,7 +57,11 @@ class TranslationVAE(nn.Module):
 
     def decode(self, codes: Codes) -> Tensor:
         """Codes to images (B, C, H, W) in [0, 1]."""
-        return torch.sigmoid(self.logits(codes))
+        return self.observed(self.logits(codes))
+
+    def observed(self, logits: Tensor) -> Tensor:
+        """What the decoder's outputs look like as data: their sigmoid."""
+        return torch.sigmoid(logits)
 
     def logits(self, codes: Codes) -> Tensor:
         """Codes to images (B, C, H, W) before the sigmoid, in float32; the Bernoulli reconstruction error is exact on these."""
@@ -104,3 +89,127 @@ class TranslationVAE(nn.Module):
         index = None if domain is None else torch.full((count,), domain, device=device)
         noise = torch.randn(count, self.style_dim, device=device, generator=generator)
         return self.decode(Codes(content, self.prior_style(index, count) + noise))
+
+
+class TranslationVAE(LatentModel):
+    r"""q(c | x), q(s | x), p(s | d) and the decoder.
+
+    .. math:: x \approx \mathrm{decode}(c, s), \quad c \sim \mathcal N(0, I), \quad s \sim \mathcal N(m_d, I)
+
+    Args:
+        model: sizes of the networks.
+        data: image size and channels.
+        domains: number of labelled domains; 0 without labels, where p(s) = N(0, I).
+
+    Raises:
+        ConfigError: the widths do not lead from the image size to the content size.
+    """
+
+    def __init__(self, model: ModelConfig, data: DataConfig, domains: int) -> None:
+        super().__init__()
+        self.image_shape = (data.channels, data.image_size, data.image_size)
+        self.content_shape = (model.content_channels, model.content_size, model.content_size)
+        self.style_dim = model.style_dim
+        self.domains = domains
+        self.translates = True
+        widths, style_widths = level_widths(model, data)
+        self.content_encoder = ContentEncoder(data.channels, widths, model.encoder_blocks, model.content_channels)
+        self.style_encoder = StyleEncoder(data.channels, style_widths, model.encoder_blocks, model.style_dim)
+        self.style_prior = StylePrior(domains, model.style_dim)
+        self.decoder = Decoder(
+            data.channels,
+            widths,
+            model.decoder_blocks,
+            self.content_shape,
+            model.style_dim,
+            model.style_features,
+        )
+
+
+class PlainVAE(LatentModel):
+    r"""q(z | x) and the decoder; one latent vector, no domains.
+
+    .. math:: x \approx \mathrm{decode}(z), \quad z \sim \mathcal N(0, I)
+
+    z, (B, Z), takes the place of the content code; the style code is (B, 0).
+
+    Args:
+        model: sizes of the networks.
+        data: image size and channels.
+
+    Raises:
+        ConfigError: the widths do not lead from the image size to the content size.
+    """
+
+    def __init__(self, model: ModelConfig, data: DataConfig) -> None:
+        super().__init__()
+        self.image_shape = (data.channels, data.image_size, data.image_size)
+        self.content_shape = (model.latent_dim,)
+        self.style_dim = self.domains = 0
+        self.translates = False
+        widths, _ = level_widths(model, data)
+        size, features = model.content_size, model.style_features
+        self.content_encoder = LatentEncoder(data.channels, widths, model.encoder_blocks, size, model.latent_dim)
+        self.style_encoder = NoStyle()
+        self.style_prior = StylePrior(0, 0)
+        self.decoder = LatentDecoder(
+            Decoder(data.channels, widths, model.decoder_blocks, (0, size, size), model.latent_dim, features)
+        )
+
+
+class NoStyle(nn.Module):
+    """The style encoder of a plain model."""
+
+    def forward(self, images: Tensor) -> Gaussian:
+        """Images (B, ...) to a Gaussian with parameters (B, 0), whose KL is 0."""
+        empty = images.new_zeros(len(images), 0, dtype=torch.float32)
+        return Gaussian(empty, empty)
+
+
+class LatentDecoder(nn.Module):
+    """A decoder without content, modulated by z instead of the style.
+
+    Args:
+        decoder: built for a content code without channels.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, content: Tensor, style: Tensor) -> Tensor:
+        """Latents (B, Z) and a style (B, 0) to images (B, C, H, W) before the sigmoid, in float32."""
+        images: Tensor = self.decoder(None, content)
+        return images
+
+
+def make_model(model: ModelConfig, data: DataConfig, domains: int) -> LatentModel:
+    """The model that ``model.kind`` names.
+
+    Args:
+        model: sizes of the networks.
+        data: image size and channels.
+        domains: how many the data has; one means that there are no labels.
+    """
+    if model.kind == "plain":
+        return PlainVAE(model, data)
+    return TranslationVAE(model, data, domains if domains > 1 else 0)
+
+
+def level_widths(model: ModelConfig, data: DataConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Channels at each resolution, finest first, of the content networks and of the style encoder.
+
+    Small images use the coarse end of the lists, so that one list serves every image size.
+
+    Raises:
+        ConfigError: a list is too short to lead from the image size to the content size.
+    """
+    levels = len(resolutions(data.image_size, model.content_size))
+    for name, widths in (("widths", model.widths), ("style_widths", model.style_widths)):
+        if len(widths) < levels:
+            raise ConfigError(
+                f"model.{name} lists {len(widths)} widths, but {levels} resolutions lie between an image of "
+                f"{data.image_size} px and a content code of {model.content_size} px",
+                remedy=f"give {levels} widths, the finest resolution first",
+            )
+    return model.widths[-levels:], model.style_widths[-levels:]

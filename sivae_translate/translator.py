@@ -17,7 +17,7 @@ from sivae_translate.config import Config
 from sivae_translate.data.images import from_any, to_array, to_pil, to_tensor
 from sivae_translate.devices import autocast, pick_device, pick_dtype
 from sivae_translate.errors import InputError
-from sivae_translate.model import TranslationVAE
+from sivae_translate.model import LatentModel
 from sivae_translate.weights import find_model, load_model
 
 ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
@@ -41,7 +41,7 @@ class Translator:
 
     def __init__(
         self,
-        model: TranslationVAE,
+        model: LatentModel,
         config: Config,
         domains: Sequence[str],
         *,
@@ -146,8 +146,19 @@ class Translator:
         with torch.inference_mode(), autocast(self.device, self.dtype):
             return self.model.translate(batch, style)
 
+    def model_reconstruct(self, batch: Tensor) -> Tensor:
+        """Prepared images (B, C, H, W) on the device to their reconstructions (B, C, H, W) in [0, 1]."""
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            return self.model.decode(self.model.encode(batch).mean)
+
     def style_code(self, style: StyleLike | Tensor) -> Tensor:
-        """The style code(s) that a style argument stands for, see `__call__`: (1, S) or (B, S), on the device."""
+        """The style code(s) that a style argument stands for, see `__call__`: (1, S) or (B, S), on the device.
+
+        Raises:
+            InputError: the model is a plain one, or there is no such domain.
+        """
+        if not self.model.translates:
+            raise InputError("a plain model has no style", remedy="train one with model.kind translation, or use sample")
         if isinstance(style, Tensor) and style.shape[-1:] == (self.model.style_dim,) and style.ndim in (1, 2):
             return style.to(self.device).reshape(-1, self.model.style_dim)
         if isinstance(style, tuple) and len(style) == 2 and isinstance(style[1], int) and isinstance(style[0], str):
@@ -196,7 +207,8 @@ class Translator:
             raise InputError(f"interpolate takes at least 2 steps, not {steps}", remedy="give steps=2 or more")
         codes = self.encode([a, b]).mean
         t = torch.linspace(0, 1, steps, device=self.device)
-        content = torch.lerp(codes.content[:1], codes.content[1:], t.view(-1, 1, 1, 1) * (what != "style"))
+        along = t.view(-1, *[1] * (codes.content.ndim - 1))
+        content = torch.lerp(codes.content[:1], codes.content[1:], along * (what != "style"))
         style = torch.lerp(codes.style[:1], codes.style[1:], t.view(-1, 1) * (what != "content"))
         return [to_pil(image) for image in self.decode(Codes(content, style))]
 
@@ -204,12 +216,14 @@ class Translator:
         """New images of a domain: content and style drawn from their priors.
 
         Args:
-            domain: name; may be left out when there are no labels.
+            domain: name; left out when there are no labels, and for plain models.
             n: how many.
             seed: the same seed gives the same images on the same kind of device.
         """
         if domain is None and self.model.domains:
             raise InputError("sample needs a domain", remedy=f"domains are {', '.join(self.domains[:20])}")
+        if domain is not None and not self.model.translates:
+            raise InputError("a plain model has no domains to sample from", remedy="leave the domain out")
         index = None if domain is None else self.domain_index(domain)
         generator = torch.Generator(self.device).manual_seed(seed)
         with torch.inference_mode(), autocast(self.device, self.dtype):

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from sivae_translate.config import Config, from_dict
 from sivae_translate.errors import CheckpointError
 from sivae_translate.files import replacing
-from sivae_translate.model import TranslationVAE
+from sivae_translate.model import LatentModel, make_model
 from sivae_translate.resources import asset_path
 
 FORMAT = "sivae-translate 1"
@@ -33,13 +33,13 @@ class SavedModel:
         facts: training figures.
     """
 
-    model: TranslationVAE
+    model: LatentModel
     config: Config
     domains: tuple[str, ...]
     facts: dict[str, object]
 
 
-def save_model(path: Path, model: TranslationVAE, config: Config, domains: Sequence[str], facts: Mapping[str, object]) -> None:
+def save_model(path: Path, model: LatentModel, config: Config, domains: Sequence[str], facts: Mapping[str, object]) -> None:
     """Write a model file, whole or not at all. The user's data path is left out: it means nothing elsewhere.
 
     Raises:
@@ -72,7 +72,7 @@ def load_model(path: Path) -> SavedModel:
         raise CheckpointError(f"{path} is no model of this library", remedy="name a model.safetensors that training wrote")
     about = json.loads(metadata["about"])
     config, domains = from_dict(about["config"], str(path)), tuple(about["domains"])
-    model = TranslationVAE(config.model, config.data, len(domains) if len(domains) > 1 else 0)
+    model = make_model(config.model, config.data, len(domains))
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:

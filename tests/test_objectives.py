@@ -8,11 +8,12 @@ from torch.distributions import Bernoulli, kl_divergence
 from sivae_translate.codes import Codes, Gaussian, Posterior
 from sivae_translate.config import DataConfig, EncoderAugmentConfig, ModelConfig, ObjectiveConfig
 from sivae_translate.data.batches import Batch
-from sivae_translate.model import TranslationVAE
+from sivae_translate.model import PlainVAE, TranslationVAE
 from sivae_translate.objectives.augment import EncoderAugmentation
 from sivae_translate.objectives.elbo import exp_elbo, kl, reconstruction_error
-from sivae_translate.objectives.schedule import weights_at
-from sivae_translate.objectives.soft_introvae import SoftIntroVAE, swap_styles
+from sivae_translate.objectives.family import SoftIntroVAE, make_objective
+from sivae_translate.objectives.passes import swap_styles
+from sivae_translate.objectives.schedule import BALANCE, balanced_beta_neg, weights_at
 
 SIZE = 32
 SCALE = 1 / SIZE**2
@@ -119,7 +120,7 @@ def transcription(model, config, batch, shared, weights):
         if config.judge_reconstruction:
             drawn = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style))
             error = bce(model.logits(drawn), fakes)
-        value = torch.exp(-2 * SCALE * (config.beta_rec * error + weights.beta_neg * nats))
+        value = torch.exp(-2 * SCALE * (config.beta_rec * error + config.beta_neg * nats))
         return 0.25 * (value[:count].mean() + value[count:].mean())
 
     def fake_terms_of_decoder():
@@ -152,7 +153,7 @@ def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(monke
         judge_content=judge_content,
     )
     model, batch = tiny_model(), tiny_batch()
-    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5, SIZE**2)
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
     encoders, decoders = model.encoder_parameters(), model.decoder_parameters()
     torch.manual_seed(3)
     shared = objective.forward(batch, weights)
@@ -177,7 +178,7 @@ def test_before_introspection_both_losses_are_minus_the_elbo_of_a_vae(monkeypatc
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     config = ObjectiveConfig(likelihood="gaussian", introspection_from=1, back=0, open_until=0, beta_kl=0.3, style_swap=0)
     model, batch = tiny_model(), tiny_batch()
-    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5, SIZE**2)
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
     shared = objective.forward(batch, weights)
     posterior = model.encode(batch.images)
     rebuilt = model.decode(Codes(fixed_sample(posterior.content), fixed_sample(posterior.style)))
@@ -191,7 +192,7 @@ def test_before_introspection_both_losses_are_minus_the_elbo_of_a_vae(monkeypatc
 def test_fakes_pass_no_gradient_to_the_decoder_in_the_encoders_half():
     config = ObjectiveConfig(introspection_from=0, back=0, beta_rec=1e-12, beta_kl=1e-12, beta_style=1e-12, open_until=0)
     model, batch = tiny_model(), tiny_batch()
-    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5, SIZE**2)
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
     shared = objective.forward(batch, weights)
     loss = objective.encoder_loss(batch, shared, weights)
     gradients = torch.autograd.grad(loss, model.decoder_parameters(), allow_unused=True)
@@ -203,7 +204,7 @@ def test_the_encoders_raise_the_kl_of_fakes_and_the_decoder_lowers_it():
         introspection_from=0, back=0, beta_rec=1e-6, beta_kl=1e-6, beta_style=1e-6, open_until=0, beta_neg=8
     )
     model, batch = tiny_model(), tiny_batch()
-    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5, SIZE**2)
+    objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
     shared = objective.forward(batch, weights)
 
     def fake_kl(fakes):
@@ -227,7 +228,7 @@ def test_the_encoders_raise_the_kl_of_fakes_and_the_decoder_lowers_it():
 def test_translations_claim_another_domain_and_are_judged_under_its_prior():
     config = ObjectiveConfig(introspection_from=0, prior_samples=0)
     model, batch = tiny_model(), tiny_batch()
-    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0, SIZE**2))
+    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
     means = model.style_prior.means.detach()
     claimed = [int(torch.cdist(row[None], means).argmin()) for row in shared.claimed]
     assert claimed[:6] == batch.domain.tolist()
@@ -239,8 +240,160 @@ def test_without_labels_every_style_is_judged_under_the_standard_normal():
     config = ObjectiveConfig(introspection_from=0)
     model, batch = tiny_model(domains=0), tiny_batch()
     batch = Batch(batch.images, torch.zeros(6, dtype=torch.long))
-    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0, SIZE**2))
+    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
     assert shared.claimed.abs().max() == 0
+
+
+# ---- the rest of the family
+
+
+def plain_terms(monkeypatch, name, **settings):
+    """A tiny model, a batch, and the fake terms of both halves, whose decoder's half is taken before the encoders move."""
+    monkeypatch.setattr(Gaussian, "sample", fixed_sample)
+    config = ObjectiveConfig(
+        name=name, likelihood="gaussian", introspection_from=0, back=0, open_until=0, style_swap=0, **settings
+    )
+    model, batch = tiny_model(), tiny_batch()
+    objective = make_objective(config, model)
+    weights = objective.weights(0.5)
+    torch.manual_seed(3)
+    shared = objective.forward(batch, weights)
+    return objective, model, batch, shared, weights
+
+
+def squared(a, b):
+    return (a - b).square().sum((1, 2, 3))
+
+
+def test_introvae_is_a_hinge_on_the_kl_of_fakes(monkeypatch):
+    objective, model, batch, shared, weights = plain_terms(monkeypatch, "introvae", margin=6.0, beta_neg=3.0)
+    elbo = objective._elbo(batch, shared, weights)
+    posterior = model.encode(shared.fakes.detach())
+    nats = posterior.content.kl() + posterior.style.kl(shared.claimed)
+    assert nats.min() < 6 < nats.max()  # both sides of the hinge are tried
+    hinge = SCALE * 3.0 / 2 * sum(torch.clamp(6.0 - nats[half], min=0).mean() for half in (slice(0, 6), slice(6, 12)))
+    torch.testing.assert_close(objective.encoder_loss(batch, shared, weights) - elbo, hinge)
+    torch.testing.assert_close(
+        objective.decoder_loss(batch, shared, weights) - elbo, SCALE * 0.5 * (nats[:6].mean() + nats[6:].mean())
+    )
+
+
+def test_vae_never_has_fakes(monkeypatch):
+    objective, _, batch, shared, weights = plain_terms(monkeypatch, "vae")
+    assert shared.fakes is None
+    torch.testing.assert_close(
+        objective.encoder_loss(batch, shared, weights), objective.decoder_loss(batch, shared, weights), rtol=0, atol=0
+    )
+
+
+def test_gamma_r_gives_the_decoder_its_own_reconstruction_of_given_fakes(monkeypatch):
+    objective, model, batch, shared, weights = plain_terms(monkeypatch, "soft_introvae", gamma_r=0.7, beta_rec=1.3, beta_neg=5)
+    without, _, _, _, _ = plain_terms(monkeypatch, "soft_introvae", beta_rec=1.3, beta_neg=5)
+    without.model, without.passes.model = model, model
+    decoders = model.decoder_parameters()
+    ours = torch.autograd.grad(
+        objective.decoder_loss(batch, shared, weights) - without.decoder_loss(batch, shared, weights),
+        decoders,
+        allow_unused=True,
+    )
+    fakes = shared.fakes.detach()
+    posterior = model.encode(fakes)
+    codes = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style)).detach()
+    error = squared(model.decode(codes), fakes)
+    plain = torch.autograd.grad(SCALE * 0.7 * 1.3 / 2 * (error[:6].mean() + error[6:].mean()), decoders, allow_unused=True)
+    for a, b in zip(ours, plain, strict=True):
+        if b is not None:
+            torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-12)
+
+
+def test_bootstrap_without_lag_has_the_losses_of_soft_introvae(monkeypatch):
+    objective, model, batch, shared, weights = plain_terms(monkeypatch, "bootstrap", gamma_r=1.0, beta_neg=5)
+    soft = SoftIntroVAE(objective.config, model)
+    torch.testing.assert_close(
+        objective.encoder_loss(batch, shared, weights), soft.encoder_loss(batch, shared, weights), rtol=0, atol=0
+    )
+    torch.testing.assert_close(
+        objective.decoder_loss(batch, shared, weights), soft.decoder_loss(batch, shared, weights), rtol=1e-12, atol=0
+    )
+
+
+def test_bootstraps_gradient_flows_into_the_fakes_through_the_lagging_decoder(monkeypatch):
+    objective, model, batch, shared, weights = plain_terms(monkeypatch, "bootstrap", gamma_r=1.0, beta_neg=5)
+    with torch.no_grad():
+        for parameter in objective.target.parameters():
+            parameter.mul_(0.9)
+    decoders = model.decoder_parameters()
+    ours = torch.autograd.grad(objective.decoder_loss(batch, shared, weights), decoders, retain_graph=True, allow_unused=True)
+    fakes = shared.fakes
+    posterior = model.encode(fakes)
+    codes = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style))
+    error = squared(torch.sigmoid(objective.target(codes.content, codes.style)), fakes)
+    nats = posterior.content.kl() + posterior.style.kl(shared.claimed)
+    terms = 0.5 * SCALE * (error[:6].mean() + error[6:].mean() + nats[:6].mean() + nats[6:].mean())
+    plain = torch.autograd.grad(objective._elbo(batch, shared, weights) + terms, decoders, allow_unused=True)
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-12)
+
+
+def test_the_lagging_decoder_is_renewed_at_its_time_and_stays_in_between():
+    objective = make_objective(ObjectiveConfig(name="bootstrap", target_steps=3), tiny_model())
+    before = {name: value.clone() for name, value in objective.companions()["target_decoder"].state_dict().items()}
+    with torch.no_grad():
+        for parameter in objective.model.decoder.parameters():
+            parameter.add_(1)
+    for step in (1, 2):
+        objective.after_step(step)
+        assert all(torch.equal(value, before[name]) for name, value in objective.target.state_dict().items())
+    objective.after_step(3)
+    current = objective.model.decoder.state_dict()
+    assert all(torch.equal(value, current[name]) for name, value in objective.target.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in objective.target.parameters())
+
+
+def test_hinge_and_expelbo_push_the_same_way():
+    nats = torch.tensor([0.5, 3.0, 9.0], dtype=torch.float64, requires_grad=True)
+    for name in ("introvae", "soft_introvae", "bootstrap"):
+        objective = make_objective(ObjectiveConfig(name=name, margin=10), tiny_model())
+        gradient = torch.autograd.grad(objective.push(torch.zeros(3, dtype=torch.float64), nats, 20.0), nats)[0]
+        assert (gradient < 0).all(), name  # descending raises the KL of fakes below the margin
+
+
+# ---- plain models
+
+
+def tiny_plain():
+    torch.manual_seed(0)
+    config = ModelConfig(kind="plain", latent_dim=7, widths=(4, 6, 8), style_widths=(4, 4, 6), style_features=8)
+    return PlainVAE(config, DataConfig(image_size=SIZE, channels=1)).double()
+
+
+@pytest.mark.parametrize("name", ["vae", "introvae", "soft_introvae", "bootstrap"])
+def test_a_plain_models_fakes_are_reconstructions_and_prior_samples(monkeypatch, name):
+    monkeypatch.setattr(Gaussian, "sample", fixed_sample)
+    config = ObjectiveConfig(name=name, introspection_from=0, back=1, back_from=0, open_until=0, gamma_r=0.5, margin=9)
+    model, batch = tiny_plain(), tiny_batch()
+    objective = make_objective(config, model)
+    weights = objective.weights(0.5)
+    torch.manual_seed(5)
+    shared = objective.forward(batch, weights)
+    nats = model.encode(batch.images).content.kl()
+    error = squared(model.decode(Codes(fixed_sample(model.encode(batch.images).content), torch.zeros(6, 0))), batch.images)
+    expected = SCALE * (error + config.beta_kl * nats).mean()
+    torch.testing.assert_close(objective._elbo(batch, shared, weights), expected)
+    assert shared.back is None
+    if name == "vae":
+        assert shared.fakes is None
+        return
+    assert shared.fakes.shape == (12, 1, SIZE, SIZE)
+    assert shared.wanted.style.shape == (12, 0)
+    spread = shared.wanted.content[6:].flatten()  # draws from N(0, I), no codes of the batch
+    assert abs(spread.mean()) < 0.5
+    assert 0.6 < spread.std() < 1.4
+    assert torch.isfinite(objective.encoder_loss(batch, shared, weights))
+    gradients = torch.autograd.grad(
+        objective.decoder_loss(batch, shared, weights), model.decoder_parameters(), allow_unused=True
+    )
+    assert any(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
 
 
 # ---- pieces
@@ -264,21 +417,33 @@ def test_a_lone_image_and_a_share_of_zero_keep_their_own_style():
 
 def test_the_content_weight_falls_geometrically_then_stays():
     config = ObjectiveConfig(beta_kl_start=8, beta_kl=2, open_until=0.5)
-    assert [round(weights_at(config, t, SIZE**2).beta_kl, 6) for t in (0, 0.25, 0.5, 1)] == [8, 4, 2, 2]
+    assert [round(weights_at(config, t).beta_kl, 6) for t in (0, 0.25, 0.5, 1)] == [8, 4, 2, 2]
 
 
-def test_beta_neg_left_out_scales_with_the_image_so_that_eight_nats_cost_a_factor_e():
-    for side, channels in ((32, 1), (64, 3)):
-        values = side * side * channels
-        weights = weights_at(ObjectiveConfig(), 1.0, values)
-        value = exp_elbo(0.0, torch.tensor([8.0]), 1 / values, 1.0, weights.beta_neg)
-        assert value.item() == pytest.approx(torch.exp(torch.tensor(-1.0)).item())
-    assert weights_at(ObjectiveConfig(beta_neg=256), 1.0, 3072).beta_neg == 256
+@pytest.mark.parametrize(("nats", "weight", "values"), [(40.0, 1.0, 3072), (3.0, 0.4, 1024), (200.0, 0.5, 196608)])
+def test_balanced_beta_neg_makes_push_and_pull_equal_at_its_share_of_the_real_kl(nats, weight, values):
+    scale = 1 / values
+    beta_neg = balanced_beta_neg(nats, weight * nats, scale)
+    k = torch.tensor([BALANCE * nats], dtype=torch.float64, requires_grad=True)
+    push = torch.autograd.grad(2 * 0.25 * exp_elbo(0.0, k, scale, 1.0, beta_neg), k)[0]  # two kinds of fakes
+    assert -push.item() == pytest.approx(scale * weight, rel=1e-6)
+    assert (
+        2 * scale * beta_neg * BALANCE * nats > 1
+    )  # the larger solution: the expELBO has fallen by more than a factor e there
+
+
+def test_balanced_beta_neg_is_near_the_published_one_for_the_published_case():
+    assert 200 < balanced_beta_neg(40, 40, 1 / 3072) < 300  # CIFAR-10: 256
+
+
+def test_balanced_beta_neg_stays_finite_where_no_balance_exists():
+    assert balanced_beta_neg(2.5, 0.75, 0.5) == pytest.approx(1 / (2 * 0.5 * BALANCE * 2.5))
+    assert balanced_beta_neg(0.0, 0.0, 1 / 1024) > 0
 
 
 def test_each_part_enters_at_its_time():
     config = ObjectiveConfig(back=0.5, back_from=0.2, introspection_from=0.6)
-    seen = [(weights_at(config, t, SIZE**2).back, weights_at(config, t, SIZE**2).introspection) for t in (0.1, 0.2, 0.6)]
+    seen = [(weights_at(config, t).back, weights_at(config, t).introspection) for t in (0.1, 0.2, 0.6)]
     assert seen == [(0.0, False), (0.5, False), (0.5, True)]
 
 

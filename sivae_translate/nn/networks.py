@@ -117,6 +117,29 @@ class StyleEncoder(nn.Module):
         return Gaussian(mean, bounded_logvar(raw))
 
 
+class LatentEncoder(nn.Module):
+    """q(z | x): a diagonal Gaussian over one vector that keeps where things are.
+
+    Args:
+        channels: image channels.
+        level_widths: see `Trunk`.
+        blocks: see `Trunk`.
+        size: side of the trunk's features.
+        latent_dim: Z.
+    """
+
+    def __init__(self, channels: int, level_widths: Sequence[int], blocks: int, size: int, latent_dim: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(channels, level_widths, blocks)
+        self.head = nn.Linear(level_widths[-1] * size**2, 2 * latent_dim)
+
+    def forward(self, images: Tensor) -> Gaussian:
+        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Z)."""
+        features = activation(channel_norm(self.trunk(images))).flatten(1)
+        mean, raw = at_least_float32(self.head(features)).chunk(2, dim=1)
+        return Gaussian(mean, bounded_logvar(raw))
+
+
 class StylePrior(nn.Module):
     """p(s | d) = N(m_d, I) with m_d learned; N(0, I) when there are no domain labels.
 
@@ -144,7 +167,7 @@ class Decoder(nn.Module):
         channels: image channels.
         level_widths: channels at each resolution, finest first.
         blocks: modulated blocks at each resolution.
-        content_shape: (Cc, h, w).
+        content_shape: (Cc, h, w); Cc = 0 for a decoder that sees the style alone.
         style_dim: S.
         style_features: width of the style's mapping network.
     """
@@ -168,7 +191,7 @@ class Decoder(nn.Module):
             nn.LeakyReLU(0.2),
         )
         self.canvas = nn.Linear(style_features, coarse_first[0] * self.height * self.width)
-        self.entry = conv3x3(content_channels, coarse_first[0])
+        self.entry = conv3x3(content_channels, coarse_first[0]) if content_channels else None
         self.levels = nn.ModuleList(
             nn.ModuleList(ModulatedBlock(w, style_features) for _ in range(blocks)) for w in coarse_first
         )
@@ -176,11 +199,15 @@ class Decoder(nn.Module):
         self.ups = nn.ModuleList(nn.Conv2d(wide, 4 * narrow, 1) for wide, narrow in pairs)
         self.exit = conv3x3(coarse_first[-1], channels * PATCH**2, gain=0.5)
 
-    def forward(self, content: Tensor, style: Tensor) -> Tensor:
-        """Content (B, Cc, h, w) and style (B, S) to images (B, C, H, W) before the sigmoid, in float32."""
+    def forward(self, content: Tensor | None, style: Tensor) -> Tensor:
+        """Content (B, Cc, h, w) and style (B, S) to images (B, C, H, W) before the sigmoid, in float32.
+
+        The content is None for a decoder that was built without content channels.
+        """
         features = self.mapping(style)
-        canvas = self.canvas(features).unflatten(1, (-1, self.height, self.width))
-        x = self.entry(content) + canvas
+        x: Tensor = self.canvas(features).unflatten(1, (-1, self.height, self.width))
+        if self.entry is not None:
+            x = x + self.entry(content)
         for index, level in enumerate(self.levels):
             if index:
                 x = F.pixel_shuffle(self.ups[index - 1](x), 2)

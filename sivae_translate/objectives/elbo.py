@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sivae_translate.codes import Posterior
 
-Likelihood = Literal["bernoulli", "gaussian", "laplace"]
+Likelihood = Literal["bernoulli", "gaussian", "laplace", "points"]
 
 
 def reconstruction_error(logits: Tensor, target: Tensor, likelihood: Likelihood) -> Tensor:
@@ -26,11 +26,12 @@ def reconstruction_error(logits: Tensor, target: Tensor, likelihood: Likelihood)
       ink on paper, and its gradient with respect to the logits does not vanish where the sigmoid saturates.
     - ``gaussian``: squared error of the sigmoid (the paper's).
     - ``laplace``: absolute error of the sigmoid.
+    - ``points``: squared error of the raw output, for points of the plane instead of pixels.
 
     Args:
         logits: (B, C, H, W), before the sigmoid.
         target: (B, C, H, W) in [0, 1].
-        likelihood: which of the three.
+        likelihood: which of the four.
 
     Returns:
         (B,) non-negative.
@@ -38,6 +39,8 @@ def reconstruction_error(logits: Tensor, target: Tensor, likelihood: Likelihood)
     if likelihood == "bernoulli":
         cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
         error = cross_entropy + torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target)
+    elif likelihood == "points":
+        error = (logits - target).square()
     elif likelihood == "gaussian":
         error = (torch.sigmoid(logits) - target).square()
     else:

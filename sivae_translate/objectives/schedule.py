@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from sivae_translate.config import ObjectiveConfig
@@ -14,23 +15,21 @@ class Weights:
     Attributes:
         beta_kl: of the content KL of real images.
         beta_kl_fake: of the KL of fakes in the decoder's half.
-        beta_neg: of the KL of fakes in the expELBO.
         back: of the back-translation error; 0 leaves its passes out.
         introspection: whether fakes take part.
     """
 
     beta_kl: float
     beta_kl_fake: float
-    beta_neg: float
     back: float
     introspection: bool
 
 
-NATS_OF_FAKES = 8.0
-"""By default the expELBO of a fake falls by a factor e for each 8 nats of its KL, whatever the image size."""
+BALANCE = 0.75
+"""The KL, as a share of that of real images, at which the push on fakes and the pull on real images are equally strong."""
 
 
-def weights_at(config: ObjectiveConfig, progress: float, values: int) -> Weights:
+def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool = True) -> Weights:
     """Weights at a share ``progress`` of the training, 0 to 1.
 
     The content KL's weight falls geometrically from ``beta_kl_start`` to ``beta_kl`` until ``open_until``. At the start little
@@ -40,14 +39,44 @@ def weights_at(config: ObjectiveConfig, progress: float, values: int) -> Weights
     Args:
         config: weights and times.
         progress: share of the training.
-        values: C * H * W of an image.
+        introspective: whether the objective has fakes at all.
     """
     opened = min(1.0, progress / config.open_until) if config.open_until else 1.0
-    introspection = progress >= config.introspection_from
     return Weights(
         beta_kl=config.beta_kl_start * (config.beta_kl / config.beta_kl_start) ** opened,
         beta_kl_fake=config.beta_kl_fake,
-        beta_neg=config.beta_neg or values / (2 * NATS_OF_FAKES),
         back=config.back if progress >= config.back_from else 0.0,
-        introspection=introspection,
+        introspection=introspective and progress >= config.introspection_from,
     )
+
+
+def balanced_beta_neg(nats: float, pulled: float, scale: float) -> float:
+    r"""A beta_neg that suits the KL that real images have just now, so that nobody has to choose one.
+
+    Of a fake with KL k the two expELBOs push k upwards with scale * beta_neg * exp(-2 scale beta_neg k); of a real image k
+    is pulled down with scale * p, where p = pulled / nats. While the encoders cannot tell the two apart, k settles where
+    push and pull are equal:
+
+    .. math:: k = \frac{1}{2\,scale\,\beta_{neg}} \ln \frac{\beta_{neg}}{p}
+
+    This solves for the larger of the two beta_neg that put that point at `BALANCE` times the KL of real images: fakes as
+    unlikely as real images are hardly pushed any more, likelier ones are. Where the KL is too large for any solution, it
+    gives the beta_neg that comes nearest, 1 / (2 scale k). (32 px, three channels, 40 nats: 290, where the paper has 256.)
+
+    Args:
+        nats: KL of real images as fakes are judged, in nats.
+        pulled: the same, with the weights that real images' KLs have in the loss.
+        scale: 1 / (C H W).
+
+    Returns:
+        beta_neg > 0.
+    """
+    nats = max(nats, 1e-3)
+    pull = max(pulled / nats, 1e-6)
+    flat = 1 / (2 * scale * BALANCE * nats)
+    beta_neg = flat * math.e
+    if flat <= pull * math.e:
+        return flat
+    for _ in range(60):  # a contraction around the larger solution
+        beta_neg = flat * math.log(beta_neg / pull)
+    return beta_neg

@@ -39,7 +39,7 @@ class Guard:
         """What is wrong with the figures of a step, in words, or None.
 
         Args:
-            figures: of `SoftIntroVAE.figures`, and the gradient norms.
+            figures: of an objective's `figures`, and the gradient norms.
         """
         bad = [name for name, value in figures.items() if not math.isfinite(value)]
         if bad:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
@@ -14,7 +13,7 @@ from types import FrameType
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sivae_translate.config import Config, load_config, to_yaml
 from sivae_translate.data.batches import Batch, TrainingBatches, iterate
@@ -23,13 +22,13 @@ from sivae_translate.data.sets import DomainData, check_unreadable, load_data
 from sivae_translate.devices import autocast, pick_device, pick_dtype
 from sivae_translate.errors import CheckpointError, ConfigError, SivaeError, TrainingError
 from sivae_translate.files import require_writable, write_text
-from sivae_translate.model import TranslationVAE
-from sivae_translate.objectives.schedule import weights_at
-from sivae_translate.objectives.soft_introvae import SoftIntroVAE
+from sivae_translate.model import make_model
+from sivae_translate.objectives.family import make_objective
 from sivae_translate.progress import console, progress_bar
 from sivae_translate.training import checkpoints, report
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.log import MetricsLog, read_metrics
+from sivae_translate.training.step import Stepper
 from sivae_translate.weights import find_model, load_model, save_model
 
 DEFAULT_STEPS = 10_000
@@ -83,19 +82,15 @@ class Trainer:
         self.device = pick_device(config.training.device)
         self.dtype = pick_dtype(config.training.precision, self.device)
         torch.manual_seed(config.training.seed)
-        labelled = len(self.data.domains) if len(self.data.domains) > 1 else 0
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
-        model = TranslationVAE(config.model, config.data, labelled)
+        model = make_model(config.model, config.data, len(self.data.domains))
         self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
         if config.training.init is not None and not found:
             self._start_from(config.training.init)
         self.ema = deepcopy(self.model).requires_grad_(False)
-        self.objective = SoftIntroVAE(config.objective, self.model)
-        self.encoders, self.decoders = self.model.encoder_parameters(), self.model.decoder_parameters()
-        self.optimizers = {
-            "encoders": torch.optim.Adam(self.encoders, lr=config.training.learning_rate, betas=(0.9, 0.99), fused=True),
-            "decoder": torch.optim.Adam(self.decoders, lr=config.training.learning_rate, betas=(0.9, 0.99), fused=True),
-        }
+        self.objective = make_objective(config.objective, self.model)
+        self.stepper = Stepper(self.objective, config.training.clip_norm)
+        self.optimizers = self.stepper.optimizers
         self.reserve = tuple(min(64, int(len(source) * config.training.validation)) for source in self.data.train)
         self.batches = TrainingBatches(self.data, config.data, config.training.batch, config.training.seed, self.reserve)
         self.progress = Progress()
@@ -108,7 +103,7 @@ class Trainer:
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
-        return {"model": self.model, "ema": self.ema}
+        return {"model": self.model, "ema": self.ema, **self.objective.companions()}
 
     @property
     def total_steps(self) -> int | None:
@@ -194,28 +189,15 @@ class Trainer:
         """One step of both halves; figures every ``training.log_every`` steps, else an empty dict."""
         step, training = self.progress.step, self.config.training
         torch.manual_seed(training.seed * 1_000_003 + step)
-        weights = weights_at(self.config.objective, self.share_done, math.prod(self.model.image_shape))
-        rate = self.learning_rate()
-        with self._autocast():
-            shared = self.objective.forward(batch, weights)
-            loss = self.objective.encoder_loss(batch, shared, weights)
-        norms = {}
-        if weights.introspection:
-            norms["encoders"] = self._move("encoders", self.encoders, loss, rate, retain=True)
-            with self._autocast():
-                loss = self.objective.decoder_loss(batch, shared, weights)
-            norms["decoder"] = self._move("decoder", self.decoders, loss, rate)
-        else:
-            # Both halves minimise the same ELBO: one backward pass gives the gradients of both.
-            gradients = torch.autograd.grad(loss, [*self.encoders, *self.decoders], allow_unused=True)
-            norms["encoders"] = self._apply("encoders", self.encoders, gradients[: len(self.encoders)], rate)
-            norms["decoder"] = self._apply("decoder", self.decoders, gradients[len(self.encoders) :], rate)
+        weights, rate = self.objective.weights(self.share_done), self.learning_rate()
+        done = self.stepper.step(batch, weights, rate, self._autocast)
+        self.objective.after_step(step + 1)
         self._average()
         if (step + 1) % training.log_every:
             return {}
-        figures = self.objective.figures(batch, shared, weights)
-        figures |= {f"gradient_norm_{name}": norm.item() for name, norm in norms.items()}
-        return figures | {"loss": loss.item(), "beta_kl": weights.beta_kl, "learning_rate": rate}
+        figures = self.objective.figures(batch, done.shared, weights)
+        figures |= {f"gradient_norm_{name}": norm.item() for name, norm in done.norms.items()}
+        return figures | {"loss": done.loss.item(), "beta_kl": weights.beta_kl, "learning_rate": rate}
 
     def learning_rate(self) -> float:
         """Rises over the first steps, stays, falls linearly at the end; lowered by the guard."""
@@ -224,24 +206,6 @@ class Trainer:
         left = (1 - self.share_done) / max(1e-9, 1 - training.decay_from)
         falling = max(FINAL_RATE, min(1.0, left))
         return training.learning_rate * warm * falling * self.progress.guard.learning_rate_scale
-
-    def _move(self, half: str, parameters: list[nn.Parameter], loss: Tensor, rate: float, *, retain: bool = False) -> Tensor:
-        """Differentiate a loss with respect to one half's parameters alone, and move these."""
-        return self._apply(
-            half, parameters, torch.autograd.grad(loss, parameters, retain_graph=retain, allow_unused=True), rate
-        )
-
-    def _apply(self, half: str, parameters: list[nn.Parameter], gradients: tuple[Tensor | None, ...], rate: float) -> Tensor:
-        """Clip, then Adam; returns the gradient's norm before clipping."""
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.training.clip_norm)
-        optimizer = self.optimizers[half]
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return norm
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -292,11 +256,11 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> float | None:
-        """Back-translation error of the averaged model on held-out training images, per pixel; None without any.
+        """Back-translation error of the averaged model on held-out training images, per pixel; None without any or one domain.
 
         It needs no truth: an image is translated to the next domain's style and back, and compared with itself.
         """
-        if not all(self.reserve) or len(self.data.domains) < 2:
+        if not all(self.reserve) or len(self.data.domains) < 2 or not self.model.translates:
             return None
         errors = []
         domains = len(self.data.domains)

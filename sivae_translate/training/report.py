@@ -17,13 +17,15 @@ from sivae_translate.config import Config, to_yaml
 from sivae_translate.data.images import to_pil, to_tensor
 from sivae_translate.data.sets import DomainData
 from sivae_translate.files import write_text
-from sivae_translate.model import TranslationVAE
+from sivae_translate.model import LatentModel
 from sivae_translate.training.log import read_metrics
 
 SOURCES = 8
 """Source images in a grid."""
 SHOWN_DOMAINS = 8
 """Target domains in a grid; a set with hundreds shows its first ones."""
+SAMPLE_COLUMNS = 6
+"""Columns of samples in the grid of a plain model."""
 
 
 def health(figures: Mapping[str, float]) -> str:
@@ -36,34 +38,36 @@ def health(figures: Mapping[str, float]) -> str:
 
 
 @torch.no_grad()
-def save_grid(
-    model: TranslationVAE, data: DomainData, path: Path, autocast: Callable[[], AbstractContextManager[object]]
-) -> None:
+def save_grid(model: LatentModel, data: DomainData, path: Path, autocast: Callable[[], AbstractContextManager[object]]) -> None:
     """Sources, their reconstructions, their translations to each domain, and samples of each domain: one row a source.
 
     Training images are shown, so that no choice is made by looking at test images.
     """
     device = model.style_prior.means.device
     domains = list(range(len(data.domains)))
+    targets = domains[:SHOWN_DOMAINS] if model.translates else []
     picks = [(domain, index) for index in range(SOURCES) for domain in domains][:SOURCES]
     sources = np.stack([data.train[domain][(index * 37) % len(data.train[domain])] for domain, index in picks])
     images = to_tensor(sources).to(device)
     generator = torch.Generator(device).manual_seed(0)
     with autocast():
-        posterior = model.encode(images)
-        columns = [images, model.decode(posterior.mean)]
-        for domain in domains[:SHOWN_DOMAINS]:
+        columns = [images, model.decode(model.encode(images).mean)]
+        for domain in targets:
             style = model.prior_style(torch.full((len(images),), domain, device=device), len(images))
             columns.append(model.translate(images, style))
-        rows = [[to_pil(column[row]) for column in columns] for row in range(len(images))]
-        drawn = [model.sample(2, domain if model.domains else None, generator) for domain in domains[:SHOWN_DOMAINS]]
-    samples: list[list[Image.Image | None]] = [[None, None, *(to_pil(s[i]) for s in drawn)] for i in range(2)]
-    names = [data.domains[domain] or "image" for domain, _ in picks]
-    targets = [f"to {data.domains[domain] or 'prior mean'}" for domain in domains[:SHOWN_DOMAINS]]
+        if model.translates:
+            drawn = [model.sample(2, domain if model.domains else None, generator) for domain in targets]
+        else:
+            drawn = [model.sample(2, None, generator) for _ in range(SAMPLE_COLUMNS)]
+    rows: list[list[Image.Image | None]] = [[to_pil(column[row]) for column in columns] for row in range(len(images))]
+    rows += [[None, None, *(to_pil(s[i]) for s in drawn)] for i in range(2)]
+    if not model.translates:
+        rows = [[*row, *[None] * (2 + SAMPLE_COLUMNS - len(row))] for row in rows]
+    headings = [f"to {data.domains[domain] or 'prior mean'}" for domain in targets] or [""] * SAMPLE_COLUMNS
     picture = pictures.grid(
-        [*rows, *samples],
-        row_names=[*names, "sample", "sample"],
-        column_names=["source", "rebuilt", *targets],
+        rows,
+        row_names=[*(data.domains[domain] or "image" for domain, _ in picks), "sample", "sample"],
+        column_names=["source", "rebuilt", *headings],
         cell=max(96, model.image_shape[1]),
     )
     pictures.save(picture, path)

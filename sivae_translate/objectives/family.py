@@ -1,0 +1,250 @@
+r"""The introspective family: what the encoders and the decoder minimise. Four objectives, one screen of differences.
+
+With ``scale`` = 1 / (C H W) and f running over the two kinds of fakes, reconstructions and translations or prior samples,
+
+.. math::
+    encoders &: scale\,(\beta_{rec} L_{rec}(x) + KL(x) + \gamma_{back} L_{back}(x)) + push(f) \\
+    decoder &: scale\,(\beta_{rec} L_{rec}(x) + KL_s(x) + \gamma_{back} L_{back}(x)) + pull(f)
+
+and the members of the family differ in push and pull alone:
+
+================== ========================================== ===============================================================
+objective          push                                       pull
+================== ========================================== ===============================================================
+``vae``            0                                          0
+``introvae``       scale beta_neg/2 sum_f [margin - KL(f)]_+  scale/2 sum_f (beta_kl_fake KL(f) + gamma_r beta_rec L_rec(f))
+``soft_introvae``  1/4 sum_f expELBO(f)                       the same
+``bootstrap``      1/4 sum_f expELBO(f)                       the same, with L_rec(f) under a decoder that lags
+================== ========================================== ===============================================================
+
+KL(f) is taken under the prior of the domain that f claims to be in. In the encoders' half fakes are detached; in the decoder's
+half the encoders are frozen.
+
+L_back is the back-translation error: a translation f of x, taken as a given image, is translated back and compared with x.
+Since f is detached, the model cannot hide x in it, as it can with a cycle loss that is differentiated through f.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sivae_translate.codes import Codes
+from sivae_translate.config import ObjectiveConfig
+from sivae_translate.data.batches import Batch
+from sivae_translate.model import LatentModel
+from sivae_translate.objectives.elbo import exp_elbo
+from sivae_translate.objectives.passes import Forward, Judgement, Passes
+from sivae_translate.objectives.schedule import Weights, balanced_beta_neg, weights_at
+
+
+class VAE:
+    """Minus the ELBO for both halves (Kingma and Welling, arXiv 1312.6114, eq. 3, with weights): no fakes.
+
+    The base of the family: `forward` first, then `encoder_loss`, then, after the encoders have moved, `decoder_loss`. The
+    introspective members, too, are this until ``config.introspection_from``.
+
+    Args:
+        config: weights and times.
+        model: what is trained.
+        scale: 1 / (C H W) when left out; the 2D laboratory sets the paper's 1/2.
+    """
+
+    introspective: ClassVar[bool] = False
+
+    def __init__(self, config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> None:
+        self.config, self.model = config, model
+        self.passes = Passes(config, model)
+        self.scale = 1.0 / math.prod(model.image_shape) if scale is None else scale
+
+    # -- what the members of the family differ in
+
+    def push(self, error: Tensor | float, nats: Tensor, beta_neg: float) -> Tensor:
+        """What pushes the encoders' KL of one kind of fakes upwards; scalar.
+
+        Args:
+            error: L_rec(f), (B,), or 0 where it takes no part.
+            nats: KL(f), (B,).
+            beta_neg: weight of the KL.
+        """
+        return nats.new_zeros(())
+
+    def rebuild(self, fakes: Tensor, judged: Judgement) -> Tensor:
+        """L_rec(f) in the decoder's half, (2B,), with the fakes and their codes as given; see ``gamma_r``."""
+        return self.passes.rebuild_error(fakes, judged, lambda codes: self.model.logits(codes.detach()), fakes.detach())
+
+    def companions(self) -> dict[str, nn.Module]:
+        """Networks beside the model that belong into a checkpoint."""
+        return {}
+
+    def after_step(self, step: int) -> None:
+        """Called when both halves have moved for the ``step``-th time, counted from 1."""
+
+    # -- what they share
+
+    def weights(self, progress: float) -> Weights:
+        """Weights in force at a share ``progress`` of the training."""
+        return weights_at(self.config, progress, introspective=self.introspective)
+
+    def forward(self, batch: Batch, weights: Weights) -> Forward:
+        """The passes that both halves share."""
+        return self.passes.forward(batch, weights)
+
+    def encoder_loss(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
+        """What the encoders minimise; scalar."""
+        loss = self._elbo(batch, shared, weights)
+        if shared.judged is None or shared.fakes is None:
+            return loss
+        error = self._fake_error(shared)
+        beta_neg = self.beta_neg(batch, shared, weights)
+        return loss + sum(
+            (self.push(error[kind], shared.judged.nats[kind], beta_neg) for kind in kinds(shared.fakes)),
+            start=torch.zeros_like(loss),
+        )
+
+    def decoder_loss(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
+        """What the decoder and the prior means minimise, with the encoders as they are now; scalar."""
+        loss = self._elbo(batch, shared, weights)
+        if shared.fakes is None or shared.claimed is None or shared.wanted is None:
+            return loss
+        judged = self.passes.judge(shared.fakes, shared.claimed)
+        pull = weights.beta_kl_fake * judged.nats
+        if self.config.gamma_r:
+            pull = pull + self.config.gamma_r * self.config.beta_rec * self.rebuild(shared.fakes, judged)
+        loss = loss + self.scale * 0.5 * sum((pull[kind].mean() for kind in kinds(pull)), start=torch.zeros_like(loss))
+        return loss + self._consistency(shared.fakes, judged, shared.wanted)
+
+    def beta_neg(self, batch: Batch, shared: Forward, weights: Weights) -> float:
+        """The weight of a fake's KL in the push: as configured, or balanced on this batch (`balanced_beta_neg`)."""
+        if self.config.beta_neg is not None:
+            return self.config.beta_neg
+        with torch.no_grad():
+            nats = self.passes.real_nats(batch, shared.posterior, self.config.judge_content, 1.0).mean().item()
+            pulled = self.passes.real_nats(batch, shared.posterior, weights.beta_kl, self.config.beta_style).mean().item()
+        return balanced_beta_neg(nats, pulled, self.scale)
+
+    @torch.no_grad()
+    def figures(self, batch: Batch, shared: Forward, weights: Weights) -> dict[str, float]:
+        """What tells whether training is healthy; means over the batch, errors summed over pixels, KLs in nats."""
+        prior = self.model.prior_style(batch.domain, len(batch.domain))
+        figures = {
+            "reconstruction": shared.error.mean().item(),
+            "kl_content": shared.posterior.content.kl().mean().item(),
+            "kl_style": shared.posterior.style.kl(prior).mean().item(),
+        }
+        if shared.back is not None:
+            figures["back_translation"] = shared.back.mean().item()
+        if shared.judged is not None and shared.claimed is not None and shared.fakes is not None:
+            made = kinds(shared.fakes)[1]
+            nats, beta_neg = shared.judged.nats[made], self.beta_neg(batch, shared, weights)
+            figures["kl_real"] = self.config.judge_content * figures["kl_content"] + figures["kl_style"]
+            figures["kl_fake"] = nats.mean().item()
+            figures["kl_fake_style"] = shared.judged.style.kl(shared.claimed)[made].mean().item()
+            figures["kl_difference"] = figures["kl_fake"] - figures["kl_real"]
+            figures["beta_neg"] = beta_neg
+            error = self._fake_error(shared)[made]
+            figures["exp_elbo"] = exp_elbo(error, nats, self.scale, self.config.beta_rec, beta_neg).item()
+        return figures
+
+    def _elbo(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
+        """Scale * (beta_rec * L_rec + KL + gamma_back * L_back) of the real images."""
+        config = self.config
+        nats = self.passes.real_nats(batch, shared.posterior, weights.beta_kl, config.beta_style)
+        loss = config.beta_rec * shared.error.mean() + nats.mean()
+        if shared.back is not None:
+            loss = loss + weights.back * config.beta_rec * shared.back.mean()
+        return self.scale * loss
+
+    def _fake_error(self, shared: Forward) -> Tensor:
+        """L_rec of the detached fakes, or zeros where the configuration leaves it out (one decoder pass less)."""
+        assert shared.judged is not None and shared.fakes is not None
+        fakes = shared.fakes.detach()
+        if not self.config.judge_reconstruction:
+            return torch.zeros_like(shared.judged.nats)
+        return self.passes.rebuild_error(fakes, shared.judged, self.model.logits, fakes)
+
+    def _consistency(self, fakes: Tensor, judged: Judgement, wanted: Codes) -> Tensor:
+        """Scale * weighted squared distance between the codes that fakes were decoded from and those read off them."""
+        config, total = self.config, fakes.new_zeros((), dtype=torch.float32)
+        if config.content_consistency:
+            content = judged.content or self.model.content_encoder(self.passes.augment(fakes))
+            gap = (content.mean - wanted.content).square().flatten(1).sum(1).mean()
+            total = total + self.scale * config.content_consistency * gap
+        if config.style_consistency:
+            gap = (judged.style.mean - wanted.style).square().sum(1).mean()
+            total = total + self.scale * config.style_consistency * gap
+        return total
+
+
+class IntroVAE(VAE):
+    """Fakes are pushed to a KL of at least ``margin`` nats by a hinge (IntroVAE, arXiv 1807.06358, eqs. 11 and 12)."""
+
+    introspective = True
+
+    def push(self, error: Tensor | float, nats: Tensor, beta_neg: float) -> Tensor:
+        """Scale * beta_neg/2 * mean of max(0, margin - KL(f)); the reconstruction error takes no part."""
+        return self.scale * 0.5 * beta_neg * torch.relu(self.config.margin - nats).mean()
+
+    def beta_neg(self, batch: Batch, shared: Forward, weights: Weights) -> float:
+        """As configured; 1 when left out, since the hinge's reach is set by its margin."""
+        return 1.0 if self.config.beta_neg is None else self.config.beta_neg
+
+
+class SoftIntroVAE(VAE):
+    """Fakes are pushed by their expELBO, which needs no margin (Soft-IntroVAE, arXiv 2012.13253, eqs. 5 and 6, alpha = 2)."""
+
+    introspective = True
+
+    def push(self, error: Tensor | float, nats: Tensor, beta_neg: float) -> Tensor:
+        """A quarter of the mean expELBO."""
+        return 0.25 * exp_elbo(error, nats, self.scale, self.config.beta_rec, beta_neg)
+
+
+class BootstrapSoftIntroVAE(SoftIntroVAE):
+    """Soft-IntroVAE whose decoder maximises the whole ELBO of fakes, under a decoder that lags (arXiv 2012.13253, section 4).
+
+    A fake is decoded again by a copy of the decoder that is renewed every ``target_steps`` steps; the gradient of L_rec(f)
+    flows into the fake itself, through the frozen encoders and the frozen copy. ``gamma_r`` is 0.5 to 1 in the paper.
+    """
+
+    def __init__(self, config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> None:
+        super().__init__(config, model, scale)
+        self.target: nn.Module = deepcopy(model.decoder).requires_grad_(False)
+
+    def rebuild(self, fakes: Tensor, judged: Judgement) -> Tensor:
+        """L_rec(f) under the lagging decoder, attached to the fakes on both sides."""
+        return self.passes.rebuild_error(fakes, judged, self._target_logits, fakes)
+
+    def companions(self) -> dict[str, nn.Module]:
+        """The lagging decoder."""
+        return {"target_decoder": self.target}
+
+    def after_step(self, step: int) -> None:
+        """Renew the lagging decoder every ``target_steps`` steps."""
+        if step % self.config.target_steps == 0:
+            self.target.load_state_dict(self.model.decoder.state_dict())
+
+    def _target_logits(self, codes: Codes) -> Tensor:
+        images: Tensor = self.target(codes.content, codes.style)
+        return images
+
+
+def kinds(fakes: Tensor) -> tuple[slice, slice]:
+    """The two kinds of fakes in a tensor of 2B: reconstructions, then translations and prior samples."""
+    half = len(fakes) // 2
+    return slice(0, half), slice(half, None)
+
+
+def make_objective(config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> VAE:
+    """The objective that ``config.name`` names."""
+    members: dict[str, type[VAE]] = {
+        "vae": VAE,
+        "introvae": IntroVAE,
+        "soft_introvae": SoftIntroVAE,
+        "bootstrap": BootstrapSoftIntroVAE,
+    }
+    return members[config.name](config, model, scale)

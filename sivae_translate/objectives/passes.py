@@ -1,0 +1,212 @@
+"""The passes of a training step: real images, reconstructions, the other fakes, and what the encoders make of them.
+
+They are the same for every objective of the family (`sivae_translate.objectives.family`), which says what the two halves
+minimise. The second kind of fakes are translations with some prior samples; a plain model, which has no domains to translate
+between, makes prior samples alone.
+
+The decoder's forward pass is shared: its weights are the same in both halves, so one graph serves the encoders' gradient and,
+after the encoders have moved, the decoder's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sivae_translate.codes import Codes, Gaussian, Posterior
+from sivae_translate.config import ObjectiveConfig
+from sivae_translate.data.batches import Batch
+from sivae_translate.model import LatentModel
+from sivae_translate.objectives.augment import EncoderAugmentation
+from sivae_translate.objectives.elbo import kl, reconstruction_error
+from sivae_translate.objectives.schedule import Weights
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the encoders make of fakes.
+
+    Attributes:
+        content: q(c | f), or None where fakes are judged by their style alone.
+        style: q(s | f).
+        nats: KL under the prior that each fake claims, content weighed by ``judge_content``; (2B,).
+    """
+
+    content: Gaussian | None
+    style: Gaussian
+    nats: Tensor
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What both halves of a step share.
+
+    Attributes:
+        posterior: q(c | x), q(s | x).
+        codes: a draw from it, styles swapped within domains; what x was reconstructed from.
+        error: L_rec(x), (B,).
+        fakes: reconstructions, then translations and prior samples, attached to the decoder; (2B, C, H, W), or None before
+            introspection.
+        claimed: prior style mean of the domain that each fake claims to be in, (2B, S).
+        wanted: codes that each fake was decoded from, (2B, ...).
+        back: L_back(x), (B,), or None when it takes no part.
+        judged: what the encoders before their update make of the detached fakes, or None.
+    """
+
+    posterior: Posterior
+    codes: Codes
+    error: Tensor
+    fakes: Tensor | None = None
+    claimed: Tensor | None = None
+    wanted: Codes | None = None
+    back: Tensor | None = None
+    judged: Judgement | None = None
+
+
+class Passes:
+    """Runs a model forwards as the objectives need it.
+
+    Args:
+        config: weights and times.
+        model: translation or plain model.
+    """
+
+    def __init__(self, config: ObjectiveConfig, model: LatentModel) -> None:
+        self.config = config
+        self.model = model
+        self.augment = EncoderAugmentation(config.augment_encoder)
+
+    def forward(self, batch: Batch, weights: Weights) -> Forward:
+        """The passes that both halves share: posteriors of the real images, their reconstructions, fakes, back-translations."""
+        model, domain = self.model, batch.domain
+        posterior = model.encode(self.augment(batch.images))
+        drawn = posterior.sample()
+        codes = Codes(drawn.content, swap_styles(drawn.style, domain, self.config.style_swap))
+        back = bool(weights.back) and model.translates
+        if not (weights.introspection or back):
+            return Forward(posterior, codes, self.error(model.logits(codes), batch.images))
+        styled, claimed = self._other_styles(drawn.style.detach(), domain)
+        wanted = Codes(drawn.content.detach(), styled)
+        if not weights.introspection:
+            with torch.no_grad():
+                translations = model.decode(wanted)
+            returned = self._back(model.content_encoder(translations).sample(), codes, batch)
+            return Forward(posterior, codes, self.error(model.logits(codes), batch.images), back=returned)
+        return self._introspect(batch, posterior, codes, wanted, claimed, back)
+
+    def _introspect(
+        self, batch: Batch, posterior: Posterior, codes: Codes, wanted: Codes, claimed: Tensor, back: bool
+    ) -> Forward:
+        model = self.model
+        wanted, samples = self._mix_in_samples(wanted)
+        logits = model.logits(codes)
+        fakes = torch.cat([model.observed(logits), model.decode(wanted)])
+        own = model.prior_style(batch.domain, len(batch.domain))
+        claimed = torch.cat([own, claimed]).detach()
+        judged = self.judge(fakes.detach(), claimed)
+        returned = None
+        if back:
+            translations = slice(len(batch.domain) + samples, None)
+            content = judged.content[translations] if judged.content else self._content(fakes.detach()[translations])
+            shown = Codes(content.sample(), codes.style[samples:])
+            returned = self.error(model.logits(shown), batch.images[samples:])
+        return Forward(
+            posterior=posterior,
+            codes=codes,
+            error=self.error(logits, batch.images),
+            fakes=fakes,
+            claimed=claimed,
+            wanted=Codes(torch.cat([codes.content, wanted.content]), torch.cat([codes.style, wanted.style])).detach(),
+            back=returned,
+            judged=judged,
+        )
+
+    def judge(self, fakes: Tensor, claimed: Tensor) -> Judgement:
+        """Posteriors of fakes (N, C, H, W) under the encoders as they are, and their KL under the priors (N, S) they claim."""
+        seen = self.augment(fakes)
+        style = self.model.style_encoder(seen)
+        nats = style.kl(claimed)
+        if not self.config.judge_content:
+            return Judgement(None, style, nats)
+        content = self.model.content_encoder(seen)
+        return Judgement(content, style, nats + self.config.judge_content * content.kl())
+
+    def rebuild_error(self, fakes: Tensor, judged: Judgement, logits: Callable[[Codes], Tensor], target: Tensor) -> Tensor:
+        """L_rec of fakes: a draw from their posteriors, decoded, against ``target``; (N,).
+
+        Args:
+            fakes: (N, C, H, W).
+            judged: their posteriors.
+            logits: the decoder, or a frozen copy of it.
+            target: (N, C, H, W).
+        """
+        content = judged.content or self._content(fakes)
+        return self.error(logits(Posterior(content, judged.style).sample()), target)
+
+    def error(self, logits: Tensor, target: Tensor) -> Tensor:
+        """L_rec, (B,), of decoded images before `LatentModel.observed`."""
+        return reconstruction_error(logits, target, self.config.likelihood)
+
+    def real_nats(self, batch: Batch, posterior: Posterior, content_weight: float, style_weight: float) -> Tensor:
+        """Weighted KL of real images under their own domain's prior, (B,)."""
+        prior = self.model.prior_style(batch.domain, len(batch.domain))
+        return kl(posterior, prior, content_weight, style_weight)
+
+    def _content(self, images: Tensor) -> Gaussian:
+        posterior: Gaussian = self.model.content_encoder(self.augment(images))
+        return posterior
+
+    def _back(self, content: Tensor, codes: Codes, batch: Batch) -> Tensor:
+        return self.error(self.model.logits(Codes(content, codes.style)), batch.images)
+
+    def _other_styles(self, style: Tensor, domain: Tensor) -> tuple[Tensor, Tensor]:
+        """Target styles for translations and the prior means of the domains they belong to; (B, S) each.
+
+        With labels, half are draws from another domain's prior (what translating to a domain's style uses) and half are codes
+        of other images of the batch (what translating to a reference uses). Without labels all are codes of other images.
+        """
+        count, domains = len(domain), self.model.domains
+        order = torch.randperm(count, device=domain.device)
+        target = domain[order]
+        if domains < 2:
+            return style[order], self.model.prior_style(target, count).detach()
+        drawn = torch.arange(count, device=domain.device) % 2 == 0
+        other = (domain + torch.randint(1, domains, (count,), device=domain.device)) % domains
+        target = torch.where(drawn, other, target)
+        mean = self.model.prior_style(target, count).detach()
+        return torch.where(drawn[:, None], mean + torch.randn_like(mean), style[order]), mean
+
+    def _mix_in_samples(self, wanted: Codes) -> tuple[Codes, int]:
+        """Replace the content of the first few translations by draws from the prior, which makes them prior samples."""
+        samples = round(self.config.prior_samples * len(wanted)) if self.model.translates else len(wanted)
+        content = torch.cat([torch.randn_like(wanted.content[:samples]), wanted.content[samples:]])
+        return Codes(content, wanted.style), samples
+
+
+def swap_styles(style: Tensor, domain: Tensor, share: float) -> Tensor:
+    """Give a share of the images the style of another image of their domain.
+
+    Then the style code can hold only what the images of a domain have in common. Leave it out (share 0) where styles differ
+    within a domain and the style code should tell them apart.
+
+    Args:
+        style: (B, S).
+        domain: (B,), images of one domain side by side.
+        share: 0 to 1.
+
+    Returns:
+        (B, S).
+    """
+    if share == 0:
+        return style
+    count = len(domain)
+    position = torch.arange(count, device=domain.device)
+    first = torch.searchsorted(domain, domain)
+    size = torch.searchsorted(domain, domain, right=True) - first
+    offset = 1 + (torch.rand(count, device=domain.device) * (size - 1)).long()
+    partner = first + (position - first + offset) % size
+    swapped = torch.rand(count, device=domain.device) < share
+    return style[torch.where(swapped, partner, position)]

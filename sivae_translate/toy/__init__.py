@@ -1,0 +1,1 @@
+"""The 2D laboratory and the theory, executable."""

@@ -1,0 +1,148 @@
+"""A VAE of the plane, several independent ones side by side: the published network, four hidden layers of 256 units."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from sivae_translate.codes import Codes, Gaussian, Posterior
+from sivae_translate.model import LatentModel, NoStyle
+from sivae_translate.nn.networks import StylePrior
+
+LATENTS = 2
+HIDDEN = 256
+HIDDEN_LAYERS = 4
+
+
+class ReplicatedMLP(nn.Module):
+    """R multilayer perceptrons with their own weights, as batched matrix products; ReLU, torch's initial weights for Linear.
+
+    Args:
+        widths: of input, hidden layers and output.
+        seeds: one a replica, of its initial weights.
+    """
+
+    def __init__(self, widths: tuple[int, ...], seeds: tuple[int, ...]) -> None:
+        super().__init__()
+        weights: list[list[Tensor]] = []
+        biases: list[list[Tensor]] = []
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed)
+            drawn = [_linear(a, b, generator) for a, b in pairwise(widths)]
+            weights.append([weight for weight, _ in drawn])
+            biases.append([bias for _, bias in drawn])
+        self.weights = nn.ParameterList(nn.Parameter(torch.stack(layer)) for layer in zip(*weights, strict=True))
+        self.biases = nn.ParameterList(nn.Parameter(torch.stack(layer)) for layer in zip(*biases, strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, B, inputs) to (R, B, outputs)."""
+        layers = list(zip(self.weights, self.biases, strict=True))
+        for index, (weight, bias) in enumerate(layers):
+            x = torch.baddbmm(bias, x, weight)
+            if index < len(layers) - 1:
+                x = torch.relu(x)
+        return x
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Weights (inputs, outputs) and bias (1, outputs), uniform within 1 / sqrt(inputs)."""
+    bound = 1 / math.sqrt(inputs)
+    weight = torch.empty(inputs, outputs).uniform_(-bound, bound, generator=generator)
+    return weight, torch.empty(1, outputs).uniform_(-bound, bound, generator=generator)
+
+
+def _apart(x: Tensor, replicas: int) -> Tensor:
+    """(B * R, ...) to (R, B, ...): element i belongs to replica i mod R, so that batches can be concatenated."""
+    return x.reshape(-1, replicas, *x.shape[1:]).transpose(0, 1)
+
+
+def _together(x: Tensor) -> Tensor:
+    """(R, B, ...) back to (B * R, ...)."""
+    return x.transpose(0, 1).flatten(0, 1)
+
+
+class ToyEncoder(nn.Module):
+    """q(z | x) of R replicas.
+
+    Args:
+        seeds: one a replica.
+        hidden: width of the hidden layers.
+    """
+
+    def __init__(self, seeds: tuple[int, ...], hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.replicas = len(seeds)
+        self.network = ReplicatedMLP((2, *[hidden] * HIDDEN_LAYERS, 2 * LATENTS), seeds)
+
+    def forward(self, points: Tensor) -> Gaussian:
+        """Points (B * R, 2), replica i mod R, to a Gaussian with parameters (B * R, 2)."""
+        mean, logvar = _together(self.network(_apart(points, self.replicas))).chunk(2, dim=1)
+        return Gaussian(mean, logvar)
+
+
+class ToyDecoder(nn.Module):
+    """The decoder of R replicas.
+
+    Args:
+        seeds: one a replica.
+        hidden: width of the hidden layers.
+    """
+
+    def __init__(self, seeds: tuple[int, ...], hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.replicas = len(seeds)
+        self.network = ReplicatedMLP((LATENTS, *[hidden] * HIDDEN_LAYERS, 2), seeds)
+
+    def forward(self, content: Tensor, style: Tensor) -> Tensor:
+        """Latents (B * R, 2), replica i mod R, and a style (B * R, 0) to points (B * R, 2)."""
+        return _together(self.network(_apart(content, self.replicas)))
+
+
+class ToyVAE(LatentModel):
+    """R plain VAEs of the plane; of a batch of B * R points, point i belongs to replica i mod R.
+
+    Args:
+        seeds: one a replica, of its initial weights.
+        hidden: width of the hidden layers.
+    """
+
+    def __init__(self, seeds: tuple[int, ...], hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.image_shape, self.content_shape = (2,), (LATENTS,)
+        self.style_dim = self.domains = 0
+        self.translates = False
+        self.replicas = len(seeds)
+        self.content_encoder = ToyEncoder(tuple(2 * seed for seed in seeds), hidden)
+        self.style_encoder = NoStyle()
+        self.style_prior = StylePrior(0, 0)
+        self.decoder = ToyDecoder(tuple(2 * seed + 1 for seed in seeds), hidden)
+
+    def encode(self, images: Tensor) -> Posterior:
+        """Points (B * R, 2) to the posteriors of z (B * R, 2) and of a style without dimensions."""
+        return Posterior(self.content_encoder(images), self.style_encoder(images))
+
+    def observed(self, logits: Tensor) -> Tensor:
+        """Points are the decoder's raw outputs."""
+        return logits
+
+    @torch.no_grad()
+    def points(self, count: int, seed: int) -> Tensor:
+        """Generated points, (R, count, 2), from the same draws of z for every replica."""
+        z = torch.randn(count, LATENTS, generator=torch.Generator().manual_seed(seed)).repeat_interleave(self.replicas, 0)
+        return _apart(self.decode(Codes(z, z.new_zeros(len(z), 0))), self.replicas)
+
+    @torch.no_grad()
+    def cost(self, points: Tensor) -> Tensor:
+        """Minus the ELBO of points (N, 2) under each replica: squared error of the mean's reconstruction plus KL; (R, N)."""
+        shared = points.repeat_interleave(self.replicas, 0)
+        posterior = self.encode(shared)
+        rebuilt = self.decode(posterior.mean)
+        return _apart((rebuilt - shared).square().sum(1) + posterior.content.kl(), self.replicas)
+
+    @torch.no_grad()
+    def reconstructions(self, points: Tensor) -> Tensor:
+        """Points (N, 2) as each replica rebuilds them, (R, N, 2)."""
+        return _apart(self.decode(self.encode(points.repeat_interleave(self.replicas, 0)).mean), self.replicas)
