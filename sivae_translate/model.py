@@ -9,6 +9,7 @@ from sivae_translate.codes import Codes, Gaussian, Posterior
 from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.errors import ConfigError, InputError
 from sivae_translate.nn.networks import ContentEncoder, Decoder, LatentEncoder, StyleEncoder, StylePrior, resolutions
+from sivae_translate.nn.priors import MixturePrior, StandardPrior
 
 
 class LatentModel(nn.Module):
@@ -30,6 +31,7 @@ class LatentModel(nn.Module):
     domains: int
     translates: bool
     content_encoder: nn.Module
+    content_prior: StandardPrior | MixturePrior
     style_encoder: nn.Module
     style_prior: StylePrior
     decoder: nn.Module
@@ -39,8 +41,8 @@ class LatentModel(nn.Module):
         return [*self.content_encoder.parameters(), *self.style_encoder.parameters()]
 
     def decoder_parameters(self) -> list[nn.Parameter]:
-        """What the decoder's half of a step moves: the decoder and the domains' prior means."""
-        return [*self.decoder.parameters(), *self.style_prior.parameters()]
+        """What the decoder's half of a step moves: the decoder, the domains' prior means and a learned content prior."""
+        return [*self.decoder.parameters(), *self.style_prior.parameters(), *self.content_prior.parameters()]
 
     def encode(self, images: Tensor) -> Posterior:
         """Images (B, C, H, W) in [0, 1] to the posteriors of content (B, Cc, h, w) and style (B, S).
@@ -77,7 +79,7 @@ class LatentModel(nn.Module):
         return self.decode(Codes(self.content_encoder(images).mean, style))
 
     def sample(self, count: int, domain: int | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Draw content from N(0, I) and style from the domain's prior: images (count, C, H, W) in [0, 1].
+        """Draw content and style from their priors: images (count, C, H, W) in [0, 1].
 
         Args:
             count: number of images.
@@ -85,7 +87,7 @@ class LatentModel(nn.Module):
             generator: on the model's device.
         """
         device = self.style_prior.means.device
-        content = torch.randn(count, *self.content_shape, device=device, generator=generator)
+        content = self.content_prior.sample(count, device, generator)
         index = None if domain is None else torch.full((count,), domain, device=device)
         noise = torch.randn(count, self.style_dim, device=device, generator=generator)
         return self.decode(Codes(content, self.prior_style(index, count) + noise))
@@ -113,6 +115,7 @@ class TranslationVAE(LatentModel):
         self.domains = domains
         self.translates = True
         widths, style_widths = level_widths(model, data)
+        self.content_prior = make_prior(self.content_shape, model.prior_components)
         self.content_encoder = ContentEncoder(data.channels, widths, model.encoder_blocks, model.content_channels)
         self.style_encoder = StyleEncoder(data.channels, style_widths, model.encoder_blocks, model.style_dim)
         self.style_prior = StylePrior(domains, model.style_dim)
@@ -149,6 +152,7 @@ class PlainVAE(LatentModel):
         self.translates = False
         widths, _ = level_widths(model, data)
         size, features = model.content_size, model.style_features
+        self.content_prior = make_prior(self.content_shape, model.prior_components)
         self.content_encoder = LatentEncoder(data.channels, widths, model.encoder_blocks, size, model.latent_dim)
         self.style_encoder = NoStyle()
         self.style_prior = StylePrior(0, 0)
@@ -194,6 +198,11 @@ def make_model(model: ModelConfig, data: DataConfig, domains: int) -> LatentMode
     if model.kind == "plain":
         return PlainVAE(model, data)
     return TranslationVAE(model, data, domains if domains > 1 else 0)
+
+
+def make_prior(shape: tuple[int, ...], components: int) -> StandardPrior | MixturePrior:
+    """N(0, I) for 0 components, else a learned mixture."""
+    return MixturePrior(shape, components) if components else StandardPrior(shape)
 
 
 def level_widths(model: ModelConfig, data: DataConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:

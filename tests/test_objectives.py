@@ -3,16 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.distributions import Bernoulli, kl_divergence
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from sivae_translate.codes import Codes, Gaussian, Posterior
-from sivae_translate.config import DataConfig, EncoderAugmentConfig, ModelConfig, ObjectiveConfig
+from sivae_translate.codes import Codes, Gaussian
+from sivae_translate.config import DataConfig, EncoderAugmentConfig, ModelConfig, ObjectiveConfig, RampConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.model import PlainVAE, TranslationVAE
 from sivae_translate.objectives.augment import EncoderAugmentation
-from sivae_translate.objectives.elbo import exp_elbo, kl, reconstruction_error
+from sivae_translate.objectives.elbo import exp_elbo, reconstruction_error
 from sivae_translate.objectives.family import SoftIntroVAE, make_objective
-from sivae_translate.objectives.passes import swap_styles
+from sivae_translate.objectives.passes import Passes, swap_styles
 from sivae_translate.objectives.schedule import BALANCE, balanced_beta_neg, weights_at
 
 SIZE = 32
@@ -73,13 +73,19 @@ def test_exp_elbo_is_the_mean_of_exponentials_not_the_exponential_of_the_mean():
     torch.testing.assert_close(exp_elbo(error, nats, 0.01, 0.5, 3.0), expected)
 
 
-def test_kl_weighs_content_and_style_and_judges_style_under_the_claimed_prior():
-    posterior = Posterior(
-        Gaussian(torch.ones(1, 2, 1, 1), torch.zeros(1, 2, 1, 1)), Gaussian(torch.ones(1, 3), torch.zeros(1, 3))
+def test_kl_weighs_content_and_style_and_judges_style_under_the_own_domains_prior():
+    model, batch = tiny_model(), tiny_batch()
+    posterior = model.encode(batch.images)
+    means = model.style_prior.means[batch.domain]
+    content = kl_divergence(
+        Independent(Normal(posterior.content.mean, (posterior.content.logvar / 2).exp()), 3),
+        Independent(Normal(torch.zeros_like(posterior.content.mean), 1.0), 3),
     )
-    # content: 2 * 1/2; style under N(0, I): 3 * 1/2, under N(1, I): 0
-    assert kl(posterior, torch.zeros(1, 3), 2.0, 4.0).item() == pytest.approx(2 * 1 + 4 * 1.5)
-    assert kl(posterior, torch.ones(1, 3), 2.0, 4.0).item() == pytest.approx(2 * 1)
+    style = kl_divergence(
+        Independent(Normal(posterior.style.mean, (posterior.style.logvar / 2).exp()), 1), Independent(Normal(means, 1.0), 1)
+    )
+    nats = Passes(ObjectiveConfig(), model).real_nats(batch, posterior, 2.0, 4.0)
+    torch.testing.assert_close(nats, 2 * content + 4 * style)
 
 
 # ---- the two halves
@@ -208,7 +214,7 @@ def test_the_encoders_raise_the_kl_of_fakes_and_the_decoder_lowers_it():
     shared = objective.forward(batch, weights)
 
     def fake_kl(fakes):
-        return kl(model.encode(fakes), shared.claimed).mean().item()
+        return objective.passes.judge(fakes, shared.claimed).nats.mean().item()
 
     def descend(parameters, loss):
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
@@ -288,11 +294,11 @@ def test_vae_never_has_fakes(monkeypatch):
 
 def test_gamma_r_gives_the_decoder_its_own_reconstruction_of_given_fakes(monkeypatch):
     objective, model, batch, shared, weights = plain_terms(monkeypatch, "soft_introvae", gamma_r=0.7, beta_rec=1.3, beta_neg=5)
-    without, _, _, _, _ = plain_terms(monkeypatch, "soft_introvae", beta_rec=1.3, beta_neg=5)
+    without, _, _, _, lighter = plain_terms(monkeypatch, "soft_introvae", beta_rec=1.3, beta_neg=5)
     without.model, without.passes.model = model, model
     decoders = model.decoder_parameters()
     ours = torch.autograd.grad(
-        objective.decoder_loss(batch, shared, weights) - without.decoder_loss(batch, shared, weights),
+        objective.decoder_loss(batch, shared, weights) - without.decoder_loss(batch, shared, lighter),
         decoders,
         allow_unused=True,
     )
@@ -354,7 +360,7 @@ def test_hinge_and_expelbo_push_the_same_way():
     nats = torch.tensor([0.5, 3.0, 9.0], dtype=torch.float64, requires_grad=True)
     for name in ("introvae", "soft_introvae", "bootstrap"):
         objective = make_objective(ObjectiveConfig(name=name, margin=10), tiny_model())
-        gradient = torch.autograd.grad(objective.push(torch.zeros(3, dtype=torch.float64), nats, 20.0), nats)[0]
+        gradient = torch.autograd.grad(objective.push(torch.zeros(3, dtype=torch.float64), nats, 1.0, 20.0), nats)[0]
         assert (gradient < 0).all(), name  # descending raises the KL of fakes below the margin
 
 
@@ -439,6 +445,32 @@ def test_balanced_beta_neg_is_near_the_published_one_for_the_published_case():
 def test_balanced_beta_neg_stays_finite_where_no_balance_exists():
     assert balanced_beta_neg(2.5, 0.75, 0.5) == pytest.approx(1 / (2 * 0.5 * BALANCE * 2.5))
     assert balanced_beta_neg(0.0, 0.0, 1 / 1024) > 0
+
+
+def test_every_weight_can_move():
+    names = ("beta_rec", "beta_kl", "beta_style", "beta_neg", "beta_kl_fake", "back", "gamma_r")
+    ramps = tuple(RampConfig(name=name, start=1, end=100, begin=0.2, until=0.6) for name in names)
+    config = ObjectiveConfig(ramps=ramps)
+    for progress, value in ((0.0, 1), (0.2, 1), (0.4, 10), (0.6, 100), (1.0, 100)):
+        weights = weights_at(config, progress)
+        assert [getattr(weights, name) for name in names] == [pytest.approx(value)] * len(names)
+    from_zero = ObjectiveConfig(ramps=(RampConfig(name="gamma_r", start=0, end=4, until=0.5),))
+    assert weights_at(from_zero, 0.25).gamma_r == pytest.approx(2)
+    sudden = ObjectiveConfig(ramps=(RampConfig(name="back", start=0, end=4, begin=0.5, until=0.5),))
+    assert [weights_at(sudden, t).back for t in (0.49, 0.5)] == [0, 4]
+
+
+def test_the_losses_use_the_moving_weights(monkeypatch):
+    _, model, batch, shared, _ = plain_terms(monkeypatch, "soft_introvae", beta_neg=5)
+    fixed = SoftIntroVAE(ObjectiveConfig(beta_rec=2, beta_kl=3, beta_style=4, beta_neg=50, open_until=0, back=0), model)
+    ramps = tuple(
+        RampConfig(name=name, start=value, end=value)
+        for name, value in (("beta_rec", 2), ("beta_kl", 3), ("beta_style", 4), ("beta_neg", 50))
+    )
+    moving = SoftIntroVAE(ObjectiveConfig(ramps=ramps, open_until=0, back=0), model)
+    for half in ("encoder_loss", "decoder_loss"):
+        losses = [getattr(objective, half)(batch, shared, objective.weights(1.0)) for objective in (fixed, moving)]
+        torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=0)
 
 
 def test_each_part_enters_at_its_time():

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from sivae_translate.config import DataConfig
-from sivae_translate.data import glyphs
+from sivae_translate.data import glyphs, idx
 from sivae_translate.data.folders import UNLABELLED, find_domains
 from sivae_translate.data.images import open_image, to_array
 from sivae_translate.errors import ConfigError, DataError
@@ -126,11 +126,30 @@ def load_data(config: DataConfig) -> DomainData:
         ConfigError: ``data.root`` is missing for folder data.
         DataError: the folder has no usable layout, or too many of its images are unreadable.
     """
-    if config.name != "folder":
+    if config.name.startswith("glyphs"):
         return _load_glyphs(config)
     if config.root is None:
         raise ConfigError("data.root is not set", remedy="name the folder: --data FOLDER, or data.root in the config")
-    return _load_folders(config)
+    return _load_idx(config, config.root) if config.name == "idx" else _load_folders(config)
+
+
+def _load_idx(config: DataConfig, root: Path) -> DomainData:
+    """One domain a class, or one without labels."""
+
+    def domains(split: str) -> dict[str, ArrayImages]:
+        images, classes = idx.read_split(root, split)
+        array = np.repeat(idx.pad(images, config.image_size)[..., None], config.channels, axis=3)
+        if classes is None or not config.labels:
+            return {UNLABELLED: ArrayImages(array)}
+        return {str(label): ArrayImages(array[classes == label]) for label in np.unique(classes)}
+
+    train, test = domains("train"), domains("test")
+    return DomainData(
+        domains=tuple(train),
+        train=tuple(train.values()),
+        test=tuple(test[name] for name in train if name in test),
+        test_ids=tuple(tuple(f"{name or 'image'}-{i}" for i in range(len(test[name]))) for name in train if name in test),
+    )
 
 
 def _load_folders(config: DataConfig) -> DomainData:

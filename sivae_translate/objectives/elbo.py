@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sivae_translate.codes import Posterior
-
 Likelihood = Literal["bernoulli", "gaussian", "laplace", "points"]
 
 
@@ -46,21 +44,6 @@ def reconstruction_error(logits: Tensor, target: Tensor, likelihood: Likelihood)
     else:
         error = (torch.sigmoid(logits) - target).abs()
     return error.flatten(1).sum(1)
-
-
-def kl(posterior: Posterior, prior_style: Tensor, content_weight: float = 1.0, style_weight: float = 1.0) -> Tensor:
-    """Weighted KL of both codes to their priors, in nats.
-
-    Args:
-        posterior: of B images.
-        prior_style: (B, S), the mean of the style prior of the domain that each image is in, or claims to be in.
-        content_weight: of the content KL.
-        style_weight: of the style KL.
-
-    Returns:
-        (B,) non-negative.
-    """
-    return content_weight * posterior.content.kl() + style_weight * posterior.style.kl(prior_style)
 
 
 def exp_elbo(error: Tensor | float, kl_nats: Tensor, scale: float, beta_rec: float, beta_neg: float) -> Tensor:

@@ -63,12 +63,13 @@ class VAE:
 
     # -- what the members of the family differ in
 
-    def push(self, error: Tensor | float, nats: Tensor, beta_neg: float) -> Tensor:
+    def push(self, error: Tensor | float, nats: Tensor, beta_rec: float, beta_neg: float) -> Tensor:
         """What pushes the encoders' KL of one kind of fakes upwards; scalar.
 
         Args:
             error: L_rec(f), (B,), or 0 where it takes no part.
             nats: KL(f), (B,).
+            beta_rec: weight of the error.
             beta_neg: weight of the KL.
         """
         return nats.new_zeros(())
@@ -102,7 +103,7 @@ class VAE:
         error = self._fake_error(shared)
         beta_neg = self.beta_neg(batch, shared, weights)
         return loss + sum(
-            (self.push(error[kind], shared.judged.nats[kind], beta_neg) for kind in kinds(shared.fakes)),
+            (self.push(error[kind], shared.judged.nats[kind], weights.beta_rec, beta_neg) for kind in kinds(shared.fakes)),
             start=torch.zeros_like(loss),
         )
 
@@ -113,18 +114,18 @@ class VAE:
             return loss
         judged = self.passes.judge(shared.fakes, shared.claimed)
         pull = weights.beta_kl_fake * judged.nats
-        if self.config.gamma_r:
-            pull = pull + self.config.gamma_r * self.config.beta_rec * self.rebuild(shared.fakes, judged)
+        if weights.gamma_r:
+            pull = pull + weights.gamma_r * weights.beta_rec * self.rebuild(shared.fakes, judged)
         loss = loss + self.scale * 0.5 * sum((pull[kind].mean() for kind in kinds(pull)), start=torch.zeros_like(loss))
         return loss + self._consistency(shared.fakes, judged, shared.wanted)
 
     def beta_neg(self, batch: Batch, shared: Forward, weights: Weights) -> float:
         """The weight of a fake's KL in the push: as configured, or balanced on this batch (`balanced_beta_neg`)."""
-        if self.config.beta_neg is not None:
-            return self.config.beta_neg
+        if weights.beta_neg is not None:
+            return weights.beta_neg
         with torch.no_grad():
             nats = self.passes.real_nats(batch, shared.posterior, self.config.judge_content, 1.0).mean().item()
-            pulled = self.passes.real_nats(batch, shared.posterior, weights.beta_kl, self.config.beta_style).mean().item()
+            pulled = self.passes.real_nats(batch, shared.posterior, weights.beta_kl, weights.beta_style).mean().item()
         return balanced_beta_neg(nats, pulled, self.scale)
 
     @torch.no_grad()
@@ -133,7 +134,7 @@ class VAE:
         prior = self.model.prior_style(batch.domain, len(batch.domain))
         figures = {
             "reconstruction": shared.error.mean().item(),
-            "kl_content": shared.posterior.content.kl().mean().item(),
+            "kl_content": self.model.content_prior.kl(shared.posterior.content).mean().item(),
             "kl_style": shared.posterior.style.kl(prior).mean().item(),
         }
         if shared.back is not None:
@@ -147,16 +148,15 @@ class VAE:
             figures["kl_difference"] = figures["kl_fake"] - figures["kl_real"]
             figures["beta_neg"] = beta_neg
             error = self._fake_error(shared)[made]
-            figures["exp_elbo"] = exp_elbo(error, nats, self.scale, self.config.beta_rec, beta_neg).item()
+            figures["exp_elbo"] = exp_elbo(error, nats, self.scale, weights.beta_rec, beta_neg).item()
         return figures
 
     def _elbo(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
         """Scale * (beta_rec * L_rec + KL + gamma_back * L_back) of the real images."""
-        config = self.config
-        nats = self.passes.real_nats(batch, shared.posterior, weights.beta_kl, config.beta_style)
-        loss = config.beta_rec * shared.error.mean() + nats.mean()
+        nats = self.passes.real_nats(batch, shared.posterior, weights.beta_kl, weights.beta_style)
+        loss = weights.beta_rec * shared.error.mean() + nats.mean()
         if shared.back is not None:
-            loss = loss + weights.back * config.beta_rec * shared.back.mean()
+            loss = loss + weights.back * weights.beta_rec * shared.back.mean()
         return self.scale * loss
 
     def _fake_error(self, shared: Forward) -> Tensor:
@@ -185,13 +185,13 @@ class IntroVAE(VAE):
 
     introspective = True
 
-    def push(self, error: Tensor | float, nats: Tensor, beta_neg: float) -> Tensor:
+    def push(self, error: Tensor | float, nats: Tensor, beta_rec: float, beta_neg: float) -> Tensor:
         """Scale * beta_neg/2 * mean of max(0, margin - KL(f)); the reconstruction error takes no part."""
         return self.scale * 0.5 * beta_neg * torch.relu(self.config.margin - nats).mean()
 
     def beta_neg(self, batch: Batch, shared: Forward, weights: Weights) -> float:
         """As configured; 1 when left out, since the hinge's reach is set by its margin."""
-        return 1.0 if self.config.beta_neg is None else self.config.beta_neg
+        return 1.0 if weights.beta_neg is None else weights.beta_neg
 
 
 class SoftIntroVAE(VAE):
@@ -199,9 +199,9 @@ class SoftIntroVAE(VAE):
 
     introspective = True
 
-    def push(self, error: Tensor | float, nats: Tensor, beta_neg: float) -> Tensor:
+    def push(self, error: Tensor | float, nats: Tensor, beta_rec: float, beta_neg: float) -> Tensor:
         """A quarter of the mean expELBO."""
-        return 0.25 * exp_elbo(error, nats, self.scale, self.config.beta_rec, beta_neg)
+        return 0.25 * exp_elbo(error, nats, self.scale, beta_rec, beta_neg)
 
 
 class BootstrapSoftIntroVAE(SoftIntroVAE):

@@ -21,7 +21,7 @@ from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.model import LatentModel
 from sivae_translate.objectives.augment import EncoderAugmentation
-from sivae_translate.objectives.elbo import kl, reconstruction_error
+from sivae_translate.objectives.elbo import reconstruction_error
 from sivae_translate.objectives.schedule import Weights
 
 
@@ -132,7 +132,7 @@ class Passes:
         if not self.config.judge_content:
             return Judgement(None, style, nats)
         content = self.model.content_encoder(seen)
-        return Judgement(content, style, nats + self.config.judge_content * content.kl())
+        return Judgement(content, style, nats + self.config.judge_content * self.model.content_prior.kl(content))
 
     def rebuild_error(self, fakes: Tensor, judged: Judgement, logits: Callable[[Codes], Tensor], target: Tensor) -> Tensor:
         """L_rec of fakes: a draw from their posteriors, decoded, against ``target``; (N,).
@@ -153,7 +153,8 @@ class Passes:
     def real_nats(self, batch: Batch, posterior: Posterior, content_weight: float, style_weight: float) -> Tensor:
         """Weighted KL of real images under their own domain's prior, (B,)."""
         prior = self.model.prior_style(batch.domain, len(batch.domain))
-        return kl(posterior, prior, content_weight, style_weight)
+        nats = style_weight * posterior.style.kl(prior)
+        return nats + content_weight * self.model.content_prior.kl(posterior.content) if content_weight else nats
 
     def _content(self, images: Tensor) -> Gaussian:
         posterior: Gaussian = self.model.content_encoder(self.augment(images))
@@ -182,7 +183,8 @@ class Passes:
     def _mix_in_samples(self, wanted: Codes) -> tuple[Codes, int]:
         """Replace the content of the first few translations by draws from the prior, which makes them prior samples."""
         samples = round(self.config.prior_samples * len(wanted)) if self.model.translates else len(wanted)
-        content = torch.cat([torch.randn_like(wanted.content[:samples]), wanted.content[samples:]])
+        drawn = self.model.content_prior.sample(samples, wanted.content.device).to(wanted.content.dtype).detach()
+        content = torch.cat([drawn, wanted.content[samples:]])
         return Codes(content, wanted.style), samples
 
 

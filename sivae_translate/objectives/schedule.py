@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from sivae_translate.config import ObjectiveConfig
+from sivae_translate.config import ObjectiveConfig, RampConfig
 
 
 @dataclass(frozen=True)
@@ -13,15 +14,23 @@ class Weights:
     """The weights of one step.
 
     Attributes:
+        beta_rec: of reconstruction errors.
         beta_kl: of the content KL of real images.
+        beta_style: of their style KL.
+        beta_neg: of the KL of fakes where the encoders push it up; None is still to be balanced.
         beta_kl_fake: of the KL of fakes in the decoder's half.
         back: of the back-translation error; 0 leaves its passes out.
+        gamma_r: of the reconstruction error of fakes in the decoder's half; 0 leaves its pass out.
         introspection: whether fakes take part.
     """
 
+    beta_rec: float
     beta_kl: float
+    beta_style: float
+    beta_neg: float | None
     beta_kl_fake: float
     back: float
+    gamma_r: float
     introspection: bool
 
 
@@ -42,12 +51,31 @@ def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool 
         introspective: whether the objective has fakes at all.
     """
     opened = min(1.0, progress / config.open_until) if config.open_until else 1.0
-    return Weights(
-        beta_kl=config.beta_kl_start * (config.beta_kl / config.beta_kl_start) ** opened,
+    weights = Weights(
+        beta_rec=config.beta_rec,
+        beta_kl=between(config.beta_kl_start, config.beta_kl, opened),
+        beta_style=config.beta_style,
+        beta_neg=config.beta_neg,
         beta_kl_fake=config.beta_kl_fake,
         back=config.back if progress >= config.back_from else 0.0,
+        gamma_r=config.gamma_r,
         introspection=introspective and progress >= config.introspection_from,
     )
+    moved: dict[str, Any] = {ramp.name: _ramped(ramp, progress) for ramp in config.ramps}
+    return replace(weights, **moved)
+
+
+def between(start: float, end: float, share: float) -> float:
+    """From start to end: geometrically between positive numbers, else linearly."""
+    if start > 0 and end > 0:
+        return float(start * (end / start) ** share)
+    return start + (end - start) * share
+
+
+def _ramped(ramp: RampConfig, progress: float) -> float:
+    if ramp.until <= ramp.begin:
+        return ramp.end if progress >= ramp.until else ramp.start
+    return between(ramp.start, ramp.end, min(1.0, max(0.0, (progress - ramp.begin) / (ramp.until - ramp.begin))))
 
 
 def balanced_beta_neg(nats: float, pulled: float, scale: float) -> float:

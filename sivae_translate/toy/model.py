@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sivae_translate.codes import Codes, Gaussian, Posterior
 from sivae_translate.model import LatentModel, NoStyle
 from sivae_translate.nn.networks import StylePrior
+from sivae_translate.nn.priors import StandardPrior
 
 LATENTS = 2
 HIDDEN = 256
@@ -116,6 +117,7 @@ class ToyVAE(LatentModel):
         self.translates = False
         self.replicas = len(seeds)
         self.content_encoder = ToyEncoder(tuple(2 * seed for seed in seeds), hidden)
+        self.content_prior = StandardPrior(self.content_shape)
         self.style_encoder = NoStyle()
         self.style_prior = StylePrior(0, 0)
         self.decoder = ToyDecoder(tuple(2 * seed + 1 for seed in seeds), hidden)

@@ -1,0 +1,81 @@
+"""Plain models from training to samples, reconstructions and strips, by the command line as a user would."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sivae_translate.cli import main
+from sivae_translate.config import from_dict
+from sivae_translate.data.sets import ArrayImages, DomainData
+from sivae_translate.errors import InputError
+from sivae_translate.generation import sample_files
+from sivae_translate.training.loop import train
+from sivae_translate.translator import Translator
+
+
+def call(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code
+
+
+@pytest.fixture(scope="module", params=["vae", "introvae", "soft_introvae", "bootstrap"])
+def plain_run(request, tmp_path_factory):
+    settings = {
+        "data": {"image_size": 32, "channels": 1, "labels": False},
+        "model": {"kind": "plain", "latent_dim": 5, "widths": [4, 6, 8], "style_widths": [4, 4, 6], "style_features": 8},
+        "objective": {"name": request.param, "introspection_from": 0.4, "open_until": 0, "gamma_r": 0.5, "target_steps": 3},
+        "training": {"steps": 10, "batch": 8, "log_every": 2, "picture_every": 0, "checkpoint_every": 5},
+    }
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
+    data = DomainData(domains=("",), train=(ArrayImages(images),))
+    return train(from_dict(settings, "the test"), tmp_path_factory.mktemp(request.param) / "run", data=data)
+
+
+def test_a_plain_model_trains_with_every_objective_and_shows_its_samples(plain_run):
+    grid = Image.open(plain_run / "grid.png")
+    assert grid.width > 6 * 96
+    assert Translator.from_pretrained(plain_run).model.domains == 0
+
+
+def test_samples_are_files_and_repeat_by_seed(plain_run, tmp_path):
+    assert call("sample", plain_run, "--n", 5, "--out", tmp_path / "a") == 0
+    assert call("sample", plain_run, "--n", 5, "--out", tmp_path / "b") == 0
+    assert call("sample", plain_run, "--n", 5, "--seed", 1, "--out", tmp_path / "c") == 0
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == [*(f"sample-{i:05d}.png" for i in range(5)), "samples.png"]
+    first, again, other = (np.asarray(Image.open(tmp_path / run / "sample-00003.png")) for run in "abc")
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_reconstructions_keep_names_and_are_what_the_translator_gives(plain_run, folder, tmp_path, capsys):
+    assert call("reconstruct", plain_run, folder, "--out", tmp_path / "out", "--grid", tmp_path / "grid.png") == 1
+    assert "broken.png" in capsys.readouterr().err
+    translator = Translator.from_pretrained(plain_run)
+    ours = np.asarray(Image.open(tmp_path / "out" / "deep" / "c.png").convert("L")).astype(int)
+    direct = np.asarray(translator.reconstruct(folder / "deep" / "c.png").convert("L")).astype(int)
+    assert np.abs(ours - direct).max() <= 2
+    assert (tmp_path / "grid.png").exists()
+
+
+def test_a_strip_runs_from_one_image_to_the_other(plain_run, folder, tmp_path):
+    strip = tmp_path / "strip.png"
+    assert call("interpolate", plain_run, folder / "a.png", folder / "b.png", "--steps", 3, "--out", strip) == 0
+    assert Image.open(strip).width > 3 * 64
+
+
+def test_what_a_plain_model_cannot_do_is_an_error(plain_run, folder):
+    translator = Translator.from_pretrained(plain_run)
+    with pytest.raises(InputError, match="no style"):
+        translator(folder / "a.png", "cats")
+    with pytest.raises(InputError, match="no domains"):
+        translator.sample("cats")
+    with pytest.raises(InputError, match="1 or more"):
+        sample_files(translator, folder, 0)
+
+
+def test_samples_of_every_domain_of_a_translation_model(tiny_run, tmp_path):
+    assert call("sample", tiny_run, "--n", 2, "--out", tmp_path) == 0
+    assert sum(path.name.startswith("dogs-") for path in tmp_path.iterdir()) == 2
+    assert call("sample", tiny_run, "--domain", "dgos", "--out", tmp_path) == 1
