@@ -193,6 +193,24 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Fidelity:
+    """Judge samples and reconstructions: FID, KID, precision, recall; LPIPS, L1, PSNR, SSIM. Needs the extra 'fid'."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships."""
+    data: Path | None = None
+    """Folder with the data; left out: the run's own."""
+    images: int = 1000
+    """Of each kind: held out, training, samples. FID falls with their number."""
+    out: Path | None = None
+    """Where to write generation.json and generation.md; left out: evaluation/ in the run folder."""
+    seed: int = 0
+    """Of samples and choices."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+@dataclass(frozen=True)
 class Info:
     """Show what a model is: domains, sizes, parameters, training figures."""
 
@@ -224,6 +242,7 @@ Command = (
     | Annotated[Toy, tyro.conf.subcommand("toy", prefix_name=False)]
     | Annotated[Theory, tyro.conf.subcommand("theory", prefix_name=False)]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
+    | Annotated[Fidelity, tyro.conf.subcommand("fidelity", prefix_name=False)]
     | Annotated[Info, tyro.conf.subcommand("info", prefix_name=False)]
     | Annotated[Settings, tyro.conf.subcommand("settings", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
@@ -281,6 +300,7 @@ def _run(command: object, rest: list[str]) -> int:
         Sample: sample,
         Interpolate: interpolate,
         Evaluate: evaluate,
+        Fidelity: fidelity,
         Toy: toy,
         Theory: theory,
         Info: info,
@@ -460,9 +480,7 @@ def evaluate(command: Evaluate) -> int:
 
     translator = Translator.from_pretrained(command.run, device=command.device)
     run = Path(command.run)
-    data_config = _data_of(run, translator.config.data)
-    if command.data is not None:
-        data_config = translator.config.data.model_copy(update={"name": "folder", "root": command.data})
+    data_config = _data_of(run, translator.config.data, command.data)
     lpips = Lpips.load(command.lpips_weights, device=str(translator.device))
     result = judge(translator, load_data(data_config), style=command.style, lpips=lpips, seed=command.seed, limit=command.limit)
     out = command.out or (run if run.is_dir() else Path("runs", run.stem)) / "evaluation" / command.style
@@ -477,10 +495,34 @@ def evaluate(command: Evaluate) -> int:
     return 0
 
 
-def _data_of(run: Path, saved: DataConfig) -> DataConfig:
-    """The run's own data settings, which know the data folder; the model file does not."""
+def fidelity(command: Fidelity) -> int:
+    """``sivae-translate fidelity``."""
+    from sivae_translate.data.sets import load_data
+    from sivae_translate.evaluation.generation import judge_generation
+    from sivae_translate.files import write_json, write_text
+    from sivae_translate.progress import console
+    from sivae_translate.translator import Translator
+
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    run = Path(command.run)
+    data = load_data(_data_of(run, translator.config.data, command.data))
+    result = judge_generation(translator, data, images=command.images, seed=command.seed)
+    out = command.out or (run if run.is_dir() else Path("runs", run.stem)) / "evaluation"
+    table = result.markdown(str(command.run))
+    write_json(out / "generation.json", result.as_json())
+    write_text(out / "generation.md", table)
+    console.print(table, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"written to {out}: generation.json, generation.md", highlight=False)
+    return 0
+
+
+def _data_of(run: Path, saved: DataConfig, given: Path | None) -> DataConfig:
+    """The data to judge on: a folder that is named, or the run's own, which the model file does not know the place of."""
     from sivae_translate.config import load_config
 
+    if given is not None:
+        kind = "folder" if saved.name.startswith("glyphs") else saved.name
+        return saved.model_copy(update={"name": kind, "root": given})
     return load_config(run / "config.yaml").data if (run / "config.yaml").exists() else saved
 
 

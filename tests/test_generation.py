@@ -1,7 +1,10 @@
 """Plain models from training to samples, reconstructions and strips, by the command line as a user would."""
 
+import json
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sivae_translate.cli import main
@@ -79,3 +82,33 @@ def test_samples_of_every_domain_of_a_translation_model(tiny_run, tmp_path):
     assert call("sample", tiny_run, "--n", 2, "--out", tmp_path) == 0
     assert sum(path.name.startswith("dogs-") for path in tmp_path.iterdir()) == 2
     assert call("sample", tiny_run, "--domain", "dgos", "--out", tmp_path) == 1
+
+
+def test_samples_and_reconstructions_are_judged(plain_run, tmp_path, monkeypatch, capsys):
+    from sivae_translate.evaluation import generation
+
+    class Means(torch.nn.Module):
+        """Stands for Inception, which takes seconds an image batch: block means as features."""
+
+        def __init__(self, device):
+            super().__init__()
+
+        def forward(self, images):
+            return torch.nn.functional.avg_pool2d(images, 8).flatten(1)
+
+    monkeypatch.setattr(generation, "Inception", Means)
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for index in range(12):
+            place = tmp_path / "data" / split / "things" / f"{index}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(place)
+    data = ("--data", tmp_path / "data", "--out", tmp_path / "out")
+    assert call("fidelity", plain_run, *data, "--images", 12) == 0
+    result = json.loads((tmp_path / "out" / "generation.json").read_text())
+    assert result["samples"]["images"] == 12
+    assert result["samples"]["fid"] > result["floor"]["fid"]  # an untrained model is worse than other noise
+    assert 0 < result["reconstruction"]["l1"]["mean"] < 1
+    assert "KID" in (tmp_path / "out" / "generation.md").read_text()
+    assert call("fidelity", plain_run, *data, "--images", 13) == 1
+    assert "ask for 12" in capsys.readouterr().err
