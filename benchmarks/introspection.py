@@ -80,7 +80,7 @@ def _judge(arm: str, seed: int, folder: Path, data: DomainData, judge: Lpips) ->
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="glyphs-short")
+    parser.add_argument("--config", default="demo")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/introspection"))
     parser.add_argument("--rates", action="store_true", help="only measure steps/s of both arms")
