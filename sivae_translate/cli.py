@@ -154,6 +154,8 @@ class Toy:
     """Points a step."""
     hidden: int = 256
     """Width of the hidden layers."""
+    rate: float = 2e-4
+    """Learning rate at the start; it falls to a tenth after a third and again after half of the steps."""
     automatic: bool = False
     """Balance beta_neg instead of taking the published ones."""
 
@@ -440,20 +442,12 @@ def interpolate(command: Interpolate) -> int:
 def toy(command: Toy) -> int:
     """``sivae-translate toy``."""
     from sivae_translate.progress import console
-    from sivae_translate.toy.lab import study
+    from sivae_translate.toy.lab import Effort, study
 
     if command.seeds < 1:
         raise ConfigError("there is no seed to train", remedy="--seeds 1 or more")
-    study(
-        command.planes,
-        command.objectives,
-        range(command.seeds),
-        command.out,
-        iterations=command.iterations,
-        batch=command.batch,
-        hidden=command.hidden,
-        automatic=command.automatic,
-    )
+    effort = Effort(command.iterations, command.batch, command.hidden, command.rate, command.automatic)
+    study(command.planes, command.objectives, range(command.seeds), command.out, effort)
     console.print((command.out / "results.md").read_text(encoding="utf-8"), highlight=False, markup=False, soft_wrap=True)
     return 0
 

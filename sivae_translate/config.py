@@ -64,7 +64,10 @@ class ModelConfig(Section):
     """Sizes of the networks. Widths are listed from the finest resolution (half the image's side) to the content code's."""
 
     kind: Annotated[
-        Literal["translation", "plain"], Field(description="plain: one latent vector, no domains, for generation")
+        Literal["translation", "plain", "published"],
+        Field(
+            description="plain: one latent vector, no domains, for generation; published: the same with the paper's networks"
+        ),
     ] = "translation"
     latent_dim: Annotated[Count, Field(description="plain models: size of the latent vector")] = 128
     prior_components: Annotated[

@@ -10,6 +10,7 @@ from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.errors import ConfigError, InputError
 from sivae_translate.nn.networks import ContentEncoder, Decoder, LatentEncoder, StyleEncoder, StylePrior, resolutions
 from sivae_translate.nn.priors import MixturePrior, StandardPrior
+from sivae_translate.nn.published import SIDE, PublishedDecoder, PublishedEncoder
 
 
 class LatentModel(nn.Module):
@@ -150,12 +151,17 @@ class PlainVAE(LatentModel):
         self.content_shape = (model.latent_dim,)
         self.style_dim = self.domains = 0
         self.translates = False
-        widths, _ = level_widths(model, data)
-        size, features = model.content_size, model.style_features
         self.content_prior = make_prior(self.content_shape, model.prior_components)
-        self.content_encoder = LatentEncoder(data.channels, widths, model.encoder_blocks, size, model.latent_dim)
         self.style_encoder = NoStyle()
         self.style_prior = StylePrior(0, 0)
+        if model.kind == "published":
+            widths = model.widths[-len(resolutions(data.image_size, SIDE)) :]
+            self.content_encoder = PublishedEncoder(data.channels, widths, model.latent_dim)
+            self.decoder = PublishedDecoder(data.channels, widths, model.latent_dim)
+            return
+        widths, _ = level_widths(model, data)
+        size, features = model.content_size, model.style_features
+        self.content_encoder = LatentEncoder(data.channels, widths, model.encoder_blocks, size, model.latent_dim)
         self.decoder = LatentDecoder(
             Decoder(data.channels, widths, model.decoder_blocks, (0, size, size), model.latent_dim, features)
         )
@@ -195,7 +201,7 @@ def make_model(model: ModelConfig, data: DataConfig, domains: int) -> LatentMode
         data: image size and channels.
         domains: how many the data has; one means that there are no labels.
     """
-    if model.kind == "plain":
+    if model.kind != "translation":
         return PlainVAE(model, data)
     return TranslationVAE(model, data, domains if domains > 1 else 0)
 

@@ -12,8 +12,9 @@ from sivae_translate.config import from_dict
 from sivae_translate.data.sets import ArrayImages, DomainData
 from sivae_translate.errors import InputError
 from sivae_translate.generation import sample_files
-from sivae_translate.training.loop import train
+from sivae_translate.training.loop import Trainer, train
 from sivae_translate.translator import Translator
+from sivae_translate.weights import load_model
 
 
 def call(*arguments):
@@ -112,3 +113,54 @@ def test_samples_and_reconstructions_are_judged(plain_run, tmp_path, monkeypatch
     assert "KID" in (tmp_path / "out" / "generation.md").read_text()
     assert call("fidelity", plain_run, *data, "--images", 13) == 1
     assert "ask for 12" in capsys.readouterr().err
+
+
+def published(**training):
+    settings = {
+        "data": {"image_size": 32, "channels": 1, "labels": False},
+        "model": {"kind": "published", "latent_dim": 5, "widths": [4, 6, 8]},
+        "objective": {"introspection_from": 0.4, "open_until": 0},
+        "training": {"steps": 8, "batch": 8, "picture_every": 0, "checkpoint_every": 4, "precision": "float32", **training},
+    }
+    return from_dict(settings, "the test")
+
+
+@pytest.fixture(scope="module")
+def noise():
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
+    return DomainData(domains=("",), train=(ArrayImages(images),))
+
+
+def test_samples_of_the_published_networks_are_the_same_before_saving_and_after_loading(tmp_path, noise):
+    trainer = Trainer(published(), tmp_path, data=noise)
+    run = trainer.run()
+    before = trainer.ema.sample(4, None, torch.Generator().manual_seed(0))
+    loaded = Translator.from_pretrained(run, dtype="float32").model
+    torch.testing.assert_close(loaded.sample(4, None, torch.Generator().manual_seed(0)), before)
+    images = torch.rand(3, 1, 32, 32)
+    alone = torch.cat([loaded.encode(image[None]).mean.content for image in images])
+    torch.testing.assert_close(loaded.encode(images).mean.content, alone, rtol=1e-4, atol=1e-5)  # no batch statistics left
+
+
+def test_settled_statistics_are_those_of_the_decoders_own_prior_samples(tmp_path, noise):
+    trainer = Trainer(published(), tmp_path, data=noise)
+    trainer.run()
+    decoder = trainer.ema.decoder
+    norm = next(module for module in decoder.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    seen = []
+    handle = norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    trainer.ema.sample(4000, None, torch.Generator().manual_seed(9))
+    handle.remove()
+    torch.testing.assert_close(norm.running_mean, seen[0].mean((0, 2, 3)), atol=0.1, rtol=0.2)
+
+
+def test_a_run_of_the_published_networks_resumes_to_the_bit(tmp_path, noise):
+    whole = Trainer(published(), tmp_path / "whole", data=noise).run()
+    first = Trainer(published(), tmp_path / "parts", data=noise)
+    for step in range(4):
+        first.step(first.batches[step].to(first.device))
+        first.progress.step += 1
+    first._checkpoint()
+    parts = Trainer(published(), tmp_path / "parts", data=noise, resume=True).run()
+    for name, value in load_model(whole / "model.safetensors").model.state_dict().items():
+        assert torch.equal(value, load_model(parts / "model.safetensors").model.state_dict()[name]), name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -57,6 +57,25 @@ MARGIN = 5.0
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How long and how large; the published sizes when left out.
+
+    Attributes:
+        iterations: steps; the schedule is stretched to them.
+        batch: points a replica and step.
+        hidden: width of the hidden layers.
+        rate: Adam's at the start.
+        automatic: let beta_neg be balanced instead of taking the published ones.
+    """
+
+    iterations: int = ITERATIONS
+    batch: int = BATCH
+    hidden: int = HIDDEN
+    rate: float = RATE
+    automatic: bool = False
+
+
+@dataclass(frozen=True)
 class Trained:
     """Replicas of one objective on one data set.
 
@@ -99,39 +118,29 @@ def settings(plane: Name, objective: Objective, *, automatic: bool = False) -> O
     )
 
 
-def train(
-    plane: Name,
-    objective: Objective,
-    seeds: Sequence[int],
-    *,
-    iterations: int = ITERATIONS,
-    batch: int = BATCH,
-    hidden: int = HIDDEN,
-    automatic: bool = False,
-) -> Trained:
+def train(plane: Name, objective: Objective, seeds: Sequence[int], effort: Effort | None = None) -> Trained:
     """Train one replica a seed, all at once.
 
     Args:
         plane: data set.
         objective: which of the family.
         seeds: one a replica, of its weights; data and noise differ between replicas, too.
-        iterations: steps; the schedule is stretched to them.
-        batch: points a replica and step.
-        hidden: width of the hidden layers.
-        automatic: see `settings`.
+        effort: how long and how large.
     """
-    model = ToyVAE(tuple(seeds), hidden)
-    game = make_objective(settings(plane, objective, automatic=automatic), model, SCALE)
+    effort = effort or Effort()
+    iterations = effort.iterations
+    model = ToyVAE(tuple(seeds), effort.hidden)
+    game = make_objective(settings(plane, objective, automatic=effort.automatic), model, SCALE)
     stepper = Stepper(game, clip_norm=None, betas=(0.9, 0.999), replicas=len(seeds))
     stream = torch.Generator().manual_seed(1_000 + min(seeds))
     torch.manual_seed(2_000 + min(seeds))
     every, curves, began = max(1, iterations // 100), [], time.monotonic()
-    domain = torch.zeros(len(seeds) * batch, dtype=torch.long)
+    domain = torch.zeros(len(seeds) * effort.batch, dtype=torch.long)
     with progress_bar("health") as bar:
         task = bar.add_task(f"{plane} {objective}", total=iterations, health="")
         for iteration in range(iterations):
             share = iteration / iterations
-            rate = RATE * 0.1 ** sum(share >= fall for fall in FALLS)
+            rate = effort.rate * 0.1 ** sum(share >= fall for fall in FALLS)
             points = Batch(Plane(plane).sample(len(domain), stream), domain)
             weights = game.weights(share)
             done = stepper.step(points, weights, rate)
@@ -170,15 +179,7 @@ def noise_floor(plane: Name, seed: int, repeats: int = 3) -> dict[str, float]:
 
 
 def study(
-    planes: Sequence[Name],
-    objectives: Sequence[Objective],
-    seeds: Sequence[int],
-    out: Path,
-    *,
-    iterations: int = ITERATIONS,
-    batch: int = BATCH,
-    hidden: int = HIDDEN,
-    automatic: bool = False,
+    planes: Sequence[Name], objectives: Sequence[Objective], seeds: Sequence[int], out: Path, effort: Effort | None = None
 ) -> Path:
     """Run everything that ``out`` does not hold yet; pictures, results.json and results.md.
 
@@ -190,13 +191,14 @@ def study(
     """
     from sivae_translate.toy import report
 
-    asked = {"iterations": iterations, "batch": batch, "hidden": hidden, "automatic": automatic, "seeds": list(seeds)}
+    effort = effort or Effort()
+    asked = {**asdict(effort), "seeds": list(seeds)}
     for plane in planes:
         for objective in objectives:
             place = out / f"{plane}-{objective}.json"
             if place.is_file() and json.loads(place.read_text(encoding="utf-8"))["asked"] == asked:
                 continue
-            done = train(plane, objective, seeds, iterations=iterations, batch=batch, hidden=hidden, automatic=automatic)
+            done = train(plane, objective, seeds, effort)
             rows = judge(plane, done.model, min(seeds))
             write_json(place, {"asked": asked, "seconds": round(done.seconds, 1), "rows": rows, "curves": done.curves})
             report.draw_model(plane, done.model, out / f"{plane}-{objective}.png", f"{plane}, {objective}, seed {seeds[0]}")

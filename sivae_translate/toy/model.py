@@ -28,6 +28,7 @@ class ReplicatedMLP(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], seeds: tuple[int, ...]) -> None:
         super().__init__()
+        self.replicas = len(seeds)
         weights: list[list[Tensor]] = []
         biases: list[list[Tensor]] = []
         for seed in seeds:
@@ -69,18 +70,16 @@ class ToyEncoder(nn.Module):
     """q(z | x) of R replicas.
 
     Args:
-        seeds: one a replica.
-        hidden: width of the hidden layers.
+        network: 2 inputs, mean and log variance of z as outputs.
     """
 
-    def __init__(self, seeds: tuple[int, ...], hidden: int = HIDDEN) -> None:
+    def __init__(self, network: ReplicatedMLP) -> None:
         super().__init__()
-        self.replicas = len(seeds)
-        self.network = ReplicatedMLP((2, *[hidden] * HIDDEN_LAYERS, 2 * LATENTS), seeds)
+        self.network = network
 
     def forward(self, points: Tensor) -> Gaussian:
         """Points (B * R, 2), replica i mod R, to a Gaussian with parameters (B * R, 2)."""
-        mean, logvar = _together(self.network(_apart(points, self.replicas))).chunk(2, dim=1)
+        mean, logvar = _together(self.network(_apart(points, self.network.replicas))).chunk(2, dim=1)
         return Gaussian(mean, logvar)
 
 
@@ -88,18 +87,16 @@ class ToyDecoder(nn.Module):
     """The decoder of R replicas.
 
     Args:
-        seeds: one a replica.
-        hidden: width of the hidden layers.
+        network: z as inputs, 2 outputs.
     """
 
-    def __init__(self, seeds: tuple[int, ...], hidden: int = HIDDEN) -> None:
+    def __init__(self, network: ReplicatedMLP) -> None:
         super().__init__()
-        self.replicas = len(seeds)
-        self.network = ReplicatedMLP((LATENTS, *[hidden] * HIDDEN_LAYERS, 2), seeds)
+        self.network = network
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
         """Latents (B * R, 2), replica i mod R, and a style (B * R, 0) to points (B * R, 2)."""
-        return _together(self.network(_apart(content, self.replicas)))
+        return _together(self.network(_apart(content, self.network.replicas)))
 
 
 class ToyVAE(LatentModel):
@@ -116,11 +113,12 @@ class ToyVAE(LatentModel):
         self.style_dim = self.domains = 0
         self.translates = False
         self.replicas = len(seeds)
-        self.content_encoder = ToyEncoder(tuple(2 * seed for seed in seeds), hidden)
+        layers = [hidden] * HIDDEN_LAYERS
+        self.content_encoder = ToyEncoder(ReplicatedMLP((2, *layers, 2 * LATENTS), tuple(2 * seed for seed in seeds)))
         self.content_prior = StandardPrior(self.content_shape)
         self.style_encoder = NoStyle()
         self.style_prior = StylePrior(0, 0)
-        self.decoder = ToyDecoder(tuple(2 * seed + 1 for seed in seeds), hidden)
+        self.decoder = ToyDecoder(ReplicatedMLP((LATENTS, *layers, 2), tuple(2 * seed + 1 for seed in seeds)))
 
     def encode(self, images: Tensor) -> Posterior:
         """Points (B * R, 2) to the posteriors of z (B * R, 2) and of a style without dimensions."""

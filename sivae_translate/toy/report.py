@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sivae_translate import pictures
@@ -79,6 +80,18 @@ def write(results: Mapping[str, Mapping[str, Any]], floors: Mapping[str, Mapping
             for figure in ("reconstruction", "kl_content", "kl_fake", "exp_elbo")
         }
         pictures.curves(panels, steps, out / f"{plane}-curves.png", plane)
+        pictures.save(_stacked([out / f"{plane}-{name}.png" for name in runs]), out / f"{plane}.png")
+
+
+def _stacked(paths: Sequence[Path]) -> Image.Image:
+    """Pictures of equal width, one above the other."""
+    images = [Image.open(path).convert("RGB") for path in paths]
+    canvas = Image.new("RGB", (max(image.width for image in images), sum(image.height for image in images)), "white")
+    top = 0
+    for image in images:
+        canvas.paste(image, (0, top))
+        top += image.height
+    return canvas
 
 
 def _summary(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:

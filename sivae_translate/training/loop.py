@@ -23,6 +23,7 @@ from sivae_translate.devices import autocast, pick_device, pick_dtype
 from sivae_translate.errors import CheckpointError, ConfigError, SivaeError, TrainingError
 from sivae_translate.files import require_writable, write_text
 from sivae_translate.model import make_model
+from sivae_translate.nn.published import has_batch_norm, settle
 from sivae_translate.objectives.family import make_objective
 from sivae_translate.progress import console, progress_bar
 from sivae_translate.training import checkpoints, report
@@ -34,6 +35,10 @@ from sivae_translate.weights import find_model, load_model, save_model
 DEFAULT_STEPS = 10_000
 FINAL_RATE = 0.05
 """The learning rate ends at this share of its height."""
+
+
+SETTLING_BATCHES = 8
+"""Batches that the statistics of BatchNorms are measured on."""
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error: the user asked for it
@@ -87,7 +92,7 @@ class Trainer:
         self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
         if config.training.init is not None and not found:
             self._start_from(config.training.init)
-        self.ema = deepcopy(self.model).requires_grad_(False)
+        self.ema = deepcopy(self.model).requires_grad_(False).eval()
         self.objective = make_objective(config.objective, self.model)
         self.stepper = Stepper(self.objective, config.training.clip_norm)
         self.optimizers = self.stepper.optimizers
@@ -178,6 +183,7 @@ class Trainer:
             if figures:
                 self.log.write(step, {**figures, "steps_per_second": self.rate, "seconds": self.progress.seconds})
             if training.picture_every and step % training.picture_every == 0:
+                self._settle()
                 report.save_grid(self.ema, self.data, self.out / "pictures" / f"step-{step:08d}.png", self._autocast)
             if step % training.checkpoint_every == 0:
                 self._checkpoint()
@@ -243,6 +249,7 @@ class Trainer:
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
             console.print(f"[yellow]step {self.progress.step}: the weights are not finite, no checkpoint is saved[/]")
             return
+        self._settle()
         score = self.validate()
         best = self.progress.best_score
         improved = score is not None and self.progress.step > 0 and (best is None or score < best)
@@ -253,6 +260,12 @@ class Trainer:
         checkpoints.prune(root, self.config.training.keep_checkpoints)
         if improved:
             save_model(self.out / "best.safetensors", self.ema, self.config, self.data.domains, self._facts())
+
+    def _settle(self) -> None:
+        """Give the averaged model's BatchNorms, where the published networks have them, statistics that are its own."""
+        if has_batch_norm(self.ema):
+            batches = (self.batches[step].to(self.device).images for step in range(SETTLING_BATCHES))
+            settle(self.ema.content_encoder, self.ema.decoder, self.ema.content_prior, batches)
 
     @torch.no_grad()
     def validate(self) -> float | None:
