@@ -164,3 +164,12 @@ def test_a_run_of_the_published_networks_resumes_to_the_bit(tmp_path, noise):
     parts = Trainer(published(), tmp_path / "parts", data=noise, resume=True).run()
     for name, value in load_model(whole / "model.safetensors").model.state_dict().items():
         assert torch.equal(value, load_model(parts / "model.safetensors").model.state_dict()[name]), name
+
+
+def test_a_plain_models_best_checkpoint_is_chosen_by_reconstruction(tmp_path, noise):
+    trainer = Trainer(published(validation=0.2), tmp_path, data=noise)
+    trainer.run()
+    held = torch.from_numpy(noise.train[0].array[-8:]).permute(0, 3, 1, 2) / 255
+    rebuilt = trainer.ema.decode(trainer.ema.encode(held).mean)
+    assert trainer.validate() == pytest.approx((rebuilt - held).square().mean().item(), rel=1e-4)
+    assert (tmp_path / "best.safetensors").exists()

@@ -13,7 +13,7 @@ from types import FrameType
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sivae_translate.config import Config, load_config, to_yaml
 from sivae_translate.data.batches import Batch, TrainingBatches, iterate
@@ -269,23 +269,30 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> float | None:
-        """Back-translation error of the averaged model on held-out training images, per pixel; None without any or one domain.
+        """Error of the averaged model on held-out training images, squared and per pixel; None without any.
 
-        It needs no truth: an image is translated to the next domain's style and back, and compared with itself.
+        It needs no truth: an image is translated to the next domain's style and back, and compared with itself. Where there are
+        no domains to translate between, it is rebuilt from its own codes.
         """
-        if not all(self.reserve) or len(self.data.domains) < 2 or not self.model.translates:
+        if not all(self.reserve):
             return None
         errors = []
-        domains = len(self.data.domains)
         for index, (source, held) in enumerate(zip(self.data.train, self.reserve, strict=True)):
             stack = np.stack([source[len(source) - held + i] for i in range(held)])
             images = to_tensor(stack).to(self.device)
-            there = self.ema.prior_style(torch.full((held,), (index + 1) % domains, device=self.device), held)
-            back = self.ema.prior_style(torch.full((held,), index, device=self.device), held)
             with self._autocast():
-                returned = self.ema.translate(self.ema.translate(images, there), back)
+                returned = self._there_and_back(images, index)
             errors.append((returned - images).square().mean())
         return float(torch.stack(errors).mean())
+
+    def _there_and_back(self, images: Tensor, index: int) -> Tensor:
+        """Images of a domain, translated to the next one and back, or rebuilt."""
+        domains, count = self.ema.domains, len(images)
+        if domains < 2:
+            return self.ema.decode(self.ema.encode(images).mean)
+        next_domain = torch.full((count,), (index + 1) % domains, device=self.device)
+        there = self.ema.translate(images, self.ema.prior_style(next_domain, count))
+        return self.ema.translate(there, self.ema.prior_style(torch.full_like(next_domain, index), count))
 
     def _note_unreadable(self, batch: Batch) -> None:
         for problem in batch.unreadable:
