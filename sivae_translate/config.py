@@ -131,8 +131,9 @@ class ObjectiveConfig(Section):
     target_steps: Annotated[Count, Field(description="bootstrap: steps after which the lagging decoder is renewed")] = 500
     beta_kl_fake: Annotated[Positive, Field(description="weight of a fake's KL in the decoder's half")] = 1.0
     judge_content: Annotated[
-        NonNegative, Field(description="weight of the content KL where fakes are judged; 0: by style alone")
-    ] = 1.0
+        NonNegative | None,
+        Field(description="weight of the content KL where fakes are judged; 0: by style alone; none: 0 with domains, else 1"),
+    ] = None
     judge_reconstruction: Annotated[bool, Field(description="the expELBO has a reconstruction error, as published")] = False
     prior_samples: Annotated[Share, Field(description="share of the second kind of fakes that are prior samples")] = 0.25
     content_consistency: Annotated[NonNegative, Field(description="a fake's content mean equals the code it was made of")] = 0.0

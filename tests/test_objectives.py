@@ -8,12 +8,13 @@ from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 from sivae_translate.codes import Codes, Gaussian
 from sivae_translate.config import DataConfig, EncoderAugmentConfig, ModelConfig, ObjectiveConfig, RampConfig
 from sivae_translate.data.batches import Batch
+from sivae_translate.errors import ConfigError
 from sivae_translate.model import PlainVAE, TranslationVAE
 from sivae_translate.objectives.augment import EncoderAugmentation
 from sivae_translate.objectives.elbo import exp_elbo, reconstruction_error
 from sivae_translate.objectives.family import SoftIntroVAE, make_objective
 from sivae_translate.objectives.passes import Passes, swap_styles
-from sivae_translate.objectives.schedule import BALANCE, balanced_beta_neg, weights_at
+from sivae_translate.objectives.schedule import balanced_beta_neg, weights_at
 
 SIZE = 32
 SCALE = 1 / SIZE**2
@@ -257,7 +258,13 @@ def plain_terms(monkeypatch, name, **settings):
     """A tiny model, a batch, and the fake terms of both halves, whose decoder's half is taken before the encoders move."""
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     config = ObjectiveConfig(
-        name=name, likelihood="gaussian", introspection_from=0, back=0, open_until=0, style_swap=0, **settings
+        name=name,
+        likelihood="gaussian",
+        introspection_from=0,
+        back=0,
+        open_until=0,
+        style_swap=0,
+        **{"judge_content": 1.0, **settings},
     )
     model, batch = tiny_model(), tiny_batch()
     objective = make_objective(config, model)
@@ -282,6 +289,15 @@ def test_introvae_is_a_hinge_on_the_kl_of_fakes(monkeypatch):
     torch.testing.assert_close(
         objective.decoder_loss(batch, shared, weights) - elbo, SCALE * 0.5 * (nats[:6].mean() + nats[6:].mean())
     )
+
+
+def test_fakes_are_judged_by_style_alone_only_where_there_are_domains():
+    batch, claimed = tiny_batch(), torch.zeros(6, 5, dtype=torch.float64)
+    assert Passes(ObjectiveConfig(), tiny_model()).judge(batch.images, claimed).content is None
+    assert Passes(ObjectiveConfig(), tiny_model(domains=0)).judge(batch.images, claimed).content is not None
+    assert Passes(ObjectiveConfig(judge_content=0.5), tiny_model()).judge(batch.images, claimed).content is not None
+    with pytest.raises(ConfigError, match="only its latent"):
+        Passes(ObjectiveConfig(judge_content=0), tiny_plain())
 
 
 def test_vae_never_has_fakes(monkeypatch):
@@ -426,25 +442,33 @@ def test_the_content_weight_falls_geometrically_then_stays():
     assert [round(weights_at(config, t).beta_kl, 6) for t in (0, 0.25, 0.5, 1)] == [8, 4, 2, 2]
 
 
-@pytest.mark.parametrize(("nats", "weight", "values"), [(40.0, 1.0, 3072), (3.0, 0.4, 1024), (200.0, 0.5, 196608)])
-def test_balanced_beta_neg_makes_push_and_pull_equal_at_its_share_of_the_real_kl(nats, weight, values):
+@pytest.mark.parametrize(
+    ("nats", "weight", "values", "dimensions", "point"),
+    [
+        (40.0, 1.0, 3072, 256, 30.0),  # three quarters of the real images' KL
+        (0.8, 0.4, 1024, 32, 6.0),  # never below 6 nats
+        (900.0, 0.5, 12288, 288, 72.0),  # never above a quarter of a nat a dimension
+    ],
+)
+def test_balanced_beta_neg_makes_push_and_pull_equal_at_its_point(nats, weight, values, dimensions, point):
     scale = 1 / values
-    beta_neg = balanced_beta_neg(nats, weight * nats, scale)
-    k = torch.tensor([BALANCE * nats], dtype=torch.float64, requires_grad=True)
+    beta_neg = balanced_beta_neg(nats, weight * nats, scale, dimensions)
+    k = torch.tensor([point], dtype=torch.float64, requires_grad=True)
     push = torch.autograd.grad(2 * 0.25 * exp_elbo(0.0, k, scale, 1.0, beta_neg), k)[0]  # two kinds of fakes
     assert -push.item() == pytest.approx(scale * weight, rel=1e-6)
-    assert (
-        2 * scale * beta_neg * BALANCE * nats > 1
-    )  # the larger solution: the expELBO has fallen by more than a factor e there
+    assert 2 * scale * beta_neg * point > 1  # the larger solution: the expELBO has fallen by more than a factor e there
 
 
-def test_balanced_beta_neg_is_near_the_published_one_for_the_published_case():
-    assert 200 < balanced_beta_neg(40, 40, 1 / 3072) < 300  # CIFAR-10: 256
+@pytest.mark.parametrize(
+    ("values", "latents", "published"), [(3072, 128, 256), (784, 32, 256)], ids=["CIFAR-10 and SVHN", "MNIST and Fashion-MNIST"]
+)
+def test_balanced_beta_neg_is_near_the_published_ones(values, latents, published):
+    assert balanced_beta_neg(60, 60, 1 / values, latents) == pytest.approx(published, rel=0.15)
 
 
 def test_balanced_beta_neg_stays_finite_where_no_balance_exists():
-    assert balanced_beta_neg(2.5, 0.75, 0.5) == pytest.approx(1 / (2 * 0.5 * BALANCE * 2.5))
-    assert balanced_beta_neg(0.0, 0.0, 1 / 1024) > 0
+    assert balanced_beta_neg(4.0, 1.2, 0.5, 2) == pytest.approx(1 / (2 * 0.5 * 3.0))
+    assert balanced_beta_neg(0.0, 0.0, 1 / 1024, 32) > 0
 
 
 def test_every_weight_can_move():

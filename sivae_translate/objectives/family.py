@@ -124,9 +124,12 @@ class VAE:
         if weights.beta_neg is not None:
             return weights.beta_neg
         with torch.no_grad():
-            nats = self.passes.real_nats(batch, shared.posterior, self.config.judge_content, 1.0).mean().item()
+            nats = self.passes.real_nats(batch, shared.posterior, self.passes.judge_content, 1.0).mean().item()
             pulled = self.passes.real_nats(batch, shared.posterior, weights.beta_kl, weights.beta_style).mean().item()
-        return balanced_beta_neg(nats, pulled, self.scale)
+        dimensions = self.model.style_dim
+        if self.passes.judge_content:
+            dimensions += math.prod(self.model.content_shape)
+        return balanced_beta_neg(nats, pulled, self.scale, dimensions)
 
     @torch.no_grad()
     def figures(self, batch: Batch, shared: Forward, weights: Weights) -> dict[str, float]:
@@ -142,7 +145,7 @@ class VAE:
         if shared.judged is not None and shared.claimed is not None and shared.fakes is not None:
             made = kinds(shared.fakes)[1]
             nats, beta_neg = shared.judged.nats[made], self.beta_neg(batch, shared, weights)
-            figures["kl_real"] = self.config.judge_content * figures["kl_content"] + figures["kl_style"]
+            figures["kl_real"] = self.passes.judge_content * figures["kl_content"] + figures["kl_style"]
             figures["kl_fake"] = nats.mean().item()
             figures["kl_fake_style"] = shared.judged.style.kl(shared.claimed)[made].mean().item()
             figures["kl_difference"] = figures["kl_fake"] - figures["kl_real"]

@@ -19,6 +19,7 @@ from torch import Tensor
 from sivae_translate.codes import Codes, Gaussian, Posterior
 from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
+from sivae_translate.errors import ConfigError
 from sivae_translate.model import LatentModel
 from sivae_translate.objectives.augment import EncoderAugmentation
 from sivae_translate.objectives.elbo import reconstruction_error
@@ -78,6 +79,7 @@ class Passes:
         self.config = config
         self.model = model
         self.augment = EncoderAugmentation(config.augment_encoder)
+        self.judge_content = judged_content(config, model)
 
     def forward(self, batch: Batch, weights: Weights) -> Forward:
         """The passes that both halves share: posteriors of the real images, their reconstructions, fakes, back-translations."""
@@ -129,10 +131,10 @@ class Passes:
         seen = self.augment(fakes)
         style = self.model.style_encoder(seen)
         nats = style.kl(claimed)
-        if not self.config.judge_content:
+        if not self.judge_content:
             return Judgement(None, style, nats)
         content = self.model.content_encoder(seen)
-        return Judgement(content, style, nats + self.config.judge_content * self.model.content_prior.kl(content))
+        return Judgement(content, style, nats + self.judge_content * self.model.content_prior.kl(content))
 
     def rebuild_error(self, fakes: Tensor, judged: Judgement, logits: Callable[[Codes], Tensor], target: Tensor) -> Tensor:
         """L_rec of fakes: a draw from their posteriors, decoded, against ``target``; (N,).
@@ -186,6 +188,21 @@ class Passes:
         drawn = self.model.content_prior.sample(samples, wanted.content.device).to(wanted.content.dtype).detach()
         content = torch.cat([drawn, wanted.content[samples:]])
         return Codes(content, wanted.style), samples
+
+
+def judged_content(config: ObjectiveConfig, model: LatentModel) -> float:
+    """Weight of the content KL where fakes are judged: as configured, or by style alone where there are domains to tell.
+
+    Raises:
+        ConfigError: it is 0, but the model has no style.
+    """
+    if config.judge_content is None:
+        return 0.0 if model.domains > 1 else 1.0
+    if config.judge_content == 0 and not model.translates:
+        raise ConfigError(
+            "objective.judge_content is 0, but a plain model has only its latent to judge by", remedy="leave it out"
+        )
+    return config.judge_content
 
 
 def swap_styles(style: Tensor, domain: Tensor, share: float) -> Tensor:

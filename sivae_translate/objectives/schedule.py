@@ -36,6 +36,10 @@ class Weights:
 
 BALANCE = 0.75
 """The KL, as a share of that of real images, at which the push on fakes and the pull on real images are equally strong."""
+LEAST_NATS = 6.0
+"""That KL is at least this many nats, or one a dimension: below, there is no room for telling fakes and real images apart."""
+NATS_A_DIMENSION = 0.25
+"""That KL is at most this many nats a dimension of the codes: above, push and KL would inflate each other without end."""
 
 
 def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool = True) -> Weights:
@@ -78,7 +82,12 @@ def _ramped(ramp: RampConfig, progress: float) -> float:
     return between(ramp.start, ramp.end, min(1.0, max(0.0, (progress - ramp.begin) / (ramp.until - ramp.begin))))
 
 
-def balanced_beta_neg(nats: float, pulled: float, scale: float) -> float:
+def balance_point(nats: float, dimensions: int) -> float:
+    """The KL at which push and pull shall be equal, in nats, for a KL of real images and a size of the codes."""
+    return min(max(BALANCE * nats, min(LEAST_NATS, dimensions)), max(LEAST_NATS, NATS_A_DIMENSION * dimensions))
+
+
+def balanced_beta_neg(nats: float, pulled: float, scale: float, dimensions: int) -> float:
     r"""A beta_neg that suits the KL that real images have just now, so that nobody has to choose one.
 
     Of a fake with KL k the two expELBOs push k upwards with scale * beta_neg * exp(-2 scale beta_neg k); of a real image k
@@ -87,21 +96,22 @@ def balanced_beta_neg(nats: float, pulled: float, scale: float) -> float:
 
     .. math:: k = \frac{1}{2\,scale\,\beta_{neg}} \ln \frac{\beta_{neg}}{p}
 
-    This solves for the larger of the two beta_neg that put that point at `BALANCE` times the KL of real images: fakes as
-    unlikely as real images are hardly pushed any more, likelier ones are. Where the KL is too large for any solution, it
-    gives the beta_neg that comes nearest, 1 / (2 scale k). (32 px, three channels, 40 nats: 290, where the paper has 256.)
+    This solves for the larger of the two beta_neg that put that point at `BALANCE` times the KL of real images, held within
+    `LEAST_NATS` and `NATS_A_DIMENSION`: fakes as unlikely as real images are hardly pushed any more, likelier ones are. Where
+    no solution exists, it gives the beta_neg that comes nearest, 1 / (2 scale k). (CIFAR-10 with 128 latents and 43 nats or
+    more: 270, where the paper has 256.)
 
     Args:
         nats: KL of real images as fakes are judged, in nats.
         pulled: the same, with the weights that real images' KLs have in the loss.
         scale: 1 / (C H W).
+        dimensions: of the codes that are judged.
 
     Returns:
         beta_neg > 0.
     """
-    nats = max(nats, 1e-3)
-    pull = max(pulled / nats, 1e-6)
-    flat = 1 / (2 * scale * BALANCE * nats)
+    pull = max(pulled / max(nats, 1e-6), 1e-6)
+    flat = 1 / (2 * scale * balance_point(nats, dimensions))
     beta_neg = flat * math.e
     if flat <= pull * math.e:
         return flat
