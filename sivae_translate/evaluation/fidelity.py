@@ -8,6 +8,7 @@ of 4.4 is 25.9 in evaluation mode).
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,9 +122,11 @@ def kernel_distance(real: Tensor, fake: Tensor, subsets: int = SUBSETS, seed: in
     """KID of features (N, D): mean and standard deviation over subsets of at most 1,000, by torchmetrics."""
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    metric = KernelInceptionDistance(
-        feature=_Given(real.shape[1]), subsets=subsets, subset_size=max(2, min(1000, len(real) // 2))
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*will save all extracted features")  # they are in memory already
+        metric = KernelInceptionDistance(
+            feature=_Given(real.shape[1]), subsets=subsets, subset_size=max(2, min(1000, len(real) // 2))
+        )
     metric.update(real, real=True)
     metric.update(fake, real=False)
     with torch.random.fork_rng(devices=[]):
