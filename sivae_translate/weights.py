@@ -40,13 +40,13 @@ class SavedModel:
 
 
 def save_model(path: Path, model: LatentModel, config: Config, domains: Sequence[str], facts: Mapping[str, object]) -> None:
-    """Write a model file, whole or not at all. The user's data path is left out: it means nothing elsewhere.
+    """Write a model file, whole or not at all. The user's paths are left out: they mean nothing elsewhere.
 
     Raises:
         OutputError: it cannot be written.
     """
     settings = config.model_dump(mode="json")
-    settings["data"]["root"] = None
+    settings["data"]["root"] = settings["training"]["init"] = None
     about = {"config": settings, "domains": list(domains), "facts": dict(facts)}
     metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
     weights = {name: value.detach().float().cpu().contiguous() for name, value in model.state_dict().items()}

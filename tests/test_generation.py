@@ -173,3 +173,9 @@ def test_a_plain_models_best_checkpoint_is_chosen_by_reconstruction(tmp_path, no
     rebuilt = trainer.ema.decode(trainer.ema.encode(held).mean)
     assert trainer.validate() == pytest.approx((rebuilt - held).square().mean().item(), rel=1e-4)
     assert (tmp_path / "best.safetensors").exists()
+
+
+def test_a_model_file_holds_no_paths_of_the_machine_that_made_it(tmp_path, noise):
+    first = Trainer(published(), tmp_path / "first", data=noise).run()
+    second = Trainer(published(init=str(first)), tmp_path / "second", data=noise).run()
+    assert str(tmp_path).encode() not in (second / "model.safetensors").read_bytes()
