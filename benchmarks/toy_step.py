@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from sivae_translate.data.batches import Batch
+from sivae_translate.names import PlaneName
 from sivae_translate.objectives.family import make_objective
-from sivae_translate.toy.data import Name, Plane
+from sivae_translate.toy.data import Plane
 from sivae_translate.toy.lab import BATCH, INTROSPECTIVE, RATE, SCALE, settings
 from sivae_translate.toy.model import HIDDEN, HIDDEN_LAYERS, ToyVAE
 from sivae_translate.training.step import Stepper
 
-PLANE: Name = "8gaussians"
+PLANE: PlaneName = "8gaussians"
 GAMMA_R = 1e-8
 
 

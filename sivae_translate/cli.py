@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
 from sivae_translate.errors import ConfigError, SivaeError
+from sivae_translate.names import ObjectiveName, PlaneName
 
 if TYPE_CHECKING:
     from sivae_translate.batch import BatchResult
@@ -132,19 +133,9 @@ class Toy:
 
     out: Path = Path("runs/toy")
     """Output folder."""
-    planes: tuple[Literal["8gaussians", "spiral", "checkerboard", "rings"], ...] = (
-        "8gaussians",
-        "spiral",
-        "checkerboard",
-        "rings",
-    )
+    planes: tuple[PlaneName, ...] = get_args(PlaneName)
     """Data sets."""
-    objectives: tuple[Literal["vae", "introvae", "soft_introvae", "bootstrap"], ...] = (
-        "vae",
-        "introvae",
-        "soft_introvae",
-        "bootstrap",
-    )
+    objectives: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
     """Objectives."""
     seeds: int = 3
     """How many; they are trained side by side in one process."""
@@ -320,12 +311,10 @@ def train(command: Train, rest: list[str]) -> int:
     from sivae_translate.training.loop import train as run_training
 
     overrides = parse_overrides(rest)
-    if command.data is not None:
-        overrides["data.root"] = str(command.data)
     path = _config_path(command, overrides)
     config = load_config(path, overrides)
-    if command.data is not None and config.data.name.startswith("glyphs"):
-        config = load_config(path, {**overrides, "data.name": "folder"})  # the folder takes the place of the built-in data
+    if command.data is not None:
+        config = config.model_copy(update={"data": config.data.at(command.data)})
     out = command.out or Path("runs", command.data.name if command.data else path.stem if path else config.data.name)
     try:
         run_training(config, out, resume=command.resume)
@@ -477,7 +466,7 @@ def evaluate(command: Evaluate) -> int:
     data_config = _data_of(run, translator.config.data, command.data)
     lpips = Lpips.load(command.lpips_weights, device=str(translator.device))
     result = judge(translator, load_data(data_config), style=command.style, lpips=lpips, seed=command.seed, limit=command.limit)
-    out = command.out or (run if run.is_dir() else Path("runs", run.stem)) / "evaluation" / command.style
+    out = command.out or _evaluation_folder(run) / command.style
     title = f"{command.run}, {command.style} style"
     about = {"run": command.run, "seed": command.seed, "device": str(translator.device), "facts": translator.facts}
     report.write(result, out, title, about)
@@ -501,7 +490,7 @@ def fidelity(command: Fidelity) -> int:
     run = Path(command.run)
     data = load_data(_data_of(run, translator.config.data, command.data))
     result = judge_generation(translator, data, images=command.images, seed=command.seed)
-    out = command.out or (run if run.is_dir() else Path("runs", run.stem)) / "evaluation"
+    out = command.out or _evaluation_folder(run)
     table = result.markdown(str(command.run))
     write_json(out / "generation.json", result.as_json())
     write_text(out / "generation.md", table)
@@ -510,13 +499,17 @@ def fidelity(command: Fidelity) -> int:
     return 0
 
 
+def _evaluation_folder(run: Path) -> Path:
+    """In the run folder, or in one named after the model where there is none."""
+    return (run if run.is_dir() else Path("runs", run.stem)) / "evaluation"
+
+
 def _data_of(run: Path, saved: DataConfig, given: Path | None) -> DataConfig:
     """The data to judge on: a folder that is named, or the run's own, which the model file does not know the place of."""
     from sivae_translate.config import load_config
 
     if given is not None:
-        kind = "folder" if saved.name.startswith("glyphs") else saved.name
-        return saved.model_copy(update={"name": kind, "root": given})
+        return saved.at(given)
     return load_config(run / "config.yaml").data if (run / "config.yaml").exists() else saved
 
 

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sivae_translate.errors import ConfigError
+from sivae_translate.names import ObjectiveName
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -58,6 +59,11 @@ class DataConfig(Section):
     cache_megabytes: Annotated[int, Field(ge=0, description="keep decoded images in memory up to this")] = 2048
     workers: Annotated[int, Field(ge=0, description="loader processes; 0 loads in the training process")] = 0
     augment: AugmentConfig = AugmentConfig()
+
+    def at(self, root: Path) -> DataConfig:
+        """The same settings for the data in a folder, which takes the place of built-in data."""
+        name = "folder" if self.name.startswith("glyphs") else self.name
+        return self.model_copy(update={"name": name, "root": root})
 
 
 class ModelConfig(Section):
@@ -106,9 +112,7 @@ class RampConfig(Section):
 class ObjectiveConfig(Section):
     """Weights of the objective (docs/method.md) and when each part enters; times are shares of the whole training."""
 
-    name: Annotated[
-        Literal["vae", "introvae", "soft_introvae", "bootstrap"], Field(description="which of the family (docs/objectives.md)")
-    ] = "soft_introvae"
+    name: Annotated[ObjectiveName, Field(description="which of the family (docs/objectives.md)")] = "soft_introvae"
     likelihood: Annotated[
         Literal["bernoulli", "gaussian", "laplace", "points"],
         Field(description="of pixels; bernoulli for ink on paper; points for the 2D laboratory"),

@@ -87,11 +87,15 @@ class LatentModel(nn.Module):
             domain: domain index; None only without labels.
             generator: on the model's device.
         """
+        index = None if domain is None else torch.full((count,), domain, device=self.style_prior.means.device)
+        return self.decode(self.draw(count, index, generator))
+
+    def draw(self, count: int, domain: Tensor | None = None, generator: torch.Generator | None = None) -> Codes:
+        """Codes from their priors; see `sample`, with a domain index (count,) for each."""
         device = self.style_prior.means.device
         content = self.content_prior.sample(count, device, generator)
-        index = None if domain is None else torch.full((count,), domain, device=device)
         noise = torch.randn(count, self.style_dim, device=device, generator=generator)
-        return self.decode(Codes(content, self.prior_style(index, count) + noise))
+        return Codes(content, self.prior_style(domain, count) + noise)
 
 
 class TranslationVAE(LatentModel):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sivae_translate.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GAP = 4
 CAPTION_HEIGHT = 18
@@ -92,13 +96,9 @@ def curves(series: dict[str, dict[str, list[float]]], steps: list[int], path: Pa
         path: PNG to write.
         title: above all panels.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(3, len(series)) or 1
     rows = -(-len(series) // columns)
-    figure = Figure(figsize=(4.4 * columns, 2.9 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.4 * columns, 2.9 * rows)
     figure.suptitle(title)
     for index, (name, lines) in enumerate(series.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
@@ -108,5 +108,24 @@ def curves(series: dict[str, dict[str, list[float]]], steps: list[int], path: Pa
         axes.grid(visible=True, alpha=0.3)
         if len(lines) > 1:
             axes.legend(fontsize=7)
+    save_figure(figure, path, dpi=110)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty matplotlib figure of a size in inches, without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path, dpi: int) -> None:
+    """Write a figure as a PNG, whole or not at all.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        figure.savefig(temporary, format="png", dpi=dpi)

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from sivae_translate.errors import ConfigError, InputError
 
-FEATURES = 2048
 SIDE = 299
 SUBSETS = 100
 NEIGHBOUR = 3

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sivae_translate.codes import Codes
 from sivae_translate.data.images import to_tensor
 from sivae_translate.data.sets import DomainData, ImageSource
 from sivae_translate.errors import DataError
@@ -123,7 +122,5 @@ def _samples(translator: Translator, count: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator(device).manual_seed(seed)
     for start in track(range(0, count, BATCH), "samples"):
         size = min(BATCH, count - start)
-        content = model.content_prior.sample(size, device, generator)
         domain = torch.arange(start, start + size, device=device) % max(1, model.domains)
-        noise = torch.randn(size, model.style_dim, device=device, generator=generator)
-        yield translator.decode(Codes(content, model.prior_style(domain, size) + noise))
+        yield translator.decode(model.draw(size, domain, generator))

@@ -124,8 +124,8 @@ class VAE:
         if weights.beta_neg is not None:
             return weights.beta_neg
         with torch.no_grad():
-            nats = self.passes.real_nats(batch, shared.posterior, self.passes.judge_content, 1.0).mean().item()
-            pulled = self.passes.real_nats(batch, shared.posterior, weights.beta_kl, weights.beta_style).mean().item()
+            content, style = (nats.mean().item() for nats in self.passes.real_nats(batch, shared.posterior))
+        nats, pulled = self.passes.judge_content * content + style, weights.beta_kl * content + weights.beta_style * style
         dimensions = self.model.style_dim
         if self.passes.judge_content:
             dimensions += math.prod(self.model.content_shape)
@@ -134,11 +134,11 @@ class VAE:
     @torch.no_grad()
     def figures(self, batch: Batch, shared: Forward, weights: Weights) -> dict[str, float]:
         """What tells whether training is healthy; means over the batch, errors summed over pixels, KLs in nats."""
-        prior = self.model.prior_style(batch.domain, len(batch.domain))
+        content, style = self.passes.real_nats(batch, shared.posterior)
         figures = {
             "reconstruction": shared.error.mean().item(),
-            "kl_content": self.model.content_prior.kl(shared.posterior.content).mean().item(),
-            "kl_style": shared.posterior.style.kl(prior).mean().item(),
+            "kl_content": content.mean().item(),
+            "kl_style": style.mean().item(),
         }
         if shared.back is not None:
             figures["back_translation"] = shared.back.mean().item()
@@ -156,7 +156,8 @@ class VAE:
 
     def _elbo(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
         """Scale * (beta_rec * L_rec + KL + gamma_back * L_back) of the real images."""
-        nats = self.passes.real_nats(batch, shared.posterior, weights.beta_kl, weights.beta_style)
+        content, style = self.passes.real_nats(batch, shared.posterior)
+        nats = weights.beta_kl * content + weights.beta_style * style
         loss = weights.beta_rec * shared.error.mean() + nats.mean()
         if shared.back is not None:
             loss = loss + weights.back * weights.beta_rec * shared.back.mean()
@@ -174,7 +175,7 @@ class VAE:
         """Scale * weighted squared distance between the codes that fakes were decoded from and those read off them."""
         config, total = self.config, fakes.new_zeros((), dtype=torch.float32)
         if config.content_consistency:
-            content = judged.content or self.model.content_encoder(self.passes.augment(fakes))
+            content = judged.content or self.passes.content(fakes)
             gap = (content.mean - wanted.content).square().flatten(1).sum(1).mean()
             total = total + self.scale * config.content_consistency * gap
         if config.style_consistency:

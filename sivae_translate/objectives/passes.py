@@ -112,7 +112,7 @@ class Passes:
         returned = None
         if back:
             translations = slice(len(batch.domain) + samples, None)
-            content = judged.content[translations] if judged.content else self._content(fakes.detach()[translations])
+            content = judged.content[translations] if judged.content else self.content(fakes.detach()[translations])
             shown = Codes(content.sample(), codes.style[samples:])
             returned = self.error(model.logits(shown), batch.images[samples:])
         return Forward(
@@ -145,20 +145,20 @@ class Passes:
             logits: the decoder, or a frozen copy of it.
             target: (N, C, H, W).
         """
-        content = judged.content or self._content(fakes)
+        content = judged.content or self.content(fakes)
         return self.error(logits(Posterior(content, judged.style).sample()), target)
 
     def error(self, logits: Tensor, target: Tensor) -> Tensor:
         """L_rec, (B,), of decoded images before `LatentModel.observed`."""
         return reconstruction_error(logits, target, self.config.likelihood)
 
-    def real_nats(self, batch: Batch, posterior: Posterior, content_weight: float, style_weight: float) -> Tensor:
-        """Weighted KL of real images under their own domain's prior, (B,)."""
+    def real_nats(self, batch: Batch, posterior: Posterior) -> tuple[Tensor, Tensor]:
+        """KL of real images' content, and of their style under their own domain's prior; (B,) each."""
         prior = self.model.prior_style(batch.domain, len(batch.domain))
-        nats = style_weight * posterior.style.kl(prior)
-        return nats + content_weight * self.model.content_prior.kl(posterior.content) if content_weight else nats
+        return self.model.content_prior.kl(posterior.content), posterior.style.kl(prior)
 
-    def _content(self, images: Tensor) -> Gaussian:
+    def content(self, images: Tensor) -> Gaussian:
+        """q(c | images) of what the encoders see of images (N, C, H, W)."""
         posterior: Gaussian = self.model.content_encoder(self.augment(images))
         return posterior
 

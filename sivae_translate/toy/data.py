@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-Name = Literal["8gaussians", "spiral", "checkerboard", "rings"]
-NAMES: tuple[Name, ...] = get_args(Name)
+from sivae_translate.names import PlaneName
+
+NAMES: tuple[PlaneName, ...] = get_args(PlaneName)
 
 MODE_RADIUS = 2 / 1.414
 MODE_SIGMA = 0.02 / 1.414
@@ -29,7 +30,7 @@ class Plane:
         reach: figures are taken over [-reach, reach] squared; the published ranges.
     """
 
-    name: Name
+    name: PlaneName
 
     @property
     def reach(self) -> float:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.files import write_json
+from sivae_translate.names import ObjectiveName, PlaneName
 from sivae_translate.objectives.family import make_objective
 from sivae_translate.progress import console, progress_bar
 from sivae_translate.toy import metrics
-from sivae_translate.toy.data import Name, Plane
+from sivae_translate.toy.data import Plane
 from sivae_translate.toy.model import HIDDEN, ToyVAE
 from sivae_translate.training.step import Stepper
 
-Objective = Literal["vae", "introvae", "soft_introvae", "bootstrap"]
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 
 SCALE = 0.5
 """1 / number of coordinates: the paper's s in two dimensions."""
@@ -38,14 +37,14 @@ WARM_UP = 1 / 15
 EVALUATED = 100 * 128
 """Points of the data whose ELBO enters gnELBO."""
 
-INTROSPECTIVE: dict[Name, tuple[float, float, float]] = {
+INTROSPECTIVE: dict[PlaneName, tuple[float, float, float]] = {
     "8gaussians": (0.2, 0.3, 0.9),
     "spiral": (0.2, 0.5, 1.0),
     "checkerboard": (0.2, 0.1, 0.2),
     "rings": (0.2, 0.2, 1.0),
 }
 """Published (beta_rec, beta_kl, beta_neg)."""
-VARIATIONAL: dict[Name, tuple[float, float]] = {
+VARIATIONAL: dict[PlaneName, tuple[float, float]] = {
     "8gaussians": (0.8, 0.05),
     "spiral": (1.0, 0.05),
     "checkerboard": (0.8, 0.1),
@@ -90,7 +89,7 @@ class Trained:
     seconds: float
 
 
-def settings(plane: Name, objective: Objective, *, automatic: bool = False) -> ObjectiveConfig:
+def settings(plane: PlaneName, objective: ObjectiveName, *, automatic: bool = False) -> ObjectiveConfig:
     """The published settings of an objective on a data set.
 
     Args:
@@ -118,7 +117,7 @@ def settings(plane: Name, objective: Objective, *, automatic: bool = False) -> O
     )
 
 
-def train(plane: Name, objective: Objective, seeds: Sequence[int], effort: Effort | None = None) -> Trained:
+def train(plane: PlaneName, objective: ObjectiveName, seeds: Sequence[int], effort: Effort | None = None) -> Trained:
     """Train one replica a seed, all at once.
 
     Args:
@@ -153,24 +152,16 @@ def train(plane: Name, objective: Objective, seeds: Sequence[int], effort: Effor
     return Trained(model, curves, time.monotonic() - began)
 
 
-def judge(plane: Name, model: ToyVAE, seed: int) -> list[dict[str, float]]:
+def judge(plane: PlaneName, model: ToyVAE, seed: int) -> list[dict[str, float]]:
     """Figures of each replica."""
     data, draws = Plane(plane), torch.Generator().manual_seed(seed)
     real, evaluated = data.sample(metrics.POINTS, draws), data.sample(EVALUATED, draws)
+    costs = metrics.gnelbo(model.cost, evaluated, data.reach)
     fakes = model.points(metrics.POINTS, seed)
-    rows = []
-    for replica in range(model.replicas):
-
-        def cost(points: Tensor, replica: int = replica) -> Tensor:
-            return model.cost(points)[replica]
-
-        row = metrics.judge(data, real, fakes[replica])
-        row["gnelbo"] = metrics.gnelbo(cost, evaluated, data.reach)
-        rows.append(row)
-    return rows
+    return [{**metrics.judge(data, real, fake), "gnelbo": float(cost)} for fake, cost in zip(fakes, costs, strict=True)]
 
 
-def noise_floor(plane: Name, seed: int, repeats: int = 3) -> dict[str, float]:
+def noise_floor(plane: PlaneName, seed: int, repeats: int = 3) -> dict[str, float]:
     """What the figures say of real points against other real points: nothing can be better."""
     data = Plane(plane)
     draws = [torch.Generator().manual_seed(seed + 10_000 + repeat) for repeat in range(repeats)]
@@ -179,7 +170,11 @@ def noise_floor(plane: Name, seed: int, repeats: int = 3) -> dict[str, float]:
 
 
 def study(
-    planes: Sequence[Name], objectives: Sequence[Objective], seeds: Sequence[int], out: Path, effort: Effort | None = None
+    planes: Sequence[PlaneName],
+    objectives: Sequence[ObjectiveName],
+    seeds: Sequence[int],
+    out: Path,
+    effort: Effort | None = None,
 ) -> Path:
     """Run everything that ``out`` does not hold yet; pictures, results.json and results.md.
 
@@ -210,8 +205,3 @@ def study(
     floors: dict[str, dict[str, float]] = {plane: noise_floor(plane, min(seeds)) for plane in planes}
     report.write(results, floors, out)
     return out
-
-
-def summary(rows: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation over seeds of every figure."""
-    return {name: (float(np.mean([r[name] for r in rows])), float(np.std([r[name] for r in rows]))) for name in rows[0]}

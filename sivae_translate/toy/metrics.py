@@ -36,7 +36,7 @@ FLOOR = math.log(1e-30)
 """Log density that stands for minus infinity: a point off the checkerboard costs 69 nats."""
 
 Cost = Callable[[Tensor], Tensor]
-"""Minus the ELBO of points: (N, 2) to (N,)."""
+"""Minus the ELBO of points: (N, 2) to (..., N), a row a model."""
 
 
 def histogram(points: Tensor, reach: float) -> np.ndarray:
@@ -65,19 +65,25 @@ def histogram_jsd(real: Tensor, fake: Tensor, reach: float) -> float:
     return 0.5 * (_divergence(mean, p) + _divergence(mean, q))
 
 
-def gnelbo(cost: Cost, real: Tensor, reach: float) -> float:
+def gnelbo(cost: Cost, real: Tensor, reach: float) -> np.ndarray:
     """The published grid-normalised ELBO.
 
     Args:
         cost: minus the ELBO of points.
         real: points of the data, (N, 2); published with 100 batches of 128.
         reach: half the side of the grid's square.
+
+    Returns:
+        (...,) float64, one number a model.
     """
     axis = torch.linspace(-reach, reach, GRID)
     grid = torch.cartesian_prod(axis, axis)
-    total = sum(float(cost(grid[start : start + PART]).double().sum()) for start in range(0, len(grid), PART))
     own = cost(real).double()
-    return float(own.mean() / (total + own.sum()))
+    total = own.sum(-1)
+    for start in range(0, len(grid), PART):
+        total = total + cost(grid[start : start + PART]).double().sum(-1)
+    figures: np.ndarray = (own.mean(-1) / total).numpy()
+    return figures
 
 
 def entropy(points: Tensor, neighbour: int = 3) -> float:

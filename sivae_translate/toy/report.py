@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from sivae_translate import pictures
-from sivae_translate.files import replacing, write_json, write_text
-from sivae_translate.toy.data import Name, Plane
+from sivae_translate.files import write_json, write_text
+from sivae_translate.names import PlaneName
+from sivae_translate.toy.data import Plane
 from sivae_translate.toy.model import ToyVAE
 
 SHOWN = 2_000
@@ -30,11 +31,8 @@ TITLES = {
 }
 
 
-def draw_model(plane: Name, model: ToyVAE, path: Path, title: str) -> None:
+def draw_model(plane: PlaneName, model: ToyVAE, path: Path, title: str) -> None:
     """Data, samples, reconstructions, and exp(ELBO) over the plane, of the first replica; a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     data = Plane(plane)
     real = data.sample(SHOWN, torch.Generator().manual_seed(5))
     axis = torch.linspace(-data.reach, data.reach, PIXELS)
@@ -44,8 +42,7 @@ def draw_model(plane: Name, model: ToyVAE, path: Path, title: str) -> None:
         "samples": model.points(SHOWN, 0)[0],
         "reconstructions": model.reconstructions(real)[0],
     }
-    figure = Figure(figsize=(14, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = pictures.new_figure(14, 3.8)
     figure.suptitle(title)
     for index, (name, points) in enumerate(panels.items()):
         axes = figure.add_subplot(1, 4, index + 1)
@@ -55,8 +52,7 @@ def draw_model(plane: Name, model: ToyVAE, path: Path, title: str) -> None:
     extent = (-data.reach, data.reach, -data.reach, data.reach)
     axes.imshow(density, origin="lower", extent=extent, cmap="magma")
     _frame(axes, data.reach, "exp(ELBO)")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=90)
+    pictures.save_figure(figure, path, dpi=90)
 
 
 def _frame(axes: Any, reach: float, title: str) -> None:
@@ -69,7 +65,7 @@ def _frame(axes: Any, reach: float, title: str) -> None:
 
 
 def write(results: Mapping[str, Mapping[str, Any]], floors: Mapping[str, Mapping[str, float]], out: Path) -> None:
-    """results.json, results.md, grid.png (all pictures) and curves of every run."""
+    """results.json, results.md, and for each data set the curves and the pictures of all objectives, one above the other."""
     tables = {plane: {name: _summary(run["rows"]) for name, run in runs.items()} for plane, runs in results.items()}
     write_json(out / "results.json", {"runs": tables, "noise_floor": {plane: dict(floor) for plane, floor in floors.items()}})
     write_text(out / "results.md", "\n\n".join(_table(plane, runs, floors[plane]) for plane, runs in tables.items()) + "\n")

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sivae_translate.files import replacing, write_json, write_text
+from sivae_translate import pictures
+from sivae_translate.files import write_json, write_text
 from sivae_translate.progress import track
 from sivae_translate.toy.tabular import Instance, Outcome, Rule, assumption_holds, minimise_target, play
 
@@ -110,11 +111,7 @@ def write(rows: Sequence[Row], out: Path) -> None:
 
 
 def _draw(rows: Sequence[Row], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 3.9), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = pictures.new_figure(13, 3.9)
     panels = {
         "assumption": ("share of problems with p_d*(x)^(alpha+1) <= p_data(x)", False),
         "distance_median": ("distance of p_d from argmin KL + gamma H, median", True),
@@ -136,5 +133,4 @@ def _draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_title(title, fontsize=9)
         axes.grid(visible=True, alpha=0.3)
         axes.legend(fontsize=7)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+    pictures.save_figure(figure, path, dpi=100)

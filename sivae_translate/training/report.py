@@ -61,8 +61,6 @@ def save_grid(model: LatentModel, data: DomainData, path: Path, autocast: Callab
             drawn = [model.sample(2, None, generator) for _ in range(SAMPLE_COLUMNS)]
     rows: list[list[Image.Image | None]] = [[to_pil(column[row]) for column in columns] for row in range(len(images))]
     rows += [[None, None, *(to_pil(s[i]) for s in drawn)] for i in range(2)]
-    if not model.translates:
-        rows = [[*row, *[None] * (2 + SAMPLE_COLUMNS - len(row))] for row in rows]
     headings = [f"to {data.domains[domain] or 'prior mean'}" for domain in targets] or [""] * SAMPLE_COLUMNS
     picture = pictures.grid(
         rows,

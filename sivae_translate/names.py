@@ -1,0 +1,9 @@
+"""Names that a user chooses among, in one place that imports nothing, so that the command line can list them at once."""
+
+from typing import Literal
+
+ObjectiveName = Literal["vae", "introvae", "soft_introvae", "bootstrap"]
+"""Members of the introspective family."""
+
+PlaneName = Literal["8gaussians", "spiral", "checkerboard", "rings"]
+"""Data sets of the 2D laboratory."""
