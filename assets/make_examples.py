@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sivae_translate import pictures
-from sivae_translate.data.sets import load_data
+from sivae_translate.data.loading import load_data
 from sivae_translate.demo import SOURCE, letter_grid, readable_letters
 from sivae_translate.translator import Translator
 

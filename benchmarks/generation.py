@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 from sivae_translate.config import load_config
-from sivae_translate.data.sets import load_data
+from sivae_translate.data.loading import load_data
 from sivae_translate.evaluation.generation import judge_generation
 from sivae_translate.files import write_json
 from sivae_translate.resources import config_path

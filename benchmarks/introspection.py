@@ -18,7 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from sivae_translate.config import load_config
-from sivae_translate.data.sets import DomainData, load_data
+from sivae_translate.data.loading import load_data
+from sivae_translate.data.sets import DomainData
 from sivae_translate.evaluation.evaluate import evaluate
 from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.files import write_json

@@ -21,11 +21,12 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.names import PlaneName
 from sivae_translate.objectives.family import make_objective
 from sivae_translate.toy.data import Plane
-from sivae_translate.toy.lab import BATCH, INTROSPECTIVE, RATE, SCALE, settings
 from sivae_translate.toy.model import HIDDEN, HIDDEN_LAYERS, ToyVAE
+from sivae_translate.toy.settings import SCALE, load_toy_config
 from sivae_translate.training.step import Stepper
 
 PLANE: PlaneName = "8gaussians"
+PUBLISHED = load_toy_config("toy")
 GAMMA_R = 1e-8
 
 
@@ -43,12 +44,13 @@ class Naive:
 
     def __init__(self) -> None:
         self.encoder, self.decoder = mlp(4), mlp(2)
-        self.of_encoder = torch.optim.Adam(self.encoder.parameters(), lr=RATE)
-        self.of_decoder = torch.optim.Adam(self.decoder.parameters(), lr=RATE)
+        self.of_encoder = torch.optim.Adam(self.encoder.parameters(), lr=PUBLISHED.learning_rate)
+        self.of_decoder = torch.optim.Adam(self.decoder.parameters(), lr=PUBLISHED.learning_rate)
 
     def step(self, x: Tensor) -> None:
         """One step of both halves."""
-        beta_rec, beta_kl, beta_neg = INTROSPECTIVE[PLANE]
+        weights = PUBLISHED.planes[PLANE].introspective
+        beta_rec, beta_kl, beta_neg = weights.beta_rec, weights.beta_kl, weights.beta_neg
         noise = torch.randn(len(x), 2)
         self._train(self.encoder, self.decoder)
         fake = self.decoder(noise)
@@ -102,25 +104,26 @@ def square(a: Tensor, b: Tensor) -> Tensor:
 class Ours:
     """The laboratory's step with some replicas."""
 
-    def __init__(self, replicas: int) -> None:
-        model = ToyVAE(tuple(range(replicas)))
-        self.game = make_objective(settings(PLANE, "soft_introvae"), model, SCALE)
+    def __init__(self, replicas: int, dtype: torch.dtype) -> None:
+        model = ToyVAE(tuple(range(replicas)), dtype=dtype)
+        self.game = make_objective(PUBLISHED.objective(PLANE, "soft_introvae"), model, SCALE)
         self.stepper, self.replicas = Stepper(self.game, None, (0.9, 0.999), replicas), replicas
 
     def step(self, x: Tensor) -> None:
         """One step of every replica."""
         points = x.repeat_interleave(self.replicas, 0)
         batch = Batch(points, torch.zeros(len(points), dtype=torch.long))
-        self.stepper.step(batch, self.game.weights(1.0), RATE)
+        self.stepper.step(batch, self.game.weights(1.0), PUBLISHED.learning_rate)
 
 
 def run(rounds: int, steps: int) -> dict[str, float]:
     """Medians of milliseconds a step and replica, and their ratios."""
-    points = Plane(PLANE).sample(BATCH, torch.Generator().manual_seed(0))
+    points = Plane(PLANE).sample(PUBLISHED.batch, torch.Generator().manual_seed(0))
     contestants: dict[str, tuple[Naive | Ours, int]] = {
         "naive": (Naive(), 1),
-        "ours": (Ours(1), 1),
-        "ours, 3 seeds": (Ours(3), 3),
+        "ours, float32": (Ours(1, torch.float32), 1),
+        "ours, bfloat16": (Ours(1, torch.bfloat16), 1),
+        "ours, bfloat16, 3 seeds": (Ours(3, torch.bfloat16), 3),
     }
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds + 1):

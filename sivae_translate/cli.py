@@ -139,16 +139,18 @@ class Toy:
     """Objectives."""
     seeds: int = 3
     """How many; they are trained side by side in one process."""
-    iterations: int = 30_000
-    """Steps; the published schedule is stretched to them."""
-    batch: int = 512
+    config: str = "toy"
+    """Name of a configuration, or a YAML file: toy has the published settings, toy-short takes under two hours on two cores."""
+    iterations: int | None = None
+    """Steps; the schedule is stretched to them."""
+    batch: int | None = None
     """Points a step."""
-    hidden: int = 256
+    hidden: int | None = None
     """Width of the hidden layers."""
-    rate: float = 2e-4
-    """Learning rate at the start; it falls to a tenth after a third and again after half of the steps."""
-    automatic: bool = False
-    """Balance beta_neg instead of taking the published ones."""
+    learning_rate: float | None = None
+    """At the start."""
+    automatic: bool | None = None
+    """Let beta_neg be balanced at each step instead of taking the configuration's."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,30 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
+class Ood:
+    """How well a model tells foreign images from those it knows: AUROC, AUPR, FPR at 95 % TPR of several scores."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships."""
+    inside: Annotated[Path, tyro.conf.arg(name="in")]
+    """Folder with images of the kind it was trained on, but unseen, or with idx files. Half of them say what is typical."""
+    outside: Annotated[Path, tyro.conf.arg(name="out")]
+    """Folder with foreign images, or with idx files."""
+    report: Path | None = None
+    """Where to write report.json, report.md, histograms.png and hardest.png; left out: ood/<name> in the run folder."""
+    limit: int = 2000
+    """At most this many images of each kind, chosen at random."""
+    samples: int = 16
+    """Of the importance-weighted likelihood."""
+    regret_steps: int = 0
+    """Steps that fit each image's posterior for the likelihood regret, the slowest of the scores; 0 leaves it out."""
+    seed: int = 0
+    """Of choices, draws and the bootstrap."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+@dataclass(frozen=True)
 class Info:
     """Show what a model is: domains, sizes, parameters, training figures."""
 
@@ -236,6 +262,7 @@ Command = (
     | Annotated[Theory, tyro.conf.subcommand("theory", prefix_name=False)]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[Fidelity, tyro.conf.subcommand("fidelity", prefix_name=False)]
+    | Annotated[Ood, tyro.conf.subcommand("ood", prefix_name=False)]
     | Annotated[Info, tyro.conf.subcommand("info", prefix_name=False)]
     | Annotated[Settings, tyro.conf.subcommand("settings", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
@@ -296,6 +323,7 @@ def _run(command: object, rest: list[str]) -> int:
         Fidelity: fidelity,
         Toy: toy,
         Theory: theory,
+        Ood: ood,
         Info: info,
         Settings: settings,
         Demo: demo,
@@ -431,12 +459,20 @@ def interpolate(command: Interpolate) -> int:
 def toy(command: Toy) -> int:
     """``sivae-translate toy``."""
     from sivae_translate.progress import console
-    from sivae_translate.toy.lab import Effort, study
+    from sivae_translate.toy.lab import study
+    from sivae_translate.toy.settings import load_toy_config
 
     if command.seeds < 1:
         raise ConfigError("there is no seed to train", remedy="--seeds 1 or more")
-    effort = Effort(command.iterations, command.batch, command.hidden, command.rate, command.automatic)
-    study(command.planes, command.objectives, range(command.seeds), command.out, effort)
+    config = load_toy_config(
+        command.config,
+        iterations=command.iterations,
+        batch=command.batch,
+        hidden=command.hidden,
+        learning_rate=command.learning_rate,
+        automatic=command.automatic,
+    )
+    study(command.planes, command.objectives, range(command.seeds), command.out, config)
     console.print((command.out / "results.md").read_text(encoding="utf-8"), highlight=False, markup=False, soft_wrap=True)
     return 0
 
@@ -455,7 +491,7 @@ def evaluate(command: Evaluate) -> int:
     """``sivae-translate evaluate``."""
     from rich.console import Console
 
-    from sivae_translate.data.sets import load_data
+    from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation import report
     from sivae_translate.evaluation.evaluate import evaluate as judge
     from sivae_translate.evaluation.lpips import Lpips
@@ -480,7 +516,7 @@ def evaluate(command: Evaluate) -> int:
 
 def fidelity(command: Fidelity) -> int:
     """``sivae-translate fidelity``."""
-    from sivae_translate.data.sets import load_data
+    from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation.generation import judge_generation
     from sivae_translate.files import write_json, write_text
     from sivae_translate.progress import console
@@ -496,6 +532,38 @@ def fidelity(command: Fidelity) -> int:
     write_text(out / "generation.md", table)
     console.print(table, highlight=False, markup=False, soft_wrap=True)
     console.print(f"written to {out}: generation.json, generation.md", highlight=False)
+    return 0
+
+
+def ood(command: Ood) -> int:
+    """``sivae-translate ood``."""
+    from sivae_translate.data.loading import load_images
+    from sivae_translate.evaluation import ood as judge
+    from sivae_translate.progress import console
+    from sivae_translate.translator import Translator
+
+    if command.samples < 1 or command.limit < 2 or command.regret_steps < 0:
+        raise ConfigError("--samples, --limit or --regret-steps is too small", remedy="give 1, 2 and 0 or more")
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    config = translator.config.data
+    known = load_images(command.inside, config, 2 * command.limit, command.seed)
+    inside, typical = known[::2], known[1::2]
+    outside = load_images(command.outside, config, command.limit, command.seed)
+    result = judge.compare(
+        translator,
+        inside,
+        outside,
+        typical,
+        samples=command.samples,
+        regret_steps=command.regret_steps,
+        seed=command.seed,
+    )
+    run, title = Path(command.run), f"{command.run}: {command.outside.name} against {command.inside.name}"
+    out = command.report or _evaluation_folder(run).with_name("ood") / command.outside.name
+    about = {"run": command.run, "samples": command.samples, "regret_steps": command.regret_steps, "seed": command.seed}
+    judge.write(result, inside, outside, out, title, {**about, "facts": translator.facts})
+    console.print(result.markdown(title), highlight=False, markup=False, soft_wrap=True)
+    console.print(f"written to {out}: report.json, report.md, histograms.png, hardest.png", highlight=False)
     return 0
 
 

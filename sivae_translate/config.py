@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -29,6 +29,9 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+S = TypeVar("S", bound=Section)
+
+
 class AugmentConfig(Section):
     """Random changes to training images; 0 is off. Choose none that would turn one domain into another."""
 
@@ -46,11 +49,11 @@ class DataConfig(Section):
     """Where images come from and how they are made square."""
 
     name: Annotated[
-        Literal["folder", "glyphs", "glyphs-colour", "idx"],
+        Literal["folder", "glyphs", "glyphs-colour", "idx", "cars3d", "facades", "emoji", "digits"],
         Field(description="folder reads images below data.root, idx the files of MNIST and its relatives there"),
     ] = "folder"
     root: Annotated[Path | None, Field(description="folder with one sub-folder a domain")] = None
-    image_size: Annotated[Literal[32, 64, 128, 256], Field(description="side in pixels")] = 64
+    image_size: Annotated[Literal[28, 32, 64, 128, 256], Field(description="side in pixels")] = 64
     channels: Annotated[Literal[1, 3], Field(description="1 is grey, 3 is RGB")] = 3
     fit: Annotated[Literal["cover", "contain", "stretch"], Field(description="how an image is made square")] = "cover"
     labels: Annotated[bool, Field(description="false: ignore which folder an image is in")] = True
@@ -79,7 +82,7 @@ class ModelConfig(Section):
     prior_components: Annotated[
         int, Field(ge=0, description="learned prior of the content or latent: Gaussians in the mixture; 0 is N(0, I)")
     ] = 0
-    content_size: Annotated[int, Field(ge=1, description="h = w of the content code")] = 4
+    content_size: Annotated[int, Field(ge=1, description="h = w of the content code (7 for images of 28 px)")] = 4
     content_channels: Annotated[Count, Field(description="Cc")] = 16
     style_dim: Annotated[Count, Field(description="S")] = 32
     style_features: Count = 128
@@ -208,7 +211,7 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     Raises:
         ConfigError: no such file, not YAML, an unknown name (the nearest known one is suggested), a wrong type or value.
     """
-    values = _read_yaml(path) if path else {}
+    values = read_yaml(path) if path else {}
     budget = {f"training.{name}" for name in BUDGETS}
     if budget & set(overrides or {}):
         training = values.get("training")
@@ -225,10 +228,19 @@ def from_dict(values: Mapping[str, Any], source: str) -> Config:
     Raises:
         ConfigError: see `load_config`.
     """
+    return validated(Config, values, source)
+
+
+def validated(kind: type[S], values: Mapping[str, Any], source: str) -> S:
+    """Settings of some kind from nested values; errors say that these come from ``source``.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
     try:
-        return Config.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        problems = "\n    ".join(_explain(problem) for problem in error.errors())
+        problems = "\n    ".join(_explain(problem, kind) for problem in error.errors())
         raise ConfigError(
             f"settings in {source} are not valid:\n    {problems}", remedy="correct them and start again"
         ) from error
@@ -276,7 +288,12 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The names and values in a file; none for an empty one.
+
+    Raises:
+        ConfigError: no such file, not YAML, or no names and values.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -284,7 +301,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no settings", remedy="sections are data, model, objective, training")
+        raise ConfigError(f"{path} holds no settings", remedy="write lines of the form name: value")
     return values
 
 
@@ -296,19 +313,19 @@ def _set(values: dict[str, Any], keys: list[str], value: Any, name: str) -> None
     values[keys[-1]] = value
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
+def _explain(problem: Mapping[str, Any], kind: type[Section]) -> str:
     dotted = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         parent = dotted.rpartition(".")[0]
-        siblings = _children(parent)
+        siblings = _children(parent, kind)
         return f"{dotted}: unknown; {_suggestion(dotted, siblings)}"
     return f"{dotted}: {problem['msg']} (got {problem['input']!r})" if problem["loc"] else str(problem["msg"])
 
 
-def _children(parent: str) -> list[str]:
+def _children(parent: str, kind: type[Section]) -> list[str]:
     """Dotted names directly below a section."""
     depth = parent.count(".") + 2 if parent else 1
-    names = [name for name, _ in field_names()]
+    names = [name for name, _ in field_names(kind)]
     inside = [name for name in names if not parent or name.startswith(parent + ".")]
     return sorted({".".join(name.split(".")[:depth]) for name in inside})
 

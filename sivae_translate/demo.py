@@ -13,7 +13,8 @@ from rich.table import Table
 from sivae_translate import pictures
 from sivae_translate.config import load_config
 from sivae_translate.data import glyphs
-from sivae_translate.data.sets import DomainData, load_data
+from sivae_translate.data.loading import load_data
+from sivae_translate.data.sets import DomainData
 from sivae_translate.errors import ConfigError
 from sivae_translate.evaluation import report
 from sivae_translate.evaluation.evaluate import Evaluation, PairResult, evaluate

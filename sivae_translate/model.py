@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,7 @@ from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.errors import ConfigError, InputError
 from sivae_translate.nn.networks import ContentEncoder, Decoder, LatentEncoder, StyleEncoder, StylePrior, resolutions
 from sivae_translate.nn.priors import MixturePrior, StandardPrior
-from sivae_translate.nn.published import SIDE, PublishedDecoder, PublishedEncoder
+from sivae_translate.nn.published import PublishedDecoder, PublishedEncoder
 
 
 class LatentModel(nn.Module):
@@ -24,6 +26,7 @@ class LatentModel(nn.Module):
         style_dim: S.
         domains: number of labelled domains; 0 without labels.
         translates: whether there is a style to exchange.
+        variance: of a pixel around its decoded value, for likelihoods; 0 until it is fitted (`fit_variance`). Scalar.
     """
 
     image_shape: tuple[int, ...]
@@ -36,6 +39,11 @@ class LatentModel(nn.Module):
     style_encoder: nn.Module
     style_prior: StylePrior
     decoder: nn.Module
+    variance: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("variance", torch.tensor(0.0))
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """What the encoders' half of a step moves."""
@@ -96,6 +104,70 @@ class LatentModel(nn.Module):
         content = self.content_prior.sample(count, device, generator)
         noise = torch.randn(count, self.style_dim, device=device, generator=generator)
         return Codes(content, self.prior_style(domain, count) + noise)
+
+    @torch.no_grad()
+    def fit_variance(self, images: Tensor) -> None:
+        """Set `variance` to its most likely value, the mean squared error of images (B, C, H, W) decoded from drawn codes."""
+        rebuilt = self.decode(self.encode(images).sample())
+        self.variance.copy_((rebuilt.float() - images).square().mean())
+
+    @torch.no_grad()
+    def log_likelihood(self, images: Tensor, samples: int = 16, domain: Tensor | None = None) -> Tensor:
+        r"""A lower bound of log p(x), tighter with more samples (importance-weighted, arXiv 1509.00519, eq. 8).
+
+        .. math::
+            \log \tfrac1K \sum_k \frac{\mathcal N(x; \mathrm{decode}(c_k, s_k), \sigma^2 I)\, p(c_k)\, p(s_k)}
+            {q(c_k | x)\, q(s_k | x)}, \quad c_k, s_k \sim q
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            samples: K; 1 estimates the ELBO.
+            domain: (B,) whose prior of the style is meant; None is all domains alike.
+
+        Returns:
+            (B,) in nats, of densities over [0, 1]; `bits_per_dimension` gives the usual unit.
+
+        Raises:
+            InputError: the images have another shape, ``samples`` is below 1, or the variance was never fitted.
+        """
+        if samples < 1:
+            raise InputError(f"{samples} samples are no estimate", remedy="give 1 or more")
+        if not self.variance > 0:
+            raise InputError("the model's pixel variance was never fitted", remedy="call fit_variance on training images")
+        posterior = self.encode(images)
+        weights = torch.stack([self.log_weight(images, posterior, domain) for _ in range(samples)])
+        return torch.logsumexp(weights, 0) - math.log(samples)
+
+    def log_weight(self, images: Tensor, posterior: Posterior, domain: Tensor | None = None) -> Tensor:
+        """Log of p(x, c, s) / q(c, s | x) for one draw of the codes: (B,) nats; its mean over draws is the ELBO."""
+        codes = posterior.sample()
+        error = (self.decode(codes).float() - images).square().flatten(1).sum(1)
+        pixels = -0.5 * (error / self.variance + images[0].numel() * torch.log(2 * math.pi * self.variance))
+        prior = self.content_prior.log_prob(codes.content) + self.style_log_prob(codes.style, domain)
+        return pixels + prior - posterior.content.log_prob(codes.content) - posterior.style.log_prob(codes.style)
+
+    def style_log_prob(self, style: Tensor, domain: Tensor | None = None) -> Tensor:
+        """Log density in nats of styles (B, S) under the priors of their domains (B,); None is all domains alike: (B,)."""
+        if domain is not None or not self.domains:
+            return _standard_log_prob(style - self.prior_style(domain, len(style)))
+        each = _standard_log_prob(style[:, None] - self.style_prior.means)
+        return torch.logsumexp(each, 1) - math.log(self.domains)
+
+
+def _standard_log_prob(value: Tensor) -> Tensor:
+    """Log density of N(0, I) over the last dimension."""
+    return -0.5 * (value.square() + math.log(2 * math.pi)).sum(-1)
+
+
+def bits_per_dimension(nats: Tensor, dimensions: int, levels: int = 256) -> Tensor:
+    """Log likelihoods of densities over [0, 1] as bits a pixel and channel of images with so many grey levels; less is better.
+
+    Args:
+        nats: (B,) log likelihoods.
+        dimensions: C * H * W.
+        levels: grey levels of the image files.
+    """
+    return math.log2(levels) - nats / (dimensions * math.log(2))
 
 
 class TranslationVAE(LatentModel):
@@ -159,9 +231,9 @@ class PlainVAE(LatentModel):
         self.style_encoder = NoStyle()
         self.style_prior = StylePrior(0, 0)
         if model.kind == "published":
-            widths = model.widths[-len(resolutions(data.image_size, SIDE)) :]
-            self.content_encoder = PublishedEncoder(data.channels, widths, model.latent_dim)
-            self.decoder = PublishedDecoder(data.channels, widths, model.latent_dim)
+            widths = model.widths[-len(resolutions(data.image_size, model.content_size)) :]
+            self.content_encoder = PublishedEncoder(data.channels, widths, model.content_size, model.latent_dim)
+            self.decoder = PublishedDecoder(data.channels, widths, model.content_size, model.latent_dim)
             return
         widths, _ = level_widths(model, data)
         size, features = model.content_size, model.style_features

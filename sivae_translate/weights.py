@@ -71,6 +71,7 @@ def load_model(path: Path) -> SavedModel:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no model of this library", remedy="name a model.safetensors that training wrote")
     about = json.loads(metadata["about"])
+    weights.setdefault("variance", torch.tensor(0.0))  # files older than the likelihood have none: not fitted
     config, domains = from_dict(about["config"], str(path)), tuple(about["domains"])
     model = make_model(config.model, config.data, len(domains))
     try:

@@ -7,7 +7,7 @@ import pytest
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data import glyphs
-from sivae_translate.data.sets import load_data
+from sivae_translate.data.loading import load_data
 from sivae_translate.errors import DataError
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.idx import pad, read_idx
-from sivae_translate.data.sets import load_data
+from sivae_translate.data.loading import load_data
 from sivae_translate.errors import ConfigError, DataError
 
 

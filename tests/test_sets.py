@@ -7,7 +7,8 @@ from PIL import Image
 
 from sivae_translate.config import AugmentConfig, DataConfig
 from sivae_translate.data.batches import TrainingBatches, iterate
-from sivae_translate.data.sets import ArrayImages, DomainData, FileImages, load_data
+from sivae_translate.data.loading import load_data
+from sivae_translate.data.sets import ArrayImages, DomainData, FileImages
 from sivae_translate.errors import ConfigError, DataError
 
 

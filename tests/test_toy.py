@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from sivae_translate.codes import Codes
 from sivae_translate.toy import lab, metrics
 from sivae_translate.toy.data import NAMES, Plane, modes
 from sivae_translate.toy.model import ToyVAE
+from sivae_translate.toy.settings import load_toy_config
 
 
 def draws(seed=0):
@@ -131,14 +131,14 @@ def test_replicas_train_alone(objective):
     """What one replica becomes does not depend on the other's weights."""
     ends = []
     for seeds in ((1, 2), (1, 9)):
-        done = lab.train("rings", objective, seeds, lab.Effort(iterations=20, batch=8, hidden=8))
+        done = lab.train("rings", objective, seeds, load_toy_config(iterations=20, batch=8, hidden=8))
         ends.append(done.model.decoder.network.weights[0][0])
     torch.testing.assert_close(ends[0], ends[1])
 
 
 @pytest.mark.parametrize("objective", lab.OBJECTIVES)
 def test_training_lowers_the_reconstruction_error(objective):
-    done = lab.train("8gaussians", objective, (0,), lab.Effort(iterations=300, batch=64, hidden=32))
+    done = lab.train("8gaussians", objective, (0,), load_toy_config(iterations=300, batch=64, hidden=32))
     errors = [point["reconstruction"] for point in done.curves]
     assert np.mean(errors[-10:]) < np.mean(errors[:10])
     assert ("kl_fake" in done.curves[-1]) == (objective != "vae")
@@ -147,10 +147,10 @@ def test_training_lowers_the_reconstruction_error(objective):
 def test_a_study_leaves_tables_and_pictures_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(metrics, "GRID", 32)
     monkeypatch.setattr(metrics, "POINTS", 400)
-    effort = lab.Effort(iterations=20, batch=16, hidden=8)
-    lab.study(["8gaussians"], ["vae"], [0, 1], tmp_path, effort)
+    config = load_toy_config(iterations=20, batch=16, hidden=8)
+    lab.study(["8gaussians"], ["vae"], [0, 1], tmp_path, config)
     before = (tmp_path / "8gaussians-vae.json").stat().st_mtime_ns
-    lab.study(["8gaussians"], ["vae", "soft_introvae"], [0, 1], tmp_path, effort)
+    lab.study(["8gaussians"], ["vae", "soft_introvae"], [0, 1], tmp_path, config)
     assert (tmp_path / "8gaussians-vae.json").stat().st_mtime_ns == before
     table = (tmp_path / "results.md").read_text()
     assert "real against real" in table
@@ -159,5 +159,5 @@ def test_a_study_leaves_tables_and_pictures_and_goes_on_where_it_stopped(tmp_pat
     assert 0 <= results["runs"]["8gaussians"]["vae"]["modes"]["mean"] <= 8
     for name in ("8gaussians-vae.png", "8gaussians-curves.png", "8gaussians.png"):
         assert (tmp_path / name).stat().st_size > 5000
-    lab.study(["8gaussians"], ["vae"], [0, 1], tmp_path, replace(effort, iterations=21))
+    lab.study(["8gaussians"], ["vae"], [0, 1], tmp_path, config.model_copy(update={"iterations": 21}))
     assert (tmp_path / "8gaussians-vae.json").stat().st_mtime_ns > before

@@ -135,9 +135,9 @@ def test_each_half_moves_its_own_parameters_alone(tmp_path, data):
 
 def test_a_vae_step_moves_everything(tmp_path, data):
     trainer = Trainer(settings(), tmp_path, data=data)
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
     trainer.step(trainer.batches[0].to(trainer.device))
-    after = trainer.model.state_dict()
+    after = dict(trainer.model.named_parameters())
     same = {name for name, value in before.items() if torch.equal(value, after[name])}
     assert not {name.split(".")[0] for name in before} - {name.split(".")[0] for name in before if name not in same}
 

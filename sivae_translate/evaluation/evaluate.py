@@ -147,7 +147,7 @@ def evaluate(
     if style == "domain" and not translator.model.domains:
         raise InputError("the model has no domain labels, so no domain style", remedy="evaluate with --style reference")
     judge = lpips or Lpips.load(device=str(translator.device))
-    names = _test_domains(data)
+    names = data.tested
     images = [_stack(source, limit) for source in data.test]
     ordered = [(i, j) for i in range(len(images)) for j in range(len(images)) if i != j]
     results, values, cases = [], [], []
@@ -164,13 +164,6 @@ def evaluate(
     paired = results[0].gain is not None
     found = _probe_codes(translator, data, images, seed) if probes and paired and data.painted is None else {}
     return Evaluation(style, paired, tuple(results), _overall(values, seed), found, _pick(cases))
-
-
-def _test_domains(data: DomainData) -> tuple[str, ...]:
-    """Names of the test domains; without labels they are numbered."""
-    if len(data.domains) == len(data.test):
-        return data.domains
-    return tuple(f"domain {index}" for index in range(len(data.test)))
 
 
 def _stack(source: Sequence[np.ndarray] | object, limit: int | None) -> Tensor:

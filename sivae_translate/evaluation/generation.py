@@ -20,6 +20,7 @@ from sivae_translate.progress import track
 from sivae_translate.translator import Translator
 
 BATCH = 50
+LPIPS_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def judge_generation(
     figures: dict[str, list[Tensor]] = {"lpips": [], "l1": [], "psnr": [], "ssim": []}
     for batch in track(list(_batches(held)), "reconstructions"):
         rebuilt = translator.model_reconstruct(batch.to(translator.device)).float().cpu()
-        figures["lpips"].append(judge.distances(rebuilt, batch))
+        figures["lpips"].append(judge.distances(_large_enough(rebuilt), _large_enough(batch)))
         for name, metric in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
             figures[name].append(metric(rebuilt, batch))
     return GenerationResult(
@@ -98,6 +99,13 @@ def judge_generation(
         floor=fidelity.compare(real, floor, seed=seed),
         reconstruction={name: bootstrap(torch.cat(values), seed=seed) for name, values in figures.items()},
     )
+
+
+def _large_enough(images: Tensor) -> Tensor:
+    """Images with their border repeated up to the 32 px that LPIPS needs."""
+    missing = max(0, LPIPS_SIDE - images.shape[-1])
+    edges = [missing // 2, missing - missing // 2] * 2
+    return torch.nn.functional.pad(images, edges, mode="replicate") if missing else images
 
 
 def _pick(sources: tuple[ImageSource, ...], count: int, seed: int) -> np.ndarray:

@@ -43,8 +43,16 @@ def resolutions(image_size: int, content_size: int) -> list[int]:
     if sides[-1] != content_size:
         raise ConfigError(
             f"model.content_size = {content_size} cannot be reached by halving {image_size // PATCH}",
-            remedy="choose a power of two, at most half the image size",
+            remedy=f"choose one of {', '.join(map(str, halvings(image_size)))}",
         )
+    return sides
+
+
+def halvings(image_size: int) -> list[int]:
+    """Sides that a code of an image may have: half the image's, and halves of it while they are whole."""
+    sides = [image_size // PATCH]
+    while sides[-1] % 2 == 0 and sides[-1] > 2:
+        sides.append(sides[-1] // 2)
     return sides
 
 

@@ -34,6 +34,10 @@ class StandardPrior(nn.Module):
         """KL(q || p) in nats, exact: (B,)."""
         return posterior.kl()
 
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log density of codes (B, *shape) in nats: (B,)."""
+        return -0.5 * (value.square() + math.log(2 * math.pi)).flatten(1).sum(1)
+
     def sample(self, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
         """Draws, (count, *shape)."""
         return torch.randn(count, *self.shape, device=device, generator=generator)

@@ -17,8 +17,6 @@ from sivae_translate.codes import Gaussian
 from sivae_translate.nn.networks import at_least_float32, bounded_logvar
 from sivae_translate.nn.priors import MixturePrior, StandardPrior
 
-SIDE = 4
-"""Side of the features between convolutions and latent."""
 SLOPE = 0.2
 
 
@@ -52,11 +50,12 @@ class PublishedEncoder(nn.Module):
 
     Args:
         channels: of images.
-        widths: channels at each resolution, finest first; one for each halving from the image's side down to 4.
+        widths: channels at each resolution, finest first; one for each halving from the image's side down to ``side``.
+        side: of the features between convolutions and latent; 4 in the paper, 7 for images of 28 px.
         latent_dim: Z.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], latent_dim: int) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], side: int, latent_dim: int) -> None:
         super().__init__()
         first = widths[0]
         layers: list[nn.Module] = [
@@ -68,7 +67,7 @@ class PublishedEncoder(nn.Module):
         for narrow, wide in pairwise(widths):
             layers += [PublishedBlock(narrow, wide), nn.AvgPool2d(2)]
         self.body = nn.Sequential(*layers, PublishedBlock(widths[-1], widths[-1]))
-        self.head = nn.Linear(widths[-1] * SIDE**2, 2 * latent_dim)
+        self.head = nn.Linear(widths[-1] * side**2, 2 * latent_dim)
 
     def forward(self, images: Tensor) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Z)."""
@@ -82,14 +81,16 @@ class PublishedDecoder(nn.Module):
     Args:
         channels: of images.
         widths: see `PublishedEncoder`.
+        side: see `PublishedEncoder`.
         latent_dim: Z.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], latent_dim: int) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], side: int, latent_dim: int) -> None:
         super().__init__()
+        self.side = side
         coarse_first = list(widths)[::-1]
         self.width = coarse_first[0]
-        self.head = nn.Sequential(nn.Linear(latent_dim, self.width * SIDE**2), nn.ReLU())
+        self.head = nn.Sequential(nn.Linear(latent_dim, self.width * side**2), nn.ReLU())
         layers: list[nn.Module] = []
         for narrow, wide in zip([self.width, *coarse_first[:-1]], coarse_first, strict=True):
             layers += [PublishedBlock(narrow, wide), nn.Upsample(scale_factor=2)]
@@ -98,7 +99,7 @@ class PublishedDecoder(nn.Module):
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
         """Latents (B, Z) and a style (B, 0) to images (B, C, H, W) before the sigmoid, in float32."""
-        features = self.head(content).reshape(-1, self.width, SIDE, SIDE)
+        features = self.head(content).reshape(-1, self.width, self.side, self.side)
         return at_least_float32(self.body(features))
 
 

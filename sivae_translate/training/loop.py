@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from sivae_translate.config import Config, load_config, to_yaml
 from sivae_translate.data.batches import Batch, TrainingBatches, iterate
 from sivae_translate.data.images import to_tensor
-from sivae_translate.data.sets import DomainData, check_unreadable, load_data
+from sivae_translate.data.loading import check_unreadable, load_data
+from sivae_translate.data.sets import DomainData
 from sivae_translate.devices import autocast, pick_device, pick_dtype
 from sivae_translate.errors import CheckpointError, ConfigError, SivaeError, TrainingError
 from sivae_translate.files import require_writable, write_text
@@ -39,6 +40,8 @@ FINAL_RATE = 0.05
 
 SETTLING_BATCHES = 8
 """Batches that the statistics of BatchNorms are measured on."""
+VARIANCE_IMAGES = 256
+"""Training images that the pixel variance is fitted on."""
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error: the user asked for it
@@ -250,6 +253,7 @@ class Trainer:
             console.print(f"[yellow]step {self.progress.step}: the weights are not finite, no checkpoint is saved[/]")
             return
         self._settle()
+        self._fit_variance()
         score = self.validate()
         best = self.progress.best_score
         improved = score is not None and self.progress.step > 0 and (best is None or score < best)
@@ -267,6 +271,19 @@ class Trainer:
             batches = (self.batches[step].to(self.device).images for step in range(SETTLING_BATCHES))
             settle(self.ema.content_encoder, self.ema.decoder, self.ema.content_prior, batches)
 
+    def _fit_variance(self) -> None:
+        """Fit the averaged model's pixel variance on training images as they are, without augmentation."""
+        each = -(-VARIANCE_IMAGES // len(self.data.train))
+        counts = (min(each, size) for size in self.batches.sizes)
+        images = torch.cat([self._images(index, range(count)) for index, count in enumerate(counts)])
+        with self._autocast():
+            self.ema.fit_variance(images)
+
+    def _images(self, domain: int, positions: range) -> Tensor:
+        """Training images of a domain without augmentation, (B, C, H, W)."""
+        source = self.data.train[domain]
+        return to_tensor(np.stack([source[position] for position in positions])).to(self.device)
+
     @torch.no_grad()
     def validate(self) -> float | None:
         """Error of the averaged model on held-out training images, squared and per pixel; None without any.
@@ -278,8 +295,7 @@ class Trainer:
             return None
         errors = []
         for index, (source, held) in enumerate(zip(self.data.train, self.reserve, strict=True)):
-            stack = np.stack([source[len(source) - held + i] for i in range(held)])
-            images = to_tensor(stack).to(self.device)
+            images = self._images(index, range(len(source) - held, len(source)))
             with self._autocast():
                 returned = self._there_and_back(images, index)
             errors.append((returned - images).square().mean())

@@ -1,0 +1,355 @@
+"""The benchmark domain pairs, read as their authors publish them; splits are fixed, and no test truth is ever trained on.
+
+======== ============================================ ==========================================================================
+name     ``data.root`` holds                          split
+======== ============================================ ==========================================================================
+cars3d   ``car_NNN_mesh.mat`` (Reed et al. 2015), or  163 cars to train, 20 to test; near twins stay on one side. A domain is a
+         the same as 4 x 24 sheets, ``.webp``/``.png`` car, content is one of 96 viewpoints
+facades  ``{train,test}/{photo,label}/NNN.jpg``, or   photos of the first half of the training facades, labels of the other half
+         pix2pix's ``{train,val}/N.jpg``, side by
+         side
+emoji    ``{train,test}/{noto,openmoji}/CODE.webp``   each domain sees one half of the training code points, the other sees the
+                                                      rest
+digits   ``mnist/`` and ``usps/``: idx files or       as published; ten thousand images of MNIST alone are split in five: the
+         ``mnist_10k.npz``, and ``zip.train.gz`` and  last fifth is the test
+         ``zip.test.gz`` or ``usps.npz``
+======== ============================================ ==========================================================================
+
+A folder, a zip file, or a folder with that zip file in it will do.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from sivae_translate.config import DataConfig
+from sivae_translate.data import idx
+from sivae_translate.data.images import IMAGE_SUFFIXES, open_image, to_array
+from sivae_translate.data.sets import ArrayImages, DomainData, ImageSource
+from sivae_translate.errors import ConfigError, DataError
+from sivae_translate.progress import track
+
+CARS = 183
+TEST_CARS = 20
+TWINS = ((12, 57), (30, 113), (154, 157))
+"""Cars, counted from 0 in the order of their names, that are all but equal."""
+ELEVATIONS, AZIMUTHS = 4, 24
+CAR_PIXELS = 64
+
+SOURCES = {
+    "cars3d": "Cars3D, car_NNN_mesh.mat in nips2015-analogy-data.tar.gz (Reed et al. 2015)",
+    "facades": "the CMP Facade Database, for instance as pix2pix's facades.tar.gz",
+    "emoji": "Noto Emoji and OpenMoji, drawn at 64 px on white as {train,test}/{noto,openmoji}/CODEPOINT.webp",
+    "digits": "MNIST's four idx files in mnist/, and zip.train.gz and zip.test.gz of the ESL book's site in usps/",
+}
+
+
+BENCHMARKS = tuple(SOURCES)
+
+
+# ---- files, in a folder or a zip
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files below a root, by their path relative to it with forward slashes.
+
+    Attributes:
+        root: folder or zip file.
+        readers: relative path to a function that reads the file.
+    """
+
+    root: Path
+    readers: Mapping[str, Callable[[], bytes]]
+
+    def below(self, folder: str) -> dict[str, str]:
+        """Stem to path of the images in the folders of that name (``train/photo``), wherever these lie."""
+        found = {}
+        for name in sorted(self.readers):
+            path = PurePosixPath(name)
+            if path.suffix.lower() in IMAGE_SUFFIXES and f"/{path.parent}".endswith(f"/{folder}"):
+                found[path.stem] = name
+        return found
+
+    def named(self, ending: str) -> str | None:
+        """The first path that ends in this."""
+        return next((name for name in sorted(self.readers) if f"/{name}".endswith(f"/{ending}")), None)
+
+    def image(self, name: str) -> Image.Image:
+        """A file as an image.
+
+        Raises:
+            DataError: it is not readable as one.
+        """
+        stream = io.BytesIO(self.readers[name]())
+        stream.name = f"{self.root}/{name}"
+        return open_image(stream)
+
+
+def list_files(root: Path) -> Files:
+    """All files of a folder and of the zip files directly in it, or of a zip file.
+
+    Raises:
+        DataError: there is nothing there, or a zip file is damaged.
+    """
+    if root.is_dir():
+        readers = {path.relative_to(root).as_posix(): path.read_bytes for path in sorted(root.rglob("*")) if path.is_file()}
+        for archive in sorted(root.glob("*.zip")):
+            readers |= _zipped(archive)
+        return Files(root, readers)
+    if not root.exists():
+        raise DataError(f"there is no folder or zip file {root}", remedy="check --data")
+    return Files(root, _zipped(root))
+
+
+def _zipped(path: Path) -> dict[str, Callable[[], bytes]]:
+    """Readers of a zip file's members; they keep it open, since opening it means reading its whole directory."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {path}: {error}", remedy="name a folder or a zip file; copy it again") from error
+    return {info.filename: partial(archive.read, info) for info in archive.infolist() if not info.is_dir()}
+
+
+# ---- the sets
+
+
+def load_benchmark(config: DataConfig) -> DomainData:
+    """The benchmark that ``config.name`` names.
+
+    Raises:
+        ConfigError: ``data.root`` is missing, or the set has colours and ``data.channels`` is 1.
+        DataError: the files are not there, incomplete, or damaged; the message says where to get them.
+    """
+    if config.root is None:
+        raise ConfigError(f"data.root is not set for {config.name}", remedy=f"--data FOLDER with {SOURCES[config.name]}")
+    loaders = {"cars3d": _cars3d, "facades": _facades, "emoji": _emoji, "digits": _digits}
+    return loaders[config.name](list_files(config.root), config)
+
+
+def _missing(name: str, files: Files, what: str) -> DataError:
+    return DataError(f"{files.root} holds no {what}", remedy=f"get {SOURCES[name]}, and name its folder or zip file by --data")
+
+
+def ranked(items: Iterable[str], key: str) -> list[str]:
+    """In a pseudo-random order that depends on ``key`` alone."""
+    return sorted(items, key=lambda item: hashlib.sha256(f"{key}:{item}".encode()).digest())
+
+
+def _facades(files: Files, config: DataConfig) -> DomainData:
+    """Photo and label; of every training facade one of the two is seen."""
+    halves = {split: _side_by_side(files, names, config) for split, names in (("train", ("train",)), ("test", ("val", "test")))}
+    if not all(halves.values()):
+        halves = {
+            split: {d: _images(files, files.below(f"{split}/{d}"), config) for d in ("photo", "label")}
+            for split in ("train", "test")
+        }
+    if not all(images for domains in halves.values() for images in domains.values()):
+        raise _missing("facades", files, "train/photo, train/label, test/photo and test/label")
+    shared = sorted(halves["train"]["photo"].keys() & halves["train"]["label"].keys())
+    middle = len(shared) // 2
+    train = {"photo": shared[:middle], "label": shared[middle:]}
+    return _two_domains(halves, train)
+
+
+def _side_by_side(files: Files, splits: Sequence[str], config: DataConfig) -> dict[str, dict[str, np.ndarray]]:
+    """pix2pix's layout: one file a facade, the photo on its left, the label map on its right. Empty where it is not this."""
+    found = next((below for split in splits if (below := files.below(split))), {})
+    domains: dict[str, dict[str, np.ndarray]] = {"photo": {}, "label": {}}
+    for stem, name in found.items():
+        both = files.image(name)
+        if both.width != 2 * both.height:
+            return {}
+        half = both.height
+        for domain, left in (("photo", 0), ("label", half)):
+            domains[domain][stem] = _array(both.crop((left, 0, left + half, half)), config)
+    return domains if found else {}
+
+
+def _emoji(files: Files, config: DataConfig) -> DomainData:
+    """Noto and OpenMoji; of every training code point one of the two is seen."""
+    names = {split: {d: files.below(f"{split}/{d}") for d in ("noto", "openmoji")} for split in ("train", "test")}
+    if not all(found for domains in names.values() for found in domains.values()):
+        raise _missing("emoji", files, "train/noto, train/openmoji, test/noto and test/openmoji")
+    order = ranked(names["train"]["noto"].keys() & names["train"]["openmoji"].keys(), "0:emoji")
+    middle = len(order) // 2
+    train = {"noto": sorted(order[:middle]), "openmoji": sorted(order[middle:])}
+    images = {
+        "train": {d: _images(files, {code: names["train"][d][code] for code in codes}, config) for d, codes in train.items()},
+        "test": {d: _images(files, found, config) for d, found in names["test"].items()},
+    }
+    return _two_domains(images, train)
+
+
+def _two_domains(
+    images: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], train: Mapping[str, Sequence[str]]
+) -> DomainData:
+    """Paired test data, and training data without a pair.
+
+    Raises:
+        DataError: the test images of the two domains are not pairs, or one is trained on.
+    """
+    domains = tuple(train)
+    test = [sorted(images["test"][domain]) for domain in domains]
+    if test[0] != test[1]:
+        odd = sorted(set(test[0]) ^ set(test[1]))[:5]
+        raise DataError(f"test images without a partner: {', '.join(odd)}", remedy="get the data set again")
+    return DomainData(
+        domains=domains,
+        train=tuple(ArrayImages(np.stack([images["train"][d][stem] for stem in train[d]])) for d in domains),
+        test=tuple(ArrayImages(np.stack([images["test"][d][stem] for stem in test[0]])) for d in domains),
+        test_ids=(tuple(test[0]),) * 2,
+        paired=True,
+    )
+
+
+def _images(files: Files, names: Mapping[str, str], config: DataConfig) -> dict[str, np.ndarray]:
+    return {stem: _array(files.image(name), config) for stem, name in track(list(names.items()), "reading")}
+
+
+def _array(image: Image.Image, config: DataConfig) -> np.ndarray:
+    return to_array(image, config.image_size, config.channels, config.fit)
+
+
+# ---- Cars3D
+
+
+def held_out_cars(cars: int = CARS, held_out: int = TEST_CARS) -> tuple[int, ...]:
+    """Indices of the cars that are held out: whole groups of twins or single cars, in a fixed pseudo-random order."""
+    twin = {car: pair for pair in TWINS for car in pair}
+    chosen: list[int] = []
+    for car in ranked(map(str, range(cars)), "0:cars3d"):
+        group = twin.get(int(car), (int(car),))
+        if int(car) not in chosen and len(chosen) + len(group) <= held_out:
+            chosen += [member for member in group if member < cars]
+    return tuple(sorted(chosen))
+
+
+def _cars3d(files: Files, config: DataConfig) -> DomainData:
+    """A domain is a car, content is its viewpoint."""
+    names = sorted(name for name in files.readers if PurePosixPath(name).name.startswith("car_"))
+    if len(names) != CARS:
+        raise _missing("cars3d", files, f"{CARS} files car_NNN_mesh.mat or .webp, but {len(names)}")
+    held = held_out_cars()
+    views = tuple(f"elevation {e}, azimuth {a}" for e in range(ELEVATIONS) for a in range(AZIMUTHS))
+    cars = [_car(files, name, config) for name in track(names, "reading cars")]
+    labels = [PurePosixPath(name).stem for name in names]
+    seen = [car for car in range(CARS) if car not in held]
+    train: tuple[ImageSource, ...] = tuple(ArrayImages(cars[car]) for car in seen)
+    domains = tuple(labels[car] for car in seen)
+    if not config.labels:
+        train, domains = (ArrayImages(np.concatenate([cars[car] for car in seen])),), ("",)
+    return DomainData(
+        domains=domains,
+        train=train,
+        test=tuple(ArrayImages(cars[car]) for car in held),
+        test_ids=(views,) * len(held),
+        paired=True,
+        test_names=tuple(labels[car] for car in held),
+    )
+
+
+def _car(files: Files, name: str, config: DataConfig) -> np.ndarray:
+    """The 96 images of a car, elevation by elevation: uint8 (96, size, size, channels).
+
+    Raises:
+        DataError: the file is damaged or has another shape.
+    """
+    if name.endswith(".mat"):
+        tiles = _from_mat(files.readers[name](), f"{files.root}/{name}")
+    else:
+        sheet = np.asarray(files.image(name).convert("RGB"))
+        if sheet.shape != (ELEVATIONS * CAR_PIXELS, AZIMUTHS * CAR_PIXELS, 3):
+            raise DataError(f"{name} is {sheet.shape}, not 4 x 24 tiles of 64 px", remedy="get the data set again")
+        tiles = sheet.reshape(ELEVATIONS, CAR_PIXELS, AZIMUTHS, CAR_PIXELS, 3).transpose(0, 2, 1, 3, 4)
+    return np.stack([_array(Image.fromarray(tile), config) for tile in tiles.reshape(-1, *tiles.shape[2:])])
+
+
+def _from_mat(raw: bytes, name: str) -> np.ndarray:
+    """(elevation, azimuth, H, W, 3) of the published archive, whose ``im`` is (H, W, 3, azimuth, elevation)."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        images = loadmat(io.BytesIO(raw))["im"]
+    except (MatReadError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"cannot read {name}: {error}", remedy="get the data set again") from error
+    if images.shape[2:] != (3, AZIMUTHS, ELEVATIONS):
+        raise DataError(f"{name} has the shape {images.shape}, not (H, W, 3, 24, 4)", remedy="get the data set again")
+    return np.ascontiguousarray(images.transpose(4, 3, 0, 1, 2)).astype(np.uint8)
+
+
+# ---- digits
+
+
+def _digits(files: Files, config: DataConfig) -> DomainData:
+    """MNIST and USPS."""
+    sets = {"mnist": _mnist(files), "usps": _usps(files)}
+
+    def images(pixels: np.ndarray) -> ArrayImages:
+        sized = [_array(Image.fromarray(image), config) for image in pixels]
+        return ArrayImages(np.stack(sized))
+
+    return DomainData(
+        domains=tuple(sets),
+        train=tuple(images(s["train"][0]) for s in sets.values()),
+        test=tuple(images(s["test"][0]) for s in sets.values()),
+        test_ids=tuple(tuple(f"{name}-{i}" for i in range(len(s["test"][0]))) for name, s in sets.items()),
+        classes=tuple((s["train"][1].astype(np.int64), s["test"][1].astype(np.int64)) for s in sets.values()),
+    )
+
+
+_Splits = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def _mnist(files: Files) -> _Splits:
+    if files.named("train-images-idx3-ubyte.gz") or files.named("train-images-idx3-ubyte"):
+        folder = next(path.parent for path in files.root.rglob("train-images-idx3-ubyte*"))
+        splits = {split: idx.read_split(folder, split) for split in ("train", "test")}
+        return {split: (images, labels) for split, (images, labels) in splits.items() if labels is not None}
+    name = files.named("mnist_10k.npz")
+    if name is None:
+        raise _missing("digits", files, "MNIST")
+    arrays = _npz(files, name)
+    last = len(arrays["labels"]) * 4 // 5
+    return {
+        "train": (arrays["images"][:last], arrays["labels"][:last]),
+        "test": (arrays["images"][last:], arrays["labels"][last:]),
+    }
+
+
+def _usps(files: Files) -> _Splits:
+    name = files.named("usps.npz")
+    if name is not None:
+        arrays = _npz(files, name)
+        return {"train": (arrays["train"], arrays["train_y"]), "test": (arrays["test"], arrays["test_y"])}
+    names = {split: files.named(f"zip.{split}.gz") for split in ("train", "test")}
+    found = {split: name for split, name in names.items() if name is not None}
+    if len(found) < 2:
+        raise _missing("digits", files, "USPS")
+    return {split: _from_lines(gzip.decompress(files.readers[name]())) for split, name in found.items()}
+
+
+def _from_lines(text: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The ESL book's lines: a digit, then 256 pixels from -1 (ground) to 1."""
+    numbers = np.loadtxt(io.BytesIO(text))
+    pixels = np.rint((numbers[:, 1:] + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    return pixels.reshape(-1, 16, 16), numbers[:, 0].astype(np.int64)
+
+
+def _npz(files: Files, name: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(files.readers[name]()), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {files.root}/{name}: {error}", remedy="copy it again") from error
