@@ -20,7 +20,7 @@ from pathlib import Path
 from sivae_translate.config import load_config
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.sets import DomainData
-from sivae_translate.evaluation.evaluate import evaluate
+from sivae_translate.evaluation.evaluate import Judges, evaluate
 from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.files import write_json
 from sivae_translate.resources import config_path
@@ -66,7 +66,7 @@ def _train(config_name: str, folder: Path, settings: Mapping[str, object]) -> tu
 
 def _judge(arm: str, seed: int, folder: Path, data: DomainData, judge: Lpips) -> dict[str, object]:
     translator = Translator.from_pretrained(folder)
-    result = evaluate(translator, data, lpips=judge)
+    result = evaluate(translator, data, judges=Judges(judge))
     row: dict[str, object] = {
         "arm": arm,
         "seed": seed,

@@ -15,8 +15,9 @@ from sivae_translate.data.folders import list_images
 from sivae_translate.data.images import open_image, to_pil
 from sivae_translate.errors import DataError, InputError
 from sivae_translate.files import require_writable
+from sivae_translate.names import Check
 from sivae_translate.progress import progress_bar
-from sivae_translate.translator import StyleLike, Translator
+from sivae_translate.translator import PERCENTILE, StyleLike, Translator
 
 GRID_ROWS = 16
 """Pairs in a comparison grid."""
@@ -30,11 +31,13 @@ class BatchResult:
         written: output files made by this call.
         existing: output files that were there already and were left alone.
         unreadable: path and reason of each input that could not be read.
+        unusual: path, percentile and reason of each input that is nothing the model knows; empty where that is not checked.
     """
 
     written: list[Path] = field(default_factory=list)
     existing: list[Path] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    unusual: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def translate_files(
     size: str = "model",
     batch_size: int = 64,
     grid: Path | None = None,
+    check: Check = "off",
+    percentile: float = PERCENTILE,
 ) -> BatchResult:
     """Translate files and folders into ``out``, keeping sub-folders and names; results are PNG files.
 
@@ -69,6 +74,8 @@ def translate_files(
         strict: stop at the first unreadable file.
         size: ``model`` or ``input``.
         batch_size: images computed at a time.
+        check: ``warn`` lists inputs that are nothing the model knows, ``raise`` stops at the first batch with one.
+        percentile: see `Translator.__call__`.
         grid: also write a picture of the first sources beside their translations.
 
     Raises:
@@ -80,6 +87,8 @@ def translate_files(
         raise InputError(f"size is '{size}'", remedy="choose model or input")
     jobs = [_Job(source, out / place.with_suffix(".png")) for source, place in list_images(inputs)]
     _check_targets(jobs)
+    if check != "off":
+        translator.usual(percentile)
     code = None if style is None else translator.style_code(style)
     require_writable(out)
     result = BatchResult()
@@ -89,11 +98,36 @@ def translate_files(
             result.existing.append(job.target)
         else:
             todo.append(job)
-    shown = _run(translator, todo, code, result, strict=strict, resize=size == "input", batch_size=batch_size)
+    unusual = None if check == "off" else _Unusual(translator, percentile, stop=check == "raise")
+    shown = _run(translator, todo, code, result, unusual, strict=strict, resize=size == "input", batch_size=batch_size)
     if grid is not None and shown:
         names = ["source", "translation" if style is not None else "rebuilt"]
         pictures.save(pictures.grid(list(zip(*shown, strict=True)), row_names=names, cell=96), grid)
     return result
+
+
+@dataclass(frozen=True)
+class _Unusual:
+    """Notes inputs that are nothing the model knows, or stops at the first ones."""
+
+    translator: Translator
+    percentile: float
+    stop: bool
+
+    def note(self, jobs: Sequence[_Job], prepared: torch.Tensor, result: BatchResult) -> None:
+        """Judge a batch.
+
+        Raises:
+            InputError: there are some, and ``stop`` is set.
+        """
+        verdicts = zip(jobs, self.translator.judge_batch(prepared), strict=True)
+        found = [f"{job.source}: {verdict}" for job, verdict in verdicts if verdict.percentile >= self.percentile]
+        result.unusual += found
+        if found and self.stop:
+            raise InputError(
+                f"{len(found)} of {len(jobs)} images are unusual; the first: {found[0]}",
+                remedy="leave them out, or only list them: --check warn",
+            )
 
 
 def _check_targets(jobs: Sequence[_Job]) -> None:
@@ -115,6 +149,7 @@ def _run(
     jobs: Sequence[_Job],
     code: torch.Tensor | None,
     result: BatchResult,
+    unusual: _Unusual | None,
     *,
     strict: bool,
     resize: bool,
@@ -141,6 +176,8 @@ def _run(
             writing = []
             if images:
                 prepared = translator.prepare(images).to(translator.device).contiguous(memory_format=torch.channels_last)
+                if unusual is not None:
+                    unusual.note(kept, prepared, result)
                 if code is None:
                     outputs = translator.model_reconstruct(prepared)
                 else:

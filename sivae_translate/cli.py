@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import tyro
 
 from sivae_translate.errors import ConfigError, SivaeError
-from sivae_translate.names import ObjectiveName, PlaneName
+from sivae_translate.names import Check, ObjectiveName, PlaneName
 
 if TYPE_CHECKING:
     from sivae_translate.batch import BatchResult
@@ -61,6 +62,10 @@ class Translate:
     """Size of the outputs: the model's, or each input's."""
     grid: Path | None = None
     """Also write a picture that compares sources and translations."""
+    check: Check = "off"
+    """warn lists images that are nothing the model knows, raise stops at them; takes about twice the time."""
+    percentile: float = 99.0
+    """With --check: from which on an image is unusual; 99 flags one in a hundred of the training's own kind."""
     batch_size: int = 64
     """Images computed at a time."""
     device: str = "auto"
@@ -206,6 +211,37 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
+class Benchmark:
+    """Train on a benchmark's domains, translate its test images with the model and with baselines, and judge all alike."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """glyphs, glyphs-colour, cars3d, facades, emoji, digits, or a YAML file of your own. Further --section.name VALUE settings
+    replace the file's."""
+    root: Path | None = None
+    """Folder or zip file with the published data; glyphs needs none."""
+    data: Path | None = None
+    """Any folder laid out as train/<domain> and test/<domain> instead; equal file names in two test domains are pairs."""
+    minutes: float | None = None
+    """Training time; left out: the configuration's budget."""
+    out: Path | None = None
+    """Output folder; left out: runs/benchmark-NAME. A run in it is gone on with, a finished one is only judged."""
+    seed: int = 0
+    """Of training, references, judges and the bootstrap."""
+    kid: bool = True
+    """Also KID to the target domain, which needs the extra 'fid' and is slow on a CPU."""
+    limit: int | None = None
+    """At most this many test images a domain."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Put the reports of several benchmark runs side by side."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Output folders of 'benchmark'."""
+
+
+@dataclass(frozen=True)
 class Ood:
     """How well a model tells foreign images from those it knows: AUROC, AUPR, FPR at 95 % TPR of several scores."""
 
@@ -262,6 +298,8 @@ Command = (
     | Annotated[Theory, tyro.conf.subcommand("theory", prefix_name=False)]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[Fidelity, tyro.conf.subcommand("fidelity", prefix_name=False)]
+    | Annotated[Benchmark, tyro.conf.subcommand("benchmark", prefix_name=False)]
+    | Annotated[Compare, tyro.conf.subcommand("compare", prefix_name=False)]
     | Annotated[Ood, tyro.conf.subcommand("ood", prefix_name=False)]
     | Annotated[Info, tyro.conf.subcommand("info", prefix_name=False)]
     | Annotated[Settings, tyro.conf.subcommand("settings", prefix_name=False)]
@@ -279,8 +317,10 @@ def main(arguments: list[str] | None = None) -> None:
         args=given or ["--help"],
     )
     try:
-        if overrides and not isinstance(command, Train):
-            raise ConfigError(f"unexpected settings: {' '.join(overrides)}", remedy="only 'train' takes --section.name VALUE")
+        if overrides and not isinstance(command, Train | Benchmark):
+            raise ConfigError(
+                f"unexpected settings: {' '.join(overrides)}", remedy="'train' and 'benchmark' take --section.name VALUE"
+            )
         sys.exit(_run(command, overrides))
     except ConfigError as error:
         _fail(error, 2)
@@ -306,6 +346,11 @@ def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
     return plain, overrides
 
 
+def _show(table: str) -> None:
+    """What a command was asked for, on standard output, where it can be piped; progress and notes go to standard error."""
+    print(table)  # noqa: T201 - this is the command line
+
+
 def _fail(error: SivaeError, code: int) -> None:
     print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
     sys.exit(code)
@@ -314,6 +359,8 @@ def _fail(error: SivaeError, code: int) -> None:
 def _run(command: object, rest: list[str]) -> int:
     if isinstance(command, Train):
         return train(command, rest)
+    if isinstance(command, Benchmark):
+        return benchmark(command, rest)
     commands: dict[type, Callable[..., int]] = {
         Translate: translate,
         Reconstruct: reconstruct,
@@ -323,6 +370,7 @@ def _run(command: object, rest: list[str]) -> int:
         Fidelity: fidelity,
         Toy: toy,
         Theory: theory,
+        Compare: compare,
         Ood: ood,
         Info: info,
         Settings: settings,
@@ -358,7 +406,7 @@ def _config_path(command: Train, overrides: dict[str, object]) -> Path | None:
     from sivae_translate.resources import config_path
 
     if command.config is not None:
-        return command.config if command.config.exists() else config_path(str(command.config))
+        return config_path(str(command.config))
     own = command.out / "config.yaml" if command.out else None
     if command.resume and own and own.exists():
         return own
@@ -394,6 +442,8 @@ def translate(command: Translate) -> int:
         size=command.size,
         batch_size=command.batch_size,
         grid=command.grid,
+        check=command.check,
+        percentile=command.percentile,
     )
     return _report(result, command.out)
 
@@ -428,6 +478,10 @@ def _report(result: BatchResult, out: Path) -> int:
         console.print(f"[red]{len(result.unreadable)} could not be read:[/]")
         for problem in result.unreadable:
             console.print(f"  {problem}", highlight=False, markup=False)
+    if result.unusual:
+        console.print(f"[yellow]{len(result.unusual)} are unlike what the model knows:[/]")
+        for problem in result.unusual:
+            console.print(f"  {problem}", highlight=False, markup=False)
     return 1 if result.unreadable else 0
 
 
@@ -458,7 +512,6 @@ def interpolate(command: Interpolate) -> int:
 
 def toy(command: Toy) -> int:
     """``sivae-translate toy``."""
-    from sivae_translate.progress import console
     from sivae_translate.toy.lab import study
     from sivae_translate.toy.settings import load_toy_config
 
@@ -473,17 +526,16 @@ def toy(command: Toy) -> int:
         automatic=command.automatic,
     )
     study(command.planes, command.objectives, range(command.seeds), command.out, config)
-    console.print((command.out / "results.md").read_text(encoding="utf-8"), highlight=False, markup=False, soft_wrap=True)
+    _show((command.out / "results.md").read_text(encoding="utf-8"))
     return 0
 
 
 def theory(command: Theory) -> int:
     """``sivae-translate theory``."""
-    from sivae_translate.progress import console
     from sivae_translate.toy.theory import check, write
 
     write(check(command.problems, iterations=command.iterations), command.out)
-    console.print((command.out / "theory.md").read_text(encoding="utf-8"), highlight=False, markup=False, soft_wrap=True)
+    _show((command.out / "theory.md").read_text(encoding="utf-8"))
     return 0
 
 
@@ -493,6 +545,7 @@ def evaluate(command: Evaluate) -> int:
 
     from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation import report
+    from sivae_translate.evaluation.evaluate import Judges
     from sivae_translate.evaluation.evaluate import evaluate as judge
     from sivae_translate.evaluation.lpips import Lpips
     from sivae_translate.translator import Translator
@@ -500,8 +553,9 @@ def evaluate(command: Evaluate) -> int:
     translator = Translator.from_pretrained(command.run, device=command.device)
     run = Path(command.run)
     data_config = _data_of(run, translator.config.data, command.data)
-    lpips = Lpips.load(command.lpips_weights, device=str(translator.device))
-    result = judge(translator, load_data(data_config), style=command.style, lpips=lpips, seed=command.seed, limit=command.limit)
+    judges = Judges(Lpips.load(command.lpips_weights, device=str(translator.device)))
+    data = load_data(data_config)
+    result = judge(translator, data, style=command.style, judges=judges, seed=command.seed, limit=command.limit)
     out = command.out or _evaluation_folder(run) / command.style
     title = f"{command.run}, {command.style} style"
     about = {"run": command.run, "seed": command.seed, "device": str(translator.device), "facts": translator.facts}
@@ -530,8 +584,46 @@ def fidelity(command: Fidelity) -> int:
     table = result.markdown(str(command.run))
     write_json(out / "generation.json", result.as_json())
     write_text(out / "generation.md", table)
-    console.print(table, highlight=False, markup=False, soft_wrap=True)
+    _show(table)
     console.print(f"written to {out}: generation.json, generation.md", highlight=False)
+    return 0
+
+
+def benchmark(command: Benchmark, rest: list[str]) -> int:
+    """``sivae-translate benchmark``; 0, or 128 + the signal that stopped it."""
+    from sivae_translate.config import load_config, parse_overrides
+    from sivae_translate.evaluation.benchmark import run_benchmark
+    from sivae_translate.progress import console
+    from sivae_translate.resources import config_path
+    from sivae_translate.training.loop import Interrupted
+
+    path = config_path(command.name)
+    given = {"training.seed": command.seed, "training.minutes": command.minutes, "data.root": command.root}
+    overrides = {name: str(v) if isinstance(v, Path) else v for name, v in given.items() if v is not None}
+    config = load_config(path, overrides | parse_overrides(rest))
+    if command.data is not None:
+        data = config.data.model_copy(update={"name": "folder", "root": command.data})
+        config = config.model_copy(update={"data": data})
+    out = command.out or Path("runs", f"benchmark-{command.data.name if command.data else path.stem}")
+    try:
+        run_benchmark(
+            config, out, command="sivae-translate " + shlex.join(sys.argv[1:]), inception=command.kid, limit=command.limit
+        )
+    except Interrupted as stop:
+        console.print(f"{stop}; call the same command again to go on")
+        return 128 + stop.signum
+    _show((out / "report.md").read_text(encoding="utf-8"))
+    console.print(f"written to {out}: report.json, report.md, grid.png, the model's cases in its folders", highlight=False)
+    return 0
+
+
+def compare(command: Compare) -> int:
+    """``sivae-translate compare``."""
+    from sivae_translate.evaluation.benchmark import compare_reports
+
+    if not command.runs:
+        raise ConfigError("no report is named", remedy="sivae-translate compare runs/benchmark-a runs/benchmark-b")
+    _show(compare_reports(command.runs))
     return 0
 
 
@@ -562,7 +654,7 @@ def ood(command: Ood) -> int:
     out = command.report or _evaluation_folder(run).with_name("ood") / command.outside.name
     about = {"run": command.run, "samples": command.samples, "regret_steps": command.regret_steps, "seed": command.seed}
     judge.write(result, inside, outside, out, title, {**about, "facts": translator.facts})
-    console.print(result.markdown(title), highlight=False, markup=False, soft_wrap=True)
+    _show(result.markdown(title))
     console.print(f"written to {out}: report.json, report.md, histograms.png, hardest.png", highlight=False)
     return 0
 

@@ -17,7 +17,7 @@ from sivae_translate.data.loading import load_data
 from sivae_translate.data.sets import DomainData
 from sivae_translate.errors import ConfigError
 from sivae_translate.evaluation import report
-from sivae_translate.evaluation.evaluate import Evaluation, PairResult, evaluate
+from sivae_translate.evaluation.evaluate import Evaluation, Judges, PairResult, evaluate
 from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.files import write_json
 from sivae_translate.resources import config_path
@@ -53,9 +53,9 @@ def demo(out: Path, minutes: float) -> None:
         f"{len(data.test[0])} letters are never shown in training. Training for {minutes:g} minutes:", highlight=False
     )
     run = train(config, out / "run", data=data)
-    judge = Lpips.load()
+    judges = Judges(Lpips.load())
     translators = {"fresh": Translator.from_pretrained(run), "shipped": Translator.from_pretrained("glyphs")}
-    results = {name: evaluate(translator, data, lpips=judge) for name, translator in translators.items()}
+    results = {name: evaluate(translator, data, judges=judges) for name, translator in translators.items()}
     for name, result in results.items():
         report.write(result, out / name, f"demo, {name} model", {"facts": translators[name].facts})
     pictures.save(letter_grid(translators, data), out / "grid.png")

@@ -7,3 +7,6 @@ ObjectiveName = Literal["vae", "introvae", "soft_introvae", "bootstrap"]
 
 PlaneName = Literal["8gaussians", "spiral", "checkerboard", "rings"]
 """Data sets of the 2D laboratory."""
+
+Check = Literal["off", "warn", "raise"]
+"""What to do where an input is nothing that the model knows."""

@@ -36,11 +36,13 @@ def asset_path(name: str) -> Path:
 
 
 def config_path(name: str) -> Path:
-    """Path of a configuration: one that comes with the library, by its name, or any other by its path.
+    """Path of a configuration: any file by its path, or one that comes with the library by its name.
 
     Raises:
         ConfigError: there is neither.
     """
+    if Path(name).is_file():
+        return Path(name)
     stem = name.removesuffix(".yaml").removeprefix("configs/")
     folders = [PACKAGE / "configs", PACKAGE.parent / "configs"]
     for folder in folders:

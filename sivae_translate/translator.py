@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias, overload
+from typing import Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from sivae_translate.calibration import Calibration, Verdict, read
 from sivae_translate.codes import Codes, Gaussian, Posterior
 from sivae_translate.config import Config
 from sivae_translate.data.images import from_any, to_array, to_pil, to_tensor
 from sivae_translate.devices import autocast, pick_device, pick_dtype
 from sivae_translate.errors import InputError
 from sivae_translate.model import LatentModel
+from sivae_translate.names import Check
 from sivae_translate.weights import find_model, load_model
 
 ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
 StyleLike: TypeAlias = "str | tuple[str, int] | ImageLike | Sequence[ImageLike]"
+
+
+PERCENTILE = 99.0
+
+
+class UnusualInputWarning(UserWarning):
+    """An image is unlike those that the model was trained on, so its translation means little."""
 
 
 class Translator:
@@ -37,6 +47,7 @@ class Translator:
         device: where to compute; ``auto`` is a GPU when there is one.
         dtype: ``auto``, ``float32`` or ``bfloat16``.
         facts: training figures.
+        calibration: what is usual, for ``check``; None where training held no images out.
     """
 
     def __init__(
@@ -48,8 +59,10 @@ class Translator:
         device: str = "auto",
         dtype: str = "auto",
         facts: dict[str, object] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.config, self.domains, self.facts = config, tuple(domains), facts or {}
+        self.calibration = calibration
         self.device = pick_device(device)
         self.dtype = pick_dtype(dtype, self.device)
         self.model = model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -63,7 +76,15 @@ class Translator:
             ConfigError: the device is not there.
         """
         saved = load_model(find_model(source))
-        return cls(saved.model, saved.config, saved.domains, device=device, dtype=dtype, facts=saved.facts)
+        return cls(
+            saved.model,
+            saved.config,
+            saved.domains,
+            device=device,
+            dtype=dtype,
+            facts=saved.facts,
+            calibration=saved.calibration,
+        )
 
     @property
     def image_size(self) -> int:
@@ -79,6 +100,8 @@ class Translator:
         batch_size: int = ...,
         output: Literal["tensor"],
         size: Literal["model", "input"] = ...,
+        check: Check = ...,
+        percentile: float = ...,
     ) -> Tensor: ...
 
     @overload
@@ -90,6 +113,8 @@ class Translator:
         batch_size: int = ...,
         output: Literal["pil"] = ...,
         size: Literal["model", "input"] = ...,
+        check: Check = ...,
+        percentile: float = ...,
     ) -> list[Image.Image]: ...
 
     @overload
@@ -101,6 +126,8 @@ class Translator:
         batch_size: int = ...,
         output: Literal["pil"] = ...,
         size: Literal["model", "input"] = ...,
+        check: Check = ...,
+        percentile: float = ...,
     ) -> Image.Image: ...
 
     def __call__(
@@ -111,6 +138,8 @@ class Translator:
         batch_size: int = 64,
         output: Literal["pil", "tensor"] = "pil",
         size: Literal["model", "input"] = "model",
+        check: Check = "off",
+        percentile: float = PERCENTILE,
     ) -> Image.Image | list[Image.Image] | Tensor:
         """Translate images into a style.
 
@@ -122,16 +151,21 @@ class Translator:
             batch_size: images computed at a time.
             output: Pillow images, or a tensor (B, C, H, W) in [0, 1] on the CPU.
             size: ``model`` for the model's size; ``input`` scales each result to its input's size (Pillow output only).
+            check: ``warn`` or ``raise`` where an image is nothing that the model knows (see `judge`); about twice the time.
+            percentile: from which on an image is unusual: 99 flags one in a hundred of the training's own kind.
 
         Returns:
             one Pillow image for one image, a list for a list, or a tensor.
 
         Raises:
-            InputError: an unknown domain (the nearest name is suggested), or an unusable image or argument.
+            InputError: an unknown domain (the nearest name is suggested), an unusable image or argument, or, where ``check`` is
+                ``raise``, an unusual image.
             DataError: an image file cannot be read.
         """
-        _check_choices(output, size, batch_size)
+        _check_choices(output, size, check, batch_size)
         single, sources = _as_list(images)
+        if check != "off":
+            self._check(sources, check, percentile, batch_size)
         code = self.style_code(style)
         code = code.expand(len(sources), -1) if len(code) == 1 else code
         if len(code) != len(sources):
@@ -140,6 +174,56 @@ class Translator:
             self.model_translate(batch, code[start : start + len(batch)]) for start, batch in self._batches(sources, batch_size)
         ]
         return self._deliver(torch.cat(results), sources, single, output, size)
+
+    def judge(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> list[Verdict]:
+        """How unusual images are to the model, compared with images that training held out (docs/ood.md).
+
+        Raises:
+            InputError: an unusable image, or the model comes without such a comparison.
+        """
+        _, sources = _as_list(images)
+        return [verdict for _, batch in self._batches(sources, batch_size) for verdict in self.judge_batch(batch)]
+
+    def judge_batch(self, batch: Tensor) -> list[Verdict]:
+        """`judge` for prepared images (B, C, H, W) on the device."""
+        calibration = self.usual()
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            return calibration.judge(*read(self.model, batch))
+
+    def usual(self, percentile: float = 0.0) -> Calibration:
+        """What is usual for the model.
+
+        Args:
+            percentile: that will be asked for.
+
+        Raises:
+            InputError: there is no such comparison, or it has too few images for the percentile.
+        """
+        if self.calibration is None:
+            raise InputError(
+                "the model does not know what is usual: its training held no images out",
+                remedy="train it with training.validation above 0, or leave check off",
+            )
+        if not 0 <= percentile <= self.calibration.highest:
+            raise InputError(
+                f"percentile {percentile:g} cannot be told: the highest is {self.calibration.highest:.2f}, "
+                f"with {len(self.calibration.levels)} held-out images",
+                remedy="choose a lower percentile, or train with a larger training.validation",
+            )
+        return self.calibration
+
+    def _check(self, sources: Sequence[ImageLike], check: Check, percentile: float, batch_size: int) -> None:
+        self.usual(percentile)
+        verdicts = enumerate(self.judge(sources, batch_size=batch_size))
+        unusual = [f"image {index}: {verdict}" for index, verdict in verdicts if verdict.percentile >= percentile]
+        if not unusual:
+            return
+        told = "; ".join(unusual[:5]) + (f"; and {len(unusual) - 5} more" if len(unusual) > 5 else "")
+        if check == "raise":
+            raise InputError(
+                f"{len(unusual)} of {len(sources)} images are unusual. {told}", remedy="leave them out, or check='warn'"
+            )
+        warnings.warn(told, UnusualInputWarning, stacklevel=3)
 
     def model_translate(self, batch: Tensor, style: Tensor) -> Tensor:
         """Prepared images (B, C, H, W) and style codes (B, S) on the device to translations (B, C, H, W) in [0, 1]."""
@@ -293,8 +377,13 @@ def _as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageL
     return True, [images]  # type: ignore[list-item]  # one image, by elimination
 
 
-def _check_choices(output: str, size: str, batch_size: int) -> None:
-    for name, value, allowed in (("output", output, ("pil", "tensor")), ("size", size, ("model", "input"))):
+def _check_choices(output: str, size: str, check: str, batch_size: int) -> None:
+    choices = (
+        ("output", output, ("pil", "tensor")),
+        ("size", size, ("model", "input")),
+        ("check", check, get_args(Check)),
+    )
+    for name, value, allowed in choices:
         if value not in allowed:
             raise InputError(f"{name} is '{value}'", remedy=f"choose {' or '.join(allowed)}")
     if output == "tensor" and size == "input":

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from sivae_translate.calibration import Calibration
 from sivae_translate.config import Config, from_dict
 from sivae_translate.errors import CheckpointError
 from sivae_translate.files import replacing
@@ -31,15 +32,24 @@ class SavedModel:
         config: the run's settings.
         domains: names, in the order of the domain indices; one unnamed domain without labels.
         facts: training figures.
+        calibration: what is usual for held-out images, or None where none were held out.
     """
 
     model: LatentModel
     config: Config
     domains: tuple[str, ...]
     facts: dict[str, object]
+    calibration: Calibration | None
 
 
-def save_model(path: Path, model: LatentModel, config: Config, domains: Sequence[str], facts: Mapping[str, object]) -> None:
+def save_model(
+    path: Path,
+    model: LatentModel,
+    config: Config,
+    domains: Sequence[str],
+    facts: Mapping[str, object],
+    calibration: Calibration | None = None,
+) -> None:
     """Write a model file, whole or not at all. The user's paths are left out: they mean nothing elsewhere.
 
     Raises:
@@ -47,7 +57,8 @@ def save_model(path: Path, model: LatentModel, config: Config, domains: Sequence
     """
     settings = config.model_dump(mode="json")
     settings["data"]["root"] = settings["training"]["init"] = None
-    about = {"config": settings, "domains": list(domains), "facts": dict(facts)}
+    usual = calibration.as_json() if calibration else None
+    about = {"config": settings, "domains": list(domains), "facts": dict(facts), "calibration": usual}
     metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
     weights = {name: value.detach().float().cpu().contiguous() for name, value in model.state_dict().items()}
     with replacing(path) as temporary:
@@ -78,7 +89,8 @@ def load_model(path: Path) -> SavedModel:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         raise CheckpointError(f"{path} is damaged: its weights do not fit its configuration", remedy="train again") from error
-    return SavedModel(model.eval().requires_grad_(False), config, domains, about["facts"])
+    usual = Calibration.from_json(about["calibration"]) if about.get("calibration") else None
+    return SavedModel(model.eval().requires_grad_(False), config, domains, about["facts"], usual)
 
 
 def find_model(source: str | Path) -> Path:

@@ -11,7 +11,7 @@ from sivae_translate.data.images import to_tensor
 from sivae_translate.data.sets import ArrayImages, DomainData
 from sivae_translate.errors import DataError
 from sivae_translate.evaluation import report
-from sivae_translate.evaluation.evaluate import evaluate
+from sivae_translate.evaluation.evaluate import Judges, evaluate
 from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.model import TranslationVAE
 from sivae_translate.translator import Translator
@@ -21,7 +21,7 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def judge():
-    return Lpips.load()
+    return Judges(Lpips.load())
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def translator(kind="random"):
 
 
 def test_a_perfect_model_has_gain_one_and_no_error(data, judge):
-    result = evaluate(translator("perfect"), data, lpips=judge, probes=False)
+    result = evaluate(translator("perfect"), data, judges=judge, probes=False)
     assert result.overall["gain"].mean == pytest.approx(1)
     assert result.overall["lpips"].mean == pytest.approx(0, abs=1e-6)
     assert result.overall["ssim"].mean == pytest.approx(1, abs=1e-5)
@@ -58,17 +58,17 @@ def test_a_perfect_model_has_gain_one_and_no_error(data, judge):
 
 
 def test_copying_has_gain_zero_and_the_figures_of_copying(data, judge):
-    result = evaluate(translator("copy"), data, lpips=judge, probes=False)
+    result = evaluate(translator("copy"), data, judges=judge, probes=False)
     assert result.overall["gain"].mean == pytest.approx(0)
     for pair in result.pairs:
         assert (pair.lpips, pair.l1, pair.ssim) == (pair.copy_lpips, pair.copy_l1, pair.copy_ssim)
     up, down = (to_tensor(source.array) for source in data.test)
     assert result.pairs[0].copy_l1 == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
-    assert result.pairs[0].copy_lpips == pytest.approx(judge.distances(up, down).mean().item(), rel=1e-4)
+    assert result.pairs[0].copy_lpips == pytest.approx(judge.lpips.distances(up, down).mean().item(), rel=1e-4)
 
 
 def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(data, judge):
-    result = evaluate(translator(), data, lpips=judge, probes=False)
+    result = evaluate(translator(), data, judges=judge, probes=False)
     assert all(pair.gain_low <= pair.gain <= pair.gain_high < 0 for pair in result.pairs)
     for interval in result.overall.values():
         assert interval.low <= interval.mean <= interval.high
@@ -76,14 +76,14 @@ def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(da
 
 
 def test_probes_are_reported_with_their_chance(data, judge):
-    result = evaluate(translator(), data, lpips=judge)
+    result = evaluate(translator(), data, judges=judge)
     assert set(result.probes) == {"domain from content, linear", "domain from content, mlp"}
     assert all(probe.chance == pytest.approx(0.5) for probe in result.probes.values())
 
 
 def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data, judge):
     unpaired = DomainData(data.domains, data.train, data.test, data.test_ids, paired=False)
-    result = evaluate(translator(), unpaired, lpips=judge)
+    result = evaluate(translator(), unpaired, judges=judge)
     assert not result.paired
     assert result.pairs[0].gain is None
     assert result.pairs[0].diversity > 0
@@ -91,14 +91,14 @@ def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data, judge):
 
 
 def test_references_take_the_place_of_prior_means(data, judge):
-    by_reference = evaluate(translator(), data, style="reference", lpips=judge, probes=False)
-    by_domain = evaluate(translator(), data, style="domain", lpips=judge, probes=False)
+    by_reference = evaluate(translator(), data, style="reference", judges=judge, probes=False)
+    by_domain = evaluate(translator(), data, style="domain", judges=judge, probes=False)
     assert by_reference.style == "reference"
     assert by_reference.overall["lpips"].mean != by_domain.overall["lpips"].mean
 
 
 def test_the_report_holds_the_same_figures_in_json_and_markdown(data, judge, tmp_path):
-    result = evaluate(translator(), data, lpips=judge)
+    result = evaluate(translator(), data, judges=judge)
     report.write(result, tmp_path, "a title", {"seed": 0})
     values = json.loads((tmp_path / "evaluation.json").read_text())
     assert values["overall"]["gain"]["mean"] == result.overall["gain"].mean
@@ -111,5 +111,5 @@ def test_the_report_holds_the_same_figures_in_json_and_markdown(data, judge, tmp
 
 def test_data_without_test_images_and_images_too_small_are_refused(data, judge):
     with pytest.raises(DataError, match="no test images"):
-        evaluate(translator(), DomainData(data.domains, data.train), lpips=judge)
+        evaluate(translator(), DomainData(data.domains, data.train), judges=judge)
     assert DataConfig().image_size >= 32

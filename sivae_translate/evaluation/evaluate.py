@@ -14,6 +14,9 @@ from sivae_translate.data.images import to_tensor
 from sivae_translate.data.sets import DomainData
 from sivae_translate.errors import DataError, InputError
 from sivae_translate.evaluation import metrics
+from sivae_translate.evaluation.baselines import Method, ModelMethod
+from sivae_translate.evaluation.classifier import Classifier, train_classifier
+from sivae_translate.evaluation.fidelity import Inception, kernel_distance
 from sivae_translate.evaluation.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.evaluation.metrics import Interval, bootstrap, bootstrap_gain
 from sivae_translate.evaluation.probes import ProbeResult, probe_accuracy
@@ -22,6 +25,8 @@ from sivae_translate.translator import Translator
 
 StyleKind = Literal["domain", "reference"]
 STYLES_FOR_DIVERSITY = 4
+CLASSIFIED = 2000
+"""Images a domain that classifiers of the domains are trained on."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,11 @@ class PairResult:
         gain_low: lower end of the gain's 95 % bootstrap interval.
         gain_high: its upper end.
         diversity: mean LPIPS between translations of one source into several draws of the style, None for references.
+        kid: squared MMD to real test images of the target domain in Inception's features; None without Inception.
+        recognised: share of translations that a classifier of real images takes for the target domain; None without one.
+        classified: share of translations whose class (digit) a classifier of the target's real images still names; None
+            where the data has no classes.
+        cycle_lpips: mean LPIPS between sources and their translations translated back; None where it was not asked for.
     """
 
     source: str
@@ -57,6 +67,29 @@ class PairResult:
     gain_low: float | None = None
     gain_high: float | None = None
     diversity: float | None = None
+    kid: float | None = None
+    recognised: float | None = None
+    classified: float | None = None
+    cycle_lpips: float | None = None
+
+
+@dataclass(frozen=True)
+class Judges:
+    """What translations are judged by; the more, the slower.
+
+    Attributes:
+        lpips: always.
+        inception: for KID to the target domain.
+        domains: classifier of the data's domains.
+        classes: one classifier a domain, of its classes.
+        cycle: also translate back.
+    """
+
+    lpips: Lpips
+    inception: Inception | None = None
+    domains: Classifier | None = None
+    classes: tuple[Classifier, ...] = ()
+    cycle: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,20 +140,22 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Outputs:
-    """Translations of one ordered pair: (N, C, H, W) each, and which content each shows."""
+    """Translations of one ordered pair: (N, C, H, W) each, which test image each source is, and which content it shows."""
 
     sources: Tensor
     outputs: Tensor
     truths: Tensor | None
+    references: Tensor | None
+    chosen: tuple[int, ...]
     contents: tuple[str, ...]
 
 
 def evaluate(
-    translator: Translator,
+    method: Method | Translator,
     data: DomainData,
     *,
     style: StyleKind = "domain",
-    lpips: Lpips | None = None,
+    judges: Judges | None = None,
     seed: int = 0,
     probes: bool = True,
     limit: int | None = None,
@@ -128,12 +163,12 @@ def evaluate(
     """Translate the test images of each domain into each other domain and judge the results.
 
     Args:
-        translator: the model; its domains are matched by name with those of the data.
+        method: a model, whose domains are matched by name with those of the data, or a baseline.
         data: with test images.
         style: ``domain`` uses prior means, ``reference`` a random test image of the target domain for each source.
-        lpips: loaded once when evaluating often.
+        judges: LPIPS alone when left out.
         seed: of the references, of the draws for the diversity and of the bootstrap.
-        probes: also train the probes (a few seconds).
+        probes: also train the probes on a model's codes (a few seconds).
         limit: at most this many test images a domain.
 
     Raises:
@@ -142,28 +177,124 @@ def evaluate(
     """
     if not data.test:
         raise DataError("the data has no test images", remedy="add root/test/<domain>/, or evaluate on another --data")
-    if translator.image_size < SMALLEST_SIDE:
+    if len(data.test[0][0]) < SMALLEST_SIDE:
         raise DataError(f"LPIPS needs {SMALLEST_SIDE} px or more", remedy="evaluate a model of larger images")
-    if style == "domain" and not translator.model.domains:
+    translator = method if isinstance(method, Translator) else None
+    if style == "domain" and translator is not None and not translator.model.domains:
         raise InputError("the model has no domain labels, so no domain style", remedy="evaluate with --style reference")
-    judge = lpips or Lpips.load(device=str(translator.device))
-    names = data.tested
+    if style == "domain" and data.test_names:
+        raise InputError("the test domains were not trained on", remedy="evaluate with --style reference")
+    judged = _Judged(ModelMethod(method) if isinstance(method, Translator) else method, translator, data, style, seed)
+    judges = judges or Judges(Lpips.load(device=str(translator.device) if translator else "cpu"))
     images = [_stack(source, limit) for source in data.test]
     ordered = [(i, j) for i in range(len(images)) for j in range(len(images)) if i != j]
     results, values, cases = [], [], []
     for i, j in track(ordered, "evaluating"):
-        produced = _translate_pair(translator, data, images, (i, j), names, style, seed)
+        produced = judged.translate(images, (i, j))
         if produced is None:
             continue
-        result, numbers = _judge_pair(translator, produced, (names[i], names[j]), judge, style)
+        result, numbers = judged.judge(produced, (i, j), images[j], judges)
         results.append(result)
         values.append((produced.contents, numbers))
-        cases += _cases(produced, numbers["lpips"], f"{names[i]} to {names[j]}")
+        cases += _cases(produced, numbers["lpips"], f"{result.source} to {result.target}")
     if not results:
         raise DataError("no pair of domains could be judged", remedy="evaluate with --style reference, or on paired data")
     paired = results[0].gain is not None
-    found = _probe_codes(translator, data, images, seed) if probes and paired and data.painted is None else {}
+    asked = probes and translator is not None and paired and data.painted is None
+    found = _probe_codes(translator, data, images, seed) if asked and translator is not None else {}
     return Evaluation(style, paired, tuple(results), _overall(values, seed), found, _pick(cases))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One method on one data set."""
+
+    method: Method
+    translator: Translator | None
+    data: DomainData
+    style: StyleKind
+    seed: int
+
+    def translate(self, images: list[Tensor], pair: tuple[int, int]) -> _Outputs | None:
+        """Translations of one pair with their truths; sources without a truth are left out where others have one."""
+        (i, j), data = pair, self.data
+        count = len(images[i])
+        drawn = np.random.default_rng((self.seed, i, j)).integers(len(images[j]), size=count)
+        wanted = [j if self.style == "domain" else (j, int(reference)) for reference in drawn]
+        truths = [data.truth((i, index), want) for index, want in enumerate(wanted)]
+        kept = [index for index, truth in enumerate(truths) if truth is not None]
+        if data.paired and not kept:
+            return None
+        chosen = kept if kept else list(range(count))
+        references = None if self.style == "domain" else images[j][torch.from_numpy(drawn[chosen])]
+        sources = images[i][chosen]
+        outputs = self.method.translate(sources, data.tested[j], references)
+        known = [truth for truth in truths if truth is not None]
+        ids = data.test_ids[i] if data.test_ids else tuple(map(str, range(count)))
+        return _Outputs(
+            sources=sources,
+            outputs=outputs,
+            truths=to_tensor(np.stack(known)) if known else None,
+            references=references,
+            chosen=tuple(chosen),
+            contents=tuple(ids[index] for index in chosen),
+        )
+
+    def judge(
+        self, made: _Outputs, pair: tuple[int, int], real: Tensor, judges: Judges
+    ) -> tuple[PairResult, dict[str, Tensor]]:
+        """Figures of one pair, and one number a translation for the means over all pairs."""
+        numbers = _distances(made, judges.lpips)
+        names = (self.data.tested[pair[0]], self.data.tested[pair[1]])
+        others: dict[str, float | None] = {name: value.float().mean().item() for name, value in numbers.items()}
+        if made.truths is not None:
+            gain = bootstrap_gain(numbers["lpips"], numbers["copy_lpips"])
+            others |= {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
+        elif self.style == "domain" and self.translator is not None:
+            others["diversity"] = _diversity(self.translator, made, names[1], judges.lpips)
+        if judges.inception is not None:
+            theirs, ours = judges.inception(real), judges.inception(made.outputs)
+            others["kid"], _ = kernel_distance(theirs, ours, seed=self.seed)
+        more = self._recognition(made, pair, judges)
+        if judges.cycle:
+            back = self.method.translate(made.outputs, names[0], None if made.references is None else made.sources)
+            more["cycle_lpips"] = judges.lpips.distances(made.sources, back)
+        others |= {name: value.float().mean().item() for name, value in more.items()}
+        return PairResult(*names, len(made.sources), **others), numbers | more  # type: ignore[arg-type]  # lpips is a float
+
+    def _recognition(self, made: _Outputs, pair: tuple[int, int], judges: Judges) -> dict[str, Tensor]:
+        """Which translations classifiers of real images recognise: (N,) of 0 and 1 each."""
+        found = {}
+        if judges.domains is not None:
+            found["recognised"] = (judges.domains.classes(made.outputs) == pair[1]).float()
+        if judges.classes:
+            right = torch.from_numpy(self.data.classes[pair[0]][1][list(made.chosen)])
+            found["classified"] = (judges.classes[pair[1]].classes(made.outputs) == right).float()
+        return found
+
+
+def make_judges(data: DomainData, lpips: Lpips, *, inception: Inception | None = None, seed: int = 0) -> Judges:
+    """All the judges that a data set allows: classifiers of its domains and classes, trained here on its training images.
+
+    Args:
+        data: with test images, which say how good the classifiers are.
+        lpips: the distance.
+        inception: for KID, or None.
+        seed: of the classifiers.
+    """
+    domains, classes = None, []
+    if len(data.domains) > 1 and not data.test_names and len(data.test) == len(data.domains):
+        train, test = ([_stack(source, CLASSIFIED) for source in sources] for sources in (data.train, data.test))
+        domains = train_classifier(*_labelled(train), _labelled(test), seed=seed)
+    for source, held, (known, asked) in zip(data.train, data.test, data.classes, strict=False):
+        images, labels = _stack(source, None), torch.from_numpy(known)
+        classes.append(train_classifier(images, labels, (_stack(held, None), torch.from_numpy(asked)), seed=seed))
+    return Judges(lpips, inception, domains, tuple(classes), cycle=True)
+
+
+def _labelled(groups: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Images of several groups in one tensor, and the number of the group that each is from."""
+    return torch.cat(groups), torch.cat([torch.full((len(group),), index) for index, group in enumerate(groups)])
 
 
 def _stack(source: Sequence[np.ndarray] | object, limit: int | None) -> Tensor:
@@ -172,70 +303,23 @@ def _stack(source: Sequence[np.ndarray] | object, limit: int | None) -> Tensor:
     return to_tensor(np.stack([source[index] for index in range(count)]))  # type: ignore[index]
 
 
-def _translate_pair(
-    translator: Translator,
-    data: DomainData,
-    images: list[Tensor],
-    pair: tuple[int, int],
-    names: tuple[str, ...],
-    style: StyleKind,
-    seed: int,
-) -> _Outputs | None:
-    """Translations of one pair with their truths; sources without a truth are left out where others have one."""
-    i, j = pair
-    count = len(images[i])
-    references = np.random.default_rng((seed, i, j)).integers(len(images[j]), size=count)
-    wanted = [j if style == "domain" else (j, int(reference)) for reference in references]
-    truths = [data.truth((i, index), want) for index, want in enumerate(wanted)]
-    kept = [index for index, truth in enumerate(truths) if truth is not None]
-    if data.paired and not kept:
-        return None
-    chosen = kept if kept else list(range(count))
-    if style == "domain":
-        code = translator.style_code(names[j])
-    else:
-        code = translator.encode(images[j]).style.mean[torch.from_numpy(references[chosen]).to(translator.device)]
-    sources = images[i][chosen]
-    outputs = translator(sources, code, output="tensor")
-    known = [truths[index] for index in kept]
-    stacked = to_tensor(np.stack([truth for truth in known if truth is not None])) if kept else None
-    ids = data.test_ids[i] if data.test_ids else tuple(map(str, range(count)))
-    return _Outputs(sources, outputs, stacked, tuple(ids[index] for index in chosen))
-
-
-def _judge_pair(
-    translator: Translator, made: _Outputs, names: tuple[str, str], judge: Lpips, style: StyleKind
-) -> tuple[PairResult, dict[str, Tensor]]:
-    device = translator.device
-    diversity = _diversity(translator, made, names[1], judge) if style == "domain" and made.truths is None else None
+def _distances(made: _Outputs, lpips: Lpips) -> dict[str, Tensor]:
+    """LPIPS, L1 and SSIM of translations, and of copies of the sources, to the truths; LPIPS to the sources without truths."""
     if made.truths is None:
-        numbers = {"lpips": judge.distances(made.sources.to(device), made.outputs.to(device)).cpu()}
-        return PairResult(*names, len(made.sources), numbers["lpips"].mean().item(), diversity=diversity), numbers
+        return {"lpips": lpips.distances(made.sources, made.outputs)}
     numbers = {}
     for prefix, candidate in (("", made.outputs), ("copy_", made.sources)):
-        a, b = candidate.to(device), made.truths.to(device)
-        numbers[f"{prefix}lpips"] = judge.distances(a, b).cpu()
-        numbers[f"{prefix}l1"] = metrics.l1(a, b).cpu()
-        numbers[f"{prefix}ssim"] = metrics.ssim(a, b).cpu()
-    gain = bootstrap_gain(numbers["lpips"], numbers["copy_lpips"])
-    result = PairResult(
-        source=names[0],
-        target=names[1],
-        images=len(made.sources),
-        gain=gain.mean,
-        gain_low=gain.low,
-        gain_high=gain.high,
-        diversity=diversity,
-        **{name: value.mean().item() for name, value in numbers.items()},  # type: ignore[arg-type]  # all are floats
-    )
-    return result, numbers
+        numbers[f"{prefix}lpips"] = lpips.distances(candidate, made.truths)
+        numbers[f"{prefix}l1"] = metrics.l1(candidate, made.truths)
+        numbers[f"{prefix}ssim"] = metrics.ssim(candidate, made.truths)
+    return numbers
 
 
 def _diversity(translator: Translator, made: _Outputs, target: str, judge: Lpips) -> float:
     """Mean LPIPS between translations of the same sources into several draws from the target's prior."""
     some = made.sources[:32]
     drawn = [translator(some, (target, seed), output="tensor") for seed in range(STYLES_FOR_DIVERSITY)]
-    return metrics.diversity(torch.stack(drawn).to(translator.device), judge).mean().item()
+    return metrics.diversity(torch.stack(drawn), judge).mean().item()
 
 
 def _overall(values: list[tuple[tuple[str, ...], dict[str, Tensor]]], seed: int) -> dict[str, Interval]:

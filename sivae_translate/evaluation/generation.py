@@ -14,13 +14,12 @@ from sivae_translate.data.sets import DomainData, ImageSource
 from sivae_translate.errors import DataError
 from sivae_translate.evaluation import fidelity
 from sivae_translate.evaluation.fidelity import Fidelity, Inception
-from sivae_translate.evaluation.lpips import Lpips
+from sivae_translate.evaluation.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.evaluation.metrics import Interval, bootstrap, l1, psnr, ssim
 from sivae_translate.progress import track
 from sivae_translate.translator import Translator
 
 BATCH = 50
-LPIPS_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def judge_generation(
 
 def _large_enough(images: Tensor) -> Tensor:
     """Images with their border repeated up to the 32 px that LPIPS needs."""
-    missing = max(0, LPIPS_SIDE - images.shape[-1])
+    missing = max(0, SMALLEST_SIDE - images.shape[-1])
     edges = [missing // 2, missing - missing // 2] * 2
     return torch.nn.functional.pad(images, edges, mode="replicate") if missing else images
 

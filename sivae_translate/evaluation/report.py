@@ -24,6 +24,10 @@ COLUMNS = {
     "gain_low": "from",
     "gain_high": "to",
     "diversity": "diversity",
+    "kid": "KID",
+    "recognised": "recognised",
+    "classified": "classified",
+    "cycle_lpips": "cycle LPIPS",
 }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sivae_translate.calibration import Calibration, read
 from sivae_translate.config import Config, load_config, to_yaml
 from sivae_translate.data.batches import Batch, TrainingBatches, iterate
 from sivae_translate.data.images import to_tensor
@@ -40,8 +41,9 @@ FINAL_RATE = 0.05
 
 SETTLING_BATCHES = 8
 """Batches that the statistics of BatchNorms are measured on."""
-VARIANCE_IMAGES = 256
-"""Training images that the pixel variance is fitted on."""
+SEEN_IMAGES = 256
+"""Training images that the pixel variance, and what is usual, are fitted on."""
+READ_BATCH = 64
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error: the user asked for it
@@ -263,7 +265,10 @@ class Trainer:
         checkpoints.save(root / f"step-{self.progress.step:08d}", self._modules, self.optimizers, self.progress)
         checkpoints.prune(root, self.config.training.keep_checkpoints)
         if improved:
-            save_model(self.out / "best.safetensors", self.ema, self.config, self.data.domains, self._facts())
+            self._save_model("best.safetensors")
+
+    def _save_model(self, name: str) -> None:
+        save_model(self.out / name, self.ema, self.config, self.data.domains, self._facts(), self._calibration())
 
     def _settle(self) -> None:
         """Give the averaged model's BatchNorms, where the published networks have them, statistics that are its own."""
@@ -272,12 +277,29 @@ class Trainer:
             settle(self.ema.content_encoder, self.ema.decoder, self.ema.content_prior, batches)
 
     def _fit_variance(self) -> None:
-        """Fit the averaged model's pixel variance on training images as they are, without augmentation."""
-        each = -(-VARIANCE_IMAGES // len(self.data.train))
-        counts = (min(each, size) for size in self.batches.sizes)
-        images = torch.cat([self._images(index, range(count)) for index, count in enumerate(counts)])
+        """Fit the averaged model's pixel variance on training images."""
         with self._autocast():
-            self.ema.fit_variance(images)
+            self.ema.fit_variance(self._seen())
+
+    def _seen(self) -> Tensor:
+        """Some training images of every domain."""
+        each = -(-SEEN_IMAGES // len(self.data.train))
+        counts = (min(each, size) for size in self.batches.sizes)
+        return torch.cat([self._images(index, range(count)) for index, count in enumerate(counts)])
+
+    def _calibration(self) -> Calibration | None:
+        """What is usual for held-out training images; None without any."""
+        if not all(self.reserve):
+            return None
+        sources = list(zip(self.data.train, self.reserve, strict=True))
+        held = [self._images(index, range(len(s) - kept, len(s))) for index, (s, kept) in enumerate(sources)]
+        return Calibration.fit(self._read(self._seen()), self._read(torch.cat(held)), max(1, self.ema.domains))
+
+    def _read(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """`calibration.read` in batches."""
+        with self._autocast():
+            parts = [read(self.ema, part) for part in torch.split(images, READ_BATCH)]
+        return torch.cat([numbers for numbers, _ in parts]), torch.cat([domains for _, domains in parts])
 
     def _images(self, domain: int, positions: range) -> Tensor:
         """Training images of a domain without augmentation, (B, C, H, W)."""
@@ -337,7 +359,7 @@ class Trainer:
     def _finish(self) -> None:
         """The last checkpoint, the model, the pictures and the report."""
         self._checkpoint()
-        save_model(self.out / "model.safetensors", self.ema, self.config, self.data.domains, self._facts())
+        self._save_model("model.safetensors")
         report.save_grid(self.ema, self.data, self.out / "grid.png", self._autocast)
         self.log.close()
         report.write_report(self.out, self.config, self._facts())

@@ -55,13 +55,13 @@ def save_grid(model: LatentModel, data: DomainData, path: Path, autocast: Callab
         for domain in targets:
             style = model.prior_style(torch.full((len(images),), domain, device=device), len(images))
             columns.append(model.translate(images, style))
-        if model.translates:
-            drawn = [model.sample(2, domain if model.domains else None, generator) for domain in targets]
-        else:
-            drawn = [model.sample(2, None, generator) for _ in range(SAMPLE_COLUMNS)]
+        if not model.translates:
+            columns += [model.sample(len(images), None, generator) for _ in range(SAMPLE_COLUMNS)]
+        drawn = [model.sample(2, domain if model.domains else None, generator) for domain in targets]
     rows: list[list[Image.Image | None]] = [[to_pil(column[row]) for column in columns] for row in range(len(images))]
-    rows += [[None, None, *(to_pil(s[i]) for s in drawn)] for i in range(2)]
-    headings = [f"to {data.domains[domain] or 'prior mean'}" for domain in targets] or [""] * SAMPLE_COLUMNS
+    if drawn:
+        rows += [[None, None, *(to_pil(s[i]) for s in drawn)] for i in range(2)]
+    headings = [f"to {data.domains[domain] or 'prior mean'}" for domain in targets] or ["sample"] * SAMPLE_COLUMNS
     picture = pictures.grid(
         rows,
         row_names=[*(data.domains[domain] or "image" for domain, _ in picks), "sample", "sample"],

@@ -1,0 +1,123 @@
+"""What is usual for a model's inputs: scores of held-out images, kept with the weights, that new inputs are compared with.
+
+Three numbers are read off an image: the squared error of its reconstruction, the KL of its content, and the KL of its style to
+the prior of the domain that fits it best. Each is measured in robust deviations from that domain's median over training images;
+the largest of the three is the image's score, and which one it is is the reason. With n of N held-out images below it, the
+image's percentile is 100 n / (N + 1). Among N + 1 images of one kind each is as likely as any other to be the most unusual, so
+an image of the training's kind reaches the percentile 100 - a with a probability of at most a % (conformal prediction).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sivae_translate.model import LatentModel
+
+REASONS = ("reconstruction", "content", "style")
+WORDS = {
+    "reconstruction": "it cannot be rebuilt well",
+    "content": "its content is unlike that of the training images",
+    "style": "its style fits none of the domains",
+}
+MAD = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How unusual an image is.
+
+    Attributes:
+        percentile: 0 to 100 N / (N + 1), see above.
+        reason: which of `REASONS` is the most unusual.
+    """
+
+    percentile: float
+    reason: str
+
+    def __str__(self) -> str:
+        return f"percentile {self.percentile:.1f} of held-out images, {WORDS[self.reason]}"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is usual.
+
+    Attributes:
+        medians: (D, 3), by domain and reason; one domain without labels.
+        deviations: (D, 3) robust standard deviations.
+        levels: (N,) sorted scores of the held-out images.
+    """
+
+    medians: np.ndarray
+    deviations: np.ndarray
+    levels: np.ndarray
+
+    @property
+    def highest(self) -> float:
+        """The percentile of an image beyond all held-out ones: no other can be reached."""
+        return 100 * len(self.levels) / (len(self.levels) + 1)
+
+    @classmethod
+    def fit(cls, seen: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], count: int) -> Calibration:
+        """From `read` of training images, which give medians and deviations, and of held-out ones, which give the levels.
+
+        Were both from the same images, these would seem a little more usual than new ones.
+
+        Args:
+            seen: (M, 3) and (M,), the domain that fits each image best.
+            held: (N, 3) and (N,).
+            count: D. A domain that fits none of the training images is described by all of them.
+        """
+        values, index = seen[0].double().cpu().numpy(), seen[1].cpu().numpy()
+        groups = [values[index == domain] if (index == domain).sum() > 1 else values for domain in range(count)]
+        medians = np.stack([np.median(group, axis=0) for group in groups])
+        spreads = np.stack([MAD * np.median(np.abs(g - m), axis=0) for g, m in zip(groups, medians, strict=True)])
+        floor = 1e-3 * np.abs(medians) + 1e-6  # where all images agree, as with the style KL of a plain model
+        scale = cls(medians, np.maximum(spreads, floor), np.empty(0))
+        return cls(scale.medians, scale.deviations, np.sort(scale.scores(*held).max(1)))
+
+    def scores(self, numbers: Tensor, domains: Tensor) -> np.ndarray:
+        """Deviations from the median, (N, 3)."""
+        values, index = numbers.double().cpu().numpy(), domains.cpu().numpy()
+        return np.asarray((values - self.medians[index]) / self.deviations[index])
+
+    def judge(self, numbers: Tensor, domains: Tensor) -> list[Verdict]:
+        """A verdict for each image, from its `read`."""
+        scores = self.scores(numbers, domains)
+        below = np.searchsorted(self.levels, scores.max(1), side="left")
+        shares = 100 * below / (len(self.levels) + 1)
+        return [Verdict(float(share), REASONS[reason]) for share, reason in zip(shares, scores.argmax(1), strict=True)]
+
+    def as_json(self) -> dict[str, Any]:
+        """Nested lists of numbers."""
+        return {name: np.round(getattr(self, name), 6).tolist() for name in ("medians", "deviations", "levels")}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        """The inverse of `as_json`."""
+        return cls(*(np.asarray(values[name], dtype=np.float64) for name in ("medians", "deviations", "levels")))
+
+
+@torch.no_grad()
+def read(model: LatentModel, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The three numbers of each image, (B, 3), and the domain that fits its style best, (B,).
+
+    Args:
+        model: in evaluation mode.
+        images: (B, C, H, W) in [0, 1].
+    """
+    posterior = model.encode(images)
+    error = (model.decode(posterior.mean).float() - images).square().flatten(1).sum(1)
+    content = posterior.content.kl()
+    if not model.domains:
+        style, domain = posterior.style.kl(), torch.zeros(len(images), dtype=torch.long, device=images.device)
+    else:
+        style, domain = torch.stack([posterior.style.kl(mean) for mean in model.style_prior.means]).min(0)
+    return torch.stack([error, content, style], 1), domain

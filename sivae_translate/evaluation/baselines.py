@@ -1,0 +1,139 @@
+"""What any translation method has to beat, through the interface that `evaluate` judges models by."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import kornia
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sivae_translate.data.images import to_tensor
+from sivae_translate.data.sets import DomainData, ImageSource
+from sivae_translate.errors import InputError
+from sivae_translate.translator import Translator
+
+SAMPLE = 400
+"""Training images of a domain that its statistics are taken from, and that neighbours are looked for among."""
+COARSE = 8
+"""Side of the pictures that neighbours are compared by when no model gives content codes."""
+
+
+class Method(Protocol):
+    """A way to translate images."""
+
+    def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
+        """Images into a domain, or each into the style of its own reference image.
+
+        Args:
+            sources: (N, C, H, W) in [0, 1] on the CPU.
+            target: the domain's name.
+            references: (N, C, H, W), an image of the target domain for each source, or None for the domain's own style.
+
+        Returns:
+            (N, C, H, W) in [0, 1] on the CPU.
+        """
+
+
+class ModelMethod:
+    """A trained model.
+
+    Args:
+        translator: the model.
+    """
+
+    def __init__(self, translator: Translator) -> None:
+        self.translator = translator
+
+    def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
+        """See `Method.translate`."""
+        code = self.translator.style_code(target) if references is None else self.translator.encode(references).style.mean
+        return self.translator(sources, code, output="tensor")
+
+
+class Copying:
+    """The source as it is: gain 0."""
+
+    def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
+        """See `Method.translate`."""
+        return sources
+
+
+class ColourStatistics:
+    """Mean and standard deviation of each Lab channel matched to the target's (Reinhard et al. 2001, "Color Transfer").
+
+    The target is the reference image, or training images of the domain.
+
+    Args:
+        data: with training images of every target domain.
+    """
+
+    def __init__(self, data: DomainData) -> None:
+        self.statistics = {
+            name: _lab_statistics(_sample(source)[None]) for name, source in zip(data.domains, data.train, strict=True)
+        }
+
+    def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
+        """See `Method.translate`."""
+        if references is None:
+            _require(target, self.statistics)
+            mean, deviation = self.statistics[target]
+        else:
+            mean, deviation = _lab_statistics(references[:, None])
+        own_mean, own_deviation = _lab_statistics(sources[:, None])
+        matched = (_lab(sources) - own_mean) / own_deviation.clamp_min(1e-3) * deviation + mean
+        rgb = kornia.color.lab_to_rgb(matched).clamp(0, 1)
+        return rgb if sources.shape[1] == 3 else rgb.mean(1, keepdim=True)
+
+
+def _lab(images: Tensor) -> Tensor:
+    converted: Tensor = kornia.color.rgb_to_lab(images.expand(-1, 3, -1, -1))
+    return converted
+
+
+def _lab_statistics(groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of Lab channels over each group of images (G, N, C, H, W): (G, 3, 1, 1) each."""
+    lab = torch.stack([_lab(group) for group in groups])
+    return lab.mean((1, 3, 4))[..., None, None], lab.std((1, 3, 4))[..., None, None]
+
+
+class NearestNeighbour:
+    """The target domain's training image whose content is nearest: the content codes of a model, or else coarse pictures.
+
+    Args:
+        data: with training images of every target domain.
+        translator: gives content codes; without it images are compared as grey pictures of 8 x 8 pixels.
+    """
+
+    def __init__(self, data: DomainData, translator: Translator | None = None) -> None:
+        self.translator = translator
+        self.known = {name: _sample(source) for name, source in zip(data.domains, data.train, strict=True)}
+
+    def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
+        """See `Method.translate`; references say no more than their domain."""
+        _require(target, self.known)
+        known = self.known[target]
+        distances = torch.cdist(self._content(sources), self._content(known))
+        return known[distances.argmin(1)]
+
+    def _content(self, images: Tensor) -> Tensor:
+        """What is compared, (N, D)."""
+        if self.translator is not None:
+            return self.translator.encode(images).content.mean.flatten(1).cpu()
+        grey = F.adaptive_avg_pool2d(images.mean(1, keepdim=True), COARSE).flatten(1)
+        return (grey - grey.mean(1, keepdim=True)) / grey.std(1, keepdim=True).clamp_min(1e-3)
+
+
+def _sample(source: ImageSource) -> Tensor:
+    """At most `SAMPLE` images, spread over the source: (N, C, H, W)."""
+    step = -(-len(source) // SAMPLE)
+    return to_tensor(np.stack([source[index] for index in range(0, len(source), step)]))
+
+
+def _require(target: str, known: dict[str, object] | dict[str, Tensor] | dict[str, tuple[Tensor, Tensor]]) -> None:
+    if target not in known:
+        raise InputError(
+            f"there are no training images of '{target}'", remedy="compare with references, or name another baseline"
+        )

@@ -1,0 +1,253 @@
+"""A benchmark from data to report: train, translate the test images by the model and by baselines, judge all alike."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sivae_translate import pictures
+from sivae_translate.config import Config
+from sivae_translate.data.images import to_pil, to_tensor
+from sivae_translate.data.loading import load_data
+from sivae_translate.data.sets import DomainData
+from sivae_translate.errors import DataError
+from sivae_translate.evaluation import report
+from sivae_translate.evaluation.baselines import ColourStatistics, Copying, Method, NearestNeighbour
+from sivae_translate.evaluation.evaluate import Evaluation, Judges, StyleKind, evaluate, make_judges
+from sivae_translate.evaluation.fidelity import Inception
+from sivae_translate.evaluation.lpips import Lpips
+from sivae_translate.evaluation.metrics import Interval
+from sivae_translate.files import write_json, write_text
+from sivae_translate.progress import console
+from sivae_translate.training.loop import train
+from sivae_translate.translator import Translator
+
+STYLES: dict[str, tuple[StyleKind, ...]] = {
+    "glyphs": ("domain", "reference"),
+    "glyphs-colour": ("reference",),
+    "cars3d": ("reference",),
+}
+"""Which styles a benchmark translates to; the domain's own where a set is not named here."""
+MODEL = "model"
+SHOWN = 8
+SHOWN_STYLES = 10
+FIGURES = ("lpips", "gain", "l1", "ssim", "psnr", "kid", "recognised", "classified", "diversity", "cycle_lpips")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One method under one kind of style.
+
+    Attributes:
+        method: its name.
+        evaluation: its figures.
+        seconds: translating and judging.
+    """
+
+    method: str
+    evaluation: Evaluation
+    seconds: float
+
+    def figures(self) -> dict[str, Interval | float]:
+        """Means over all translations with intervals, and means over pairs of domains of what has one figure a pair."""
+        found: dict[str, Interval | float] = dict(self.evaluation.overall)
+        for name in ("kid", "diversity"):
+            values = [value for pair in self.evaluation.pairs if (value := getattr(pair, name)) is not None]
+            if values:
+                found[name] = float(np.mean(values))
+        return found
+
+
+def run_benchmark(config: Config, out: Path, *, command: str, inception: bool = True, limit: int | None = None) -> Path:
+    """Train (or go on, or take what is trained already), judge the model and the baselines, write the report.
+
+    Args:
+        config: data, model, objective and budget.
+        out: folder; the run lies in ``out/run``.
+        command: that made it, for the report.
+        inception: also KID; needs the extra ``fid``.
+        limit: at most this many test images a domain.
+
+    Returns:
+        ``out``, with report.json, report.md, grid.png, and for each kind of style a folder with the model's figures and cases.
+
+    Raises:
+        DataError: the data cannot be used or has no test images.
+        ConfigError: the settings do not fit, or ``inception`` is set and the extra is not installed.
+    """
+    features = Inception() if inception else None  # first: a missing extra should not be noticed after hours of training
+    data = load_data(config.data)
+    if not data.test:
+        raise DataError("the data has no test images", remedy="lay it out as train/<domain> and test/<domain>")
+    began = time.monotonic()
+    translator = Translator.from_pretrained(train(config, out / "run", resume=True, data=data), device=config.training.device)
+    trained = time.monotonic() - began
+    judges = make_judges(data, Lpips.load(device=str(translator.device)), inception=features, seed=config.training.seed)
+    styles = STYLES.get(config.data.name, ("domain",) if translator.model.domains else ("reference",))
+    found = {
+        style: [_judge(name, method, data, style, judges, config.training.seed, limit) for name, method in methods]
+        for style in styles
+        for methods in [_methods(translator, data, style)]
+    }
+    for style, judged in found.items():
+        report.write(judged[0].evaluation, out / style, f"{config.data.name}, {style} style", {"command": command})
+    pictures.save(content_and_style(translator, data), out / "grid.png")
+    about = {
+        "benchmark": config.data.name,
+        "command": command,
+        "seed": config.training.seed,
+        "seconds": {"training, this call": round(trained, 1), "all": round(time.monotonic() - began, 1)},
+        "peak_memory_bytes": peak_memory(translator.device),
+        "environment": environment(translator.device),
+        "facts": translator.facts,
+        "judges": {name: round(c.accuracy, 4) for name, c in _classifiers(judges, data).items()},
+    }
+    write_json(out / "report.json", {**about, "results": {style: _as_json(judged) for style, judged in found.items()}})
+    write_text(out / "report.md", markdown(about, found))
+    return out
+
+
+def _methods(translator: Translator, data: DomainData, style: StyleKind) -> list[tuple[str, Method | Translator]]:
+    """The model and what it is compared with."""
+    methods: list[tuple[str, Method | Translator]] = [(MODEL, translator), ("copying", Copying())]
+    methods.append(("colour statistics", ColourStatistics(data)))
+    if style == "domain":
+        methods.append(("nearest neighbour", NearestNeighbour(data, translator)))
+    return methods
+
+
+def _judge(
+    name: str, method: Method | Translator, data: DomainData, style: StyleKind, judges: Judges, seed: int, limit: int | None
+) -> Judged:
+    console.print(f"{style} style: {name}", highlight=False)
+    began = time.monotonic()
+    evaluation = evaluate(method, data, style=style, judges=judges, seed=seed, limit=limit)
+    return Judged(name, evaluation, time.monotonic() - began)
+
+
+def _classifiers(judges: Judges, data: DomainData) -> dict[str, Any]:
+    named = {"accuracy of the domains' judge": judges.domains} if judges.domains else {}
+    return named | {
+        f"accuracy of the classes' judge, {name}": judge for name, judge in zip(data.domains, judges.classes, strict=False)
+    }
+
+
+def _as_json(judged: Sequence[Judged]) -> dict[str, object]:
+    return {
+        one.method: {
+            "seconds": round(one.seconds, 1),
+            "figures": {name: asdict(v) if isinstance(v, Interval) else v for name, v in one.figures().items()},
+            "probes": {name: asdict(probe) for name, probe in one.evaluation.probes.items()},
+        }
+        for one in judged
+    }
+
+
+def environment(device: torch.device) -> dict[str, object]:
+    """What a reader has to know of the machine to understand times."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": f"{device.type}: {name}",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most memory that this process has held so far, in bytes: on the GPU when it is used, else in all."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@torch.no_grad()
+def content_and_style(translator: Translator, data: DomainData) -> Image.Image:
+    """Test images down the side, styles along the top, translations between them: references, or the domains' own styles."""
+    tested = list(zip(data.tested, data.test, strict=True))
+    contents = [tested[row % len(tested)] for row in range(SHOWN)]
+    images = [source[(37 * row) % len(source)] for row, (_, source) in enumerate(contents)]
+    reference = bool(data.test_names) or not translator.model.domains
+    chosen = tested[:SHOWN_STYLES]
+    if reference:
+        shown = [source[(53 * column + 11) % len(source)] for column, (_, source) in enumerate(chosen)]
+        codes = translator.encode(to_tensor(np.stack(shown))).style.mean
+        heads = [pictures.from_array(image) for image in shown]
+    else:
+        codes = torch.cat([translator.style_code(name) for name, _ in chosen])
+        heads = [pictures.from_array(source[11 % len(source)]) for _, source in chosen]
+    batch = to_tensor(np.stack(images))
+    made = [translator(batch, code, output="tensor") for code in codes]
+    rows: list[list[Image.Image | None]] = [[None, *heads]]
+    rows += [[pictures.from_array(image), *(to_pil(column[row]) for column in made)] for row, image in enumerate(images)]
+    return pictures.grid(rows, row_names=["style of", *(name for name, _ in contents)], cell=max(64, translator.image_size))
+
+
+# ---- tables
+
+
+def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged]]) -> str:
+    """The report as Markdown."""
+    lines = [f"# {about['benchmark']}", "", f"    {about['command']}", ""]
+    facts, place = about["facts"], about["environment"]
+    lines += [
+        f"{facts['steps']} steps in {facts['minutes']} min on {place['device']} ({place['threads']} threads), "
+        f"seed {about['seed']}; peak memory {about['peak_memory_bytes'] / 2**20:.0f} MiB. Intervals are 95 %.",
+        "",
+    ]
+    lines += [f"- {name}: {accuracy:.3f}" for name, accuracy in about["judges"].items()]
+    for style, judged in found.items():
+        lines += ["", f"## {style} style", "", *_rows({one.method: one.figures() for one in judged})]
+        probes = judged[0].evaluation.probes
+        lines += ["", *(f"- {name}: {p.accuracy:.3f}, {p.ratio:.2f} times chance" for name, p in probes.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(figures: Mapping[str, Mapping[str, Interval | float]]) -> list[str]:
+    """One row a method, one column a figure that any of them has."""
+    names = [name for name in FIGURES if any(name in row for row in figures.values())]
+    lines = ["| method | " + " | ".join(names) + " |", "|" + " --- |" * (len(names) + 1)]
+    return lines + [
+        f"| {method} | " + " | ".join(_cell(row.get(name)) for name in names) + " |" for method, row in figures.items()
+    ]
+
+
+def _cell(value: Interval | float | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Interval):
+        return f"{value.mean:.4f} ({value.low:.4f} to {value.high:.4f})"
+    return f"{value:.4f}"
+
+
+def compare_reports(folders: Sequence[Path]) -> str:
+    """The methods of several benchmark reports side by side, as Markdown.
+
+    Raises:
+        DataError: a folder holds no report.
+    """
+    rows: dict[str, dict[str, dict[str, Interval | float]]] = {}
+    for folder in folders:
+        path = folder / "report.json"
+        try:
+            results = json.loads(path.read_text(encoding="utf-8"))["results"]
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{folder} holds no benchmark report", remedy="run sivae-translate benchmark first") from error
+        for style, methods in results.items():
+            for method, one in methods.items():
+                values = one["figures"].items()
+                row = {name: Interval(**value) if isinstance(value, dict) else value for name, value in values}
+                rows.setdefault(style, {})[f"{folder}: {method}"] = row
+    return "\n".join(line for style, table in rows.items() for line in (f"## {style} style", "", *_rows(table), "")) + "\n"
