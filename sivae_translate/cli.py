@@ -247,10 +247,11 @@ class Ood:
 
     run: Annotated[str, tyro.conf.Positional]
     """Run folder, model file, or the name of a model that ships."""
-    inside: Annotated[Path, tyro.conf.arg(name="in")]
-    """Folder with images of the kind it was trained on, but unseen, or with idx files. Half of them say what is typical."""
     outside: Annotated[Path, tyro.conf.arg(name="out")]
     """Folder with foreign images, or with idx files."""
+    inside: Annotated[Path | None, tyro.conf.arg(name="in")] = None
+    """Folder with images of the kind it was trained on, but unseen, or with idx files; left out: the run's own test images.
+    Half of them say what is typical."""
     report: Path | None = None
     """Where to write report.json, report.md, histograms.png and hardest.png; left out: ood/<name> in the run folder."""
     limit: int = 2000
@@ -629,7 +630,7 @@ def compare(command: Compare) -> int:
 
 def ood(command: Ood) -> int:
     """``sivae-translate ood``."""
-    from sivae_translate.data.loading import load_images
+    from sivae_translate.data.loading import load_images, load_test_images
     from sivae_translate.evaluation import ood as judge
     from sivae_translate.progress import console
     from sivae_translate.translator import Translator
@@ -638,7 +639,10 @@ def ood(command: Ood) -> int:
         raise ConfigError("--samples, --limit or --regret-steps is too small", remedy="give 1, 2 and 0 or more")
     translator = Translator.from_pretrained(command.run, device=command.device)
     config = translator.config.data
-    known = load_images(command.inside, config, 2 * command.limit, command.seed)
+    if command.inside is None:
+        known = load_test_images(_data_of(Path(command.run), config, None), 2 * command.limit, command.seed)
+    else:
+        known = load_images(command.inside, config, 2 * command.limit, command.seed)
     inside, typical = known[::2], known[1::2]
     outside = load_images(command.outside, config, command.limit, command.seed)
     result = judge.compare(
@@ -650,7 +654,7 @@ def ood(command: Ood) -> int:
         regret_steps=command.regret_steps,
         seed=command.seed,
     )
-    run, title = Path(command.run), f"{command.run}: {command.outside.name} against {command.inside.name}"
+    run, title = Path(command.run), f"{command.run}: {command.outside.name} against its own kind"
     out = command.report or _evaluation_folder(run).with_name("ood") / command.outside.name
     about = {"run": command.run, "samples": command.samples, "regret_steps": command.regret_steps, "seed": command.seed}
     judge.write(result, inside, outside, out, title, {**about, "facts": translator.facts})

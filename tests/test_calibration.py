@@ -10,6 +10,7 @@ from PIL import Image
 from sivae_translate import cli
 from sivae_translate.calibration import Calibration, Verdict, read
 from sivae_translate.config import from_dict
+from sivae_translate.data.loading import load_data
 from sivae_translate.errors import InputError
 from sivae_translate.training.loop import train
 from sivae_translate.translator import Translator, UnusualInputWarning
@@ -190,3 +191,24 @@ def test_a_verdict_reads_well():
     assert (
         str(Verdict(99.5, "content")) == "percentile 99.5 of held-out images, its content is unlike that of the training images"
     )
+
+
+# ---- the shipped model
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Translator.from_pretrained("glyphs", device="cpu")
+
+
+def test_the_shipped_model_raises_few_false_alarms_on_letters_it_never_saw(shipped):
+    letters = np.concatenate([source.array for source in load_data(shipped.config.data).test])
+    flagged = np.mean([verdict.percentile >= 99 for verdict in shipped.judge(list(letters))])
+    assert len(letters) == 720
+    assert abs(flagged - 0.01) <= 0.01
+
+
+def test_the_shipped_model_knows_pictures_that_are_no_letters(shipped):
+    gradient = np.linspace(0, 255, 32).astype(np.uint8)[None, :, None].repeat(32, 0)
+    black, blocks = np.zeros((32, 32, 1), np.uint8), noise(1)[0][::8, ::8].repeat(8, 0).repeat(8, 1)
+    assert all(verdict.percentile >= 99 for verdict in shipped.judge([gradient, black, blocks, noise(1)[0]]))

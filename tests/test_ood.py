@@ -150,6 +150,7 @@ def test_the_command_leaves_a_report_and_pictures(run, tmp_path, capsys):
     assert report["scores"]["elbo"]["auroc"]["mean"] > 0.99
     assert "AUROC" in (run / "ood" / "foreign" / "report.md").read_text()
     assert "regret" not in report["scores"]
+    assert report["flagged"] == {"inside": None, "outside": None}  # six held-out images say nothing of percentile 99
     for name in ("histograms.png", "hardest.png"):
         with Image.open(run / "ood" / "foreign" / name) as picture:
             assert picture.width > 400
@@ -162,3 +163,15 @@ def test_the_command_refuses_what_makes_no_sense(run, tmp_path, capsys):
             cli.main(["ood", str(run), "--in", str(tmp_path / "held"), "--out", str(tmp_path / "held"), *extra])
         assert stop.value.code != 0
         assert words in capsys.readouterr().err
+
+
+def test_the_runs_own_test_images_are_the_known_ones_by_default(tmp_path, capsys):
+    save(noise(12, 3), tmp_path / "noise")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["ood", "glyphs", "--out", str(tmp_path / "noise"), "--limit", "40", "--report", str(tmp_path / "report")])
+    assert stop.value.code == 0
+    assert "percentile 99 flags" in capsys.readouterr().out
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["images"] == {"inside": 40, "outside": 12}
+    assert report["flagged"]["outside"] == 1
+    assert report["flagged"]["inside"] < 0.1

@@ -55,6 +55,20 @@ def load_images(root: Path, config: DataConfig, limit: int | None = None, seed: 
     return np.stack([read(paths[i], config) for i in track(_chosen(len(paths), limit, seed), f"reading {root.name}")])
 
 
+def load_test_images(config: DataConfig, limit: int | None = None, seed: int = 0) -> np.ndarray:
+    """The test images of a data set's domains in a random order, at most ``limit``: uint8 (N, size, size, channels).
+
+    Raises:
+        ConfigError: see `load_data`.
+        DataError: see `load_data`, or the set has no test images.
+    """
+    images = [source[index] for source in load_data(config).test for index in range(len(source))]
+    if not images:
+        raise DataError("the data has no test images", remedy="name a folder with unseen images")
+    chosen = np.random.default_rng(seed).permutation(len(images))[:limit]
+    return np.stack([images[index] for index in chosen])
+
+
 def _chosen(count: int, limit: int | None, seed: int) -> list[int]:
     """Some of the indices below ``count``, in order."""
     if limit is None or count <= limit:

@@ -40,7 +40,7 @@ from sivae_translate.evaluation.metrics import Interval
 from sivae_translate.files import write_json, write_text
 from sivae_translate.model import LatentModel, bits_per_dimension
 from sivae_translate.progress import track
-from sivae_translate.translator import Translator
+from sivae_translate.translator import PERCENTILE, Translator
 
 BATCH = 100
 REGRET_RATE = 0.05
@@ -73,28 +73,36 @@ class OodResult:
         outside: the same of foreign images.
         separations: score name to figures.
         bits: mean bits per dimension of known and of foreign images.
+        flagged: share of known and of foreign images that the translator's check flags (`sivae_translate.calibration`); None
+            for a model without a comparison with held-out images.
     """
 
     inside: dict[str, np.ndarray]
     outside: dict[str, np.ndarray]
     separations: dict[str, Separation]
     bits: tuple[float, float]
+    flagged: tuple[float, float] | None = None
 
     def as_json(self) -> dict[str, object]:
         """Nested dicts of numbers."""
         figures = {name: asdict(separation) for name, separation in self.separations.items()}
         counts = {"inside": len(self.inside["elbo"]), "outside": len(self.outside["elbo"])}
-        return {"images": counts, "bits_per_dimension": dict(zip(counts, self.bits, strict=True)), "scores": figures}
+        named = {"bits_per_dimension": self.bits, "flagged": self.flagged or (None, None)}
+        means = {name: dict(zip(counts, values, strict=True)) for name, values in named.items()}
+        return {"images": counts, **means, "scores": figures}
 
     def markdown(self, title: str) -> str:
         """A table, the best score first."""
         ranked = sorted(self.separations.items(), key=lambda item: -item[1].auroc.mean)
         rows = (f"| {name} | {_interval(s.auroc)} | {_interval(s.aupr)} | {_interval(s.fpr95)} |" for name, s in ranked)
+        flagged = ""
+        if self.flagged:
+            flagged = f" The check at percentile {PERCENTILE:g} flags {self.flagged[0]:.1%} and {self.flagged[1]:.1%} of them."
         lines = [
             f"## {title}",
             "",
             f"{len(self.inside['elbo'])} known and {len(self.outside['elbo'])} foreign images; "
-            f"{self.bits[0]:.2f} and {self.bits[1]:.2f} bits per dimension.",
+            f"{self.bits[0]:.2f} and {self.bits[1]:.2f} bits per dimension.{flagged}",
             "",
             "| score | AUROC (95 %) | AUPR (95 %) | FPR at 95 % TPR (95 %) |",
             "| --- | --- | --- | --- |",
@@ -280,7 +288,14 @@ def compare(
     size = math.prod(translator.model.image_shape)
     bits = [float(bits_per_dimension(-torch.from_numpy(found["likelihood"]), size).mean()) for found in scores]
     separations = {name: separation(scores[0][name], scores[1][name], seed=seed) for name in scores[0]}
-    return OodResult(scores[0], scores[1], separations, (bits[0], bits[1]))
+    flagged = None
+    if translator.calibration is not None and translator.calibration.highest >= PERCENTILE:
+        known, foreign = (
+            float(np.mean([verdict.percentile >= PERCENTILE for verdict in translator.judge(list(images))]))
+            for images in (inside, outside)
+        )
+        flagged = (known, foreign)
+    return OodResult(scores[0], scores[1], separations, (bits[0], bits[1]), flagged)
 
 
 # ---- report
