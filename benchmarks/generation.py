@@ -1,31 +1,47 @@
-"""Generation at equal cost: VAE, IntroVAE, Soft-IntroVAE and bootstrap with the same network on Fashion-MNIST.
+"""Generation at equal cost: VAE, Soft-IntroVAE, IntroVAE and bootstrap with the same network on Fashion-MNIST.
 
-    python -m benchmarks.generation --data FOLDER_WITH_IDX_FILES --out runs/generation
+    python -m benchmarks.generation --data FOLDER_WITH_IDX_FILES --out runs/generation --seeds 3
 
 The introspective objectives make ``--steps`` steps; the VAE makes as many more as it can in the same time, by the rates
-measured on an idle machine (``--vae-ratio``). Stopped and called again, it goes on.
+measured on an idle machine (``--vae-ratio``). Stopped and called again, it goes on. Written are results.json, results.md,
+samples.png (one row an objective) and health.png (how the game went, seed 0).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
+import numpy as np
+
+from sivae_translate import pictures
 from sivae_translate.config import load_config
 from sivae_translate.data.loading import load_data
-from sivae_translate.evaluation.generation import judge_generation
-from sivae_translate.files import write_json
+from sivae_translate.evaluation.generation import GenerationJudge
+from sivae_translate.files import write_json, write_text
+from sivae_translate.names import ObjectiveName
 from sivae_translate.resources import config_path
+from sivae_translate.training.log import read_metrics
 from sivae_translate.training.loop import train
 from sivae_translate.translator import Translator
 
-OBJECTIVES = ("vae", "soft_introvae", "introvae", "bootstrap")
+SAMPLES = 14
+HEALTH = {
+    "reconstruction error": "reconstruction",
+    "KL of real images (nats)": "kl_content",
+    "KL of fakes (nats)": "kl_fake",
+    "expELBO of fakes": "exp_elbo",
+}
 
 
 def run(data: Path, out: Path, *, objectives: list[str], seeds: int, steps: int, vae_ratio: float, images: int) -> None:
-    """Train and judge every objective for every seed, and write results.json as they come."""
-    rows = []
+    """Train and judge every objective for every seed, and write the results as they come."""
+    loaded = load_data(load_config(config_path("fashion"), {"data.root": str(data)}).data)
+    judge = GenerationJudge(loaded, images=images)
+    rows: list[dict[str, Any]] = []
+    shown: dict[str, Translator] = {}
     for seed in range(seeds):
         for name in objectives:
             settings = {
@@ -37,23 +53,69 @@ def run(data: Path, out: Path, *, objectives: list[str], seeds: int, steps: int,
                 "training.picture_every": 0,
             }
             config = load_config(config_path("fashion"), settings)
-            images_data = load_data(config.data)
-            translator = Translator.from_pretrained(train(config, out / f"{name}-{seed}", data=images_data, resume=True))
-            result = judge_generation(translator, images_data, images=images)
-            row = {"objective": name, "seed": seed, "steps": translator.facts["steps"], "minutes": translator.facts["minutes"]}
-            rows.append({**row, **result.as_json()})
-            print(json.dumps(rows[-1]), flush=True)
+            folder = train(config, out / f"{name}-{seed}", data=loaded, resume=True)
+            translator = Translator.from_pretrained(folder)
+            shown.setdefault(name, translator)
+            facts = {key: translator.facts[key] for key in ("steps", "minutes")}
+            last = read_metrics(folder)[-1]
+            rows.append({"objective": name, "seed": seed, **facts, "health": last, **judge.judge(translator).as_json()})
             write_json(out / "results.json", rows)
+            write_text(out / "results.md", table(rows))
+            print(table(rows[-1:]), flush=True)
+    samples = [translator.sample(n=SAMPLES) for translator in shown.values()]
+    pictures.save(pictures.grid(samples, row_names=list(shown), cell=56), out / "samples.png")
+    draw_health({name: out / f"{name}-0" for name in shown}, out / "health.png")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """One line an objective: mean (standard deviation) over seeds."""
+    columns: dict[str, Callable[[dict[str, Any]], float]] = {
+        "FID": lambda row: row["samples"]["fid"],
+        "KID x 1000": lambda row: 1000 * row["samples"]["kid"],
+        "precision": lambda row: row["samples"]["precision"],
+        "recall": lambda row: row["samples"]["recall"],
+        "LPIPS": lambda row: row["reconstruction"]["lpips"]["mean"],
+        "L1": lambda row: row["reconstruction"]["l1"]["mean"],
+        "PSNR": lambda row: row["reconstruction"]["psnr"]["mean"],
+        "minutes": lambda row: row["minutes"],
+    }
+    lines = ["| objective | seeds | " + " | ".join(columns) + " |", "|" + " --- |" * (len(columns) + 2)]
+    for name in dict.fromkeys(row["objective"] for row in rows):
+        chosen = [row for row in rows if row["objective"] == name]
+        values = ([figure(row) for row in chosen] for figure in columns.values())
+        cells = (f"{np.mean(v):.4g} ({np.std(v):.2g})" for v in values)
+        lines.append(f"| {name} | {len(chosen)} | " + " | ".join(cells) + " |")
+    floor = rows[0]["floor"]
+    real = [floor["fid"], 1000 * floor["kid"], floor["precision"], floor["recall"]]
+    lines.append("| training images | | " + " | ".join(f"{value:.4g}" for value in real) + " | | | | |")
+    return "\n".join(lines) + "\n"
+
+
+def draw_health(runs: dict[str, Path], path: Path) -> None:
+    """The quantities of `HEALTH` over training, one line an objective."""
+    figure = pictures.new_figure(4 * len(HEALTH), 3)
+    for index, (title, key) in enumerate(HEALTH.items()):
+        axes = figure.add_subplot(1, len(HEALTH), index + 1)
+        for name, folder in runs.items():
+            points = [(line["step"], line[key]) for line in read_metrics(folder) if key in line]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
+        axes.set_title(title, fontsize=10)
+        axes.legend(fontsize=7)
+        axes.grid(visible=True, alpha=0.3)
+    pictures.save_figure(figure, path, dpi=100)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/generation"))
-    parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
+    parser.add_argument(
+        "--objectives", nargs="+", default=["vae", "soft_introvae", "introvae"], choices=get_args(ObjectiveName)
+    )
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--vae-ratio", type=float, default=2.0)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--vae-ratio", type=float, default=2.4)
     parser.add_argument("--images", type=int, default=1000)
     given = parser.parse_args()
     run(

@@ -572,7 +572,7 @@ def evaluate(command: Evaluate) -> int:
 def fidelity(command: Fidelity) -> int:
     """``sivae-translate fidelity``."""
     from sivae_translate.data.loading import load_data
-    from sivae_translate.evaluation.generation import judge_generation
+    from sivae_translate.evaluation.generation import GenerationJudge
     from sivae_translate.files import write_json, write_text
     from sivae_translate.progress import console
     from sivae_translate.translator import Translator
@@ -580,7 +580,8 @@ def fidelity(command: Fidelity) -> int:
     translator = Translator.from_pretrained(command.run, device=command.device)
     run = Path(command.run)
     data = load_data(_data_of(run, translator.config.data, command.data))
-    result = judge_generation(translator, data, images=command.images, seed=command.seed)
+    judge = GenerationJudge(data, images=command.images, seed=command.seed, device=translator.device)
+    result = judge.judge(translator)
     out = command.out or _evaluation_folder(run)
     table = result.markdown(str(command.run))
     write_json(out / "generation.json", result.as_json())

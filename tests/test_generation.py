@@ -11,7 +11,9 @@ from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.data.sets import ArrayImages, DomainData
 from sivae_translate.errors import InputError
+from sivae_translate.evaluation import generation
 from sivae_translate.generation import sample_files
+from sivae_translate.model import make_model
 from sivae_translate.training.loop import Trainer, train
 from sivae_translate.translator import Translator
 from sivae_translate.weights import load_model
@@ -179,3 +181,36 @@ def test_a_model_file_holds_no_paths_of_the_machine_that_made_it(tmp_path, noise
     first = Trainer(published(), tmp_path / "first", data=noise).run()
     second = Trainer(published(init=str(first)), tmp_path / "second", data=noise).run()
     assert str(tmp_path).encode() not in (second / "model.safetensors").read_bytes()
+
+
+class Colours(torch.nn.Module):
+    """Stands for Inception: a few numbers an image."""
+
+    def __init__(self, device="cpu"):
+        super().__init__()
+
+    def forward(self, images):
+        return torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 4).flatten(1)
+
+
+@pytest.mark.parametrize("side", [28, 32])
+def test_a_judge_of_generation_computes_the_data_once_and_judges_many_models(monkeypatch, side):
+    monkeypatch.setattr(generation, "Inception", Colours)
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), dtype=np.uint8).repeat(side // 4, 1).repeat(side // 4, 2)
+    data = DomainData(("",), (ArrayImages(images[:40]),), (ArrayImages(images[40:]),))
+    judge = generation.GenerationJudge(data, images=20)
+    settings = {
+        "data": {"name": "idx", "image_size": side, "channels": 1},
+        "model": {"kind": "plain", "content_size": side // 4, "latent_dim": 4, "widths": [8, 8], "style_features": 8},
+    }
+    config = from_dict(settings, "test")
+    translator = Translator(make_model(config.model, config.data, 1), config, ("",), device="cpu")
+    perfect = Translator(make_model(config.model, config.data, 1), config, ("",), device="cpu")
+    perfect.model_reconstruct = lambda batch: batch
+    perfect.decode = lambda codes: torch.from_numpy(images[: len(codes.content)]).permute(0, 3, 1, 2) / 255
+    worse, better = judge.judge(translator), judge.judge(perfect)
+    assert better.reconstruction["lpips"].mean == pytest.approx(0, abs=1e-6)
+    assert better.reconstruction["psnr"].mean == 100
+    assert worse.reconstruction["lpips"].mean > 0.1
+    assert better.samples.fid < worse.samples.fid
+    assert better.floor == worse.floor

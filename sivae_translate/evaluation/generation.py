@@ -62,42 +62,46 @@ class GenerationResult:
         return "\n".join(lines) + "\n"
 
 
-def judge_generation(
-    translator: Translator, data: DomainData, *, images: int = 1000, seed: int = 0, lpips: Lpips | None = None
-) -> GenerationResult:
-    """Judge a model's samples and reconstructions.
+class GenerationJudge:
+    """Judges samples and reconstructions of models of one data set; what concerns the data alone is computed once.
 
     Real images, samples and training images take the domains in turn, so that every domain counts the same.
 
     Args:
-        translator: plain or translation model.
-        data: its data; test images are needed.
+        data: test images are needed.
         images: of each kind; FID needs thousands to be small, KID does not.
         seed: of samples, choice of images, and the bootstrap.
-        lpips: judge; the shipped AlexNet when left out.
+        device: where Inception and LPIPS run.
 
     Raises:
         DataError: there are no test images, or fewer than asked for.
         ConfigError: the extra ``fid`` is not installed.
     """
-    if not data.test:
-        raise DataError("the data has no test images", remedy="lay it out as train/<domain> and test/<domain>")
-    inception, judge = Inception(translator.device), lpips or Lpips.load(device=str(translator.device))
-    held, known = _pick(data.test, images, seed), _pick(data.train, images, seed + 1)
-    real = fidelity.features_of(track(list(_batches(held)), "held-out images"), inception)
-    floor = fidelity.features_of(track(list(_batches(known)), "training images"), inception)
-    made = fidelity.features_of(_samples(translator, len(held), seed), inception)
-    figures: dict[str, list[Tensor]] = {"lpips": [], "l1": [], "psnr": [], "ssim": []}
-    for batch in track(list(_batches(held)), "reconstructions"):
-        rebuilt = translator.model_reconstruct(batch.to(translator.device)).float().cpu()
-        figures["lpips"].append(judge.distances(_large_enough(rebuilt), _large_enough(batch)))
-        for name, metric in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
-            figures[name].append(metric(rebuilt, batch))
-    return GenerationResult(
-        samples=fidelity.compare(real, made, seed=seed),
-        floor=fidelity.compare(real, floor, seed=seed),
-        reconstruction={name: bootstrap(torch.cat(values), seed=seed) for name, values in figures.items()},
-    )
+
+    def __init__(self, data: DomainData, *, images: int = 1000, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        if not data.test:
+            raise DataError("the data has no test images", remedy="lay it out as train/<domain> and test/<domain>")
+        self.seed = seed
+        self.inception, self.lpips = Inception(device), Lpips.load(device=str(device))
+        self.held, known = _pick(data.test, images, seed), _pick(data.train, images, seed + 1)
+        self.real = fidelity.features_of(track(list(_batches(self.held)), "held-out images"), self.inception)
+        floor = fidelity.features_of(track(list(_batches(known)), "training images"), self.inception)
+        self.floor = fidelity.compare(self.real, floor, seed=seed)
+
+    def judge(self, translator: Translator) -> GenerationResult:
+        """Judge a plain or a translation model of the data."""
+        made = fidelity.features_of(_samples(translator, len(self.held), self.seed), self.inception)
+        figures: dict[str, list[Tensor]] = {"lpips": [], "l1": [], "psnr": [], "ssim": []}
+        for batch in track(list(_batches(self.held)), "reconstructions"):
+            rebuilt = translator.model_reconstruct(batch.to(translator.device)).float().cpu()
+            figures["lpips"].append(self.lpips.distances(_large_enough(rebuilt), _large_enough(batch)))
+            for name, metric in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
+                figures[name].append(metric(rebuilt, batch))
+        return GenerationResult(
+            samples=fidelity.compare(self.real, made, seed=self.seed),
+            floor=self.floor,
+            reconstruction={name: bootstrap(torch.cat(values), seed=self.seed) for name, values in figures.items()},
+        )
 
 
 def _large_enough(images: Tensor) -> Tensor:
