@@ -231,6 +231,8 @@ class Benchmark:
     """Also KID to the target domain, which needs the extra 'fid' and is slow on a CPU."""
     limit: int | None = None
     """At most this many test images a domain."""
+    against: tuple[str, ...] = ()
+    """Run folders or model files of the same domains, judged beside the model: a supervised bound, a peer, an ablation."""
 
 
 @dataclass(frozen=True)
@@ -623,7 +625,12 @@ def benchmark(command: Benchmark, rest: list[str]) -> int:
     out = command.out or Path("runs", f"benchmark-{command.data.name if command.data else path.stem}")
     try:
         run_benchmark(
-            config, out, command="sivae-translate " + shlex.join(sys.argv[1:]), inception=command.kid, limit=command.limit
+            config,
+            out,
+            command="sivae-translate " + shlex.join(sys.argv[1:]),
+            inception=command.kid,
+            limit=command.limit,
+            against=command.against,
         )
     except Interrupted as stop:
         console.print(f"{stop}; call the same command again to go on")

@@ -106,9 +106,9 @@ class LatentModel(nn.Module):
         return Codes(content, self.prior_style(domain, count) + noise)
 
     @torch.no_grad()
-    def fit_variance(self, images: Tensor) -> None:
+    def fit_variance(self, images: Tensor, generator: torch.Generator | None = None) -> None:
         """Set `variance` to its most likely value, the mean squared error of images (B, C, H, W) decoded from drawn codes."""
-        rebuilt = self.decode(self.encode(images).sample())
+        rebuilt = self.decode(self.encode(images).sample(generator))
         self.variance.copy_((rebuilt.float() - images).square().mean())
 
     @torch.no_grad()

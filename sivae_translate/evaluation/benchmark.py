@@ -69,7 +69,15 @@ class Judged:
         return found
 
 
-def run_benchmark(config: Config, out: Path, *, command: str, inception: bool = True, limit: int | None = None) -> Path:
+def run_benchmark(
+    config: Config,
+    out: Path,
+    *,
+    command: str,
+    inception: bool = True,
+    limit: int | None = None,
+    against: Sequence[str] = (),
+) -> Path:
     """Train (or go on, or take what is trained already), judge the model and the baselines, write the report.
 
     Args:
@@ -78,6 +86,7 @@ def run_benchmark(config: Config, out: Path, *, command: str, inception: bool = 
         command: that made it, for the report.
         inception: also KID; needs the extra ``fid``.
         limit: at most this many test images a domain.
+        against: other models of the same domains (run folders, model files), judged beside this one.
 
     Returns:
         ``out``, with report.json, report.md, grid.png, and for each kind of style a folder with the model's figures and cases.
@@ -86,7 +95,11 @@ def run_benchmark(config: Config, out: Path, *, command: str, inception: bool = 
         DataError: the data cannot be used or has no test images.
         ConfigError: the settings do not fit, or ``inception`` is set and the extra is not installed.
     """
-    features = Inception() if inception else None  # first: a missing extra should not be noticed after hours of training
+    # First, since what is missing should not be noticed after hours of training.
+    features = Inception() if inception else None
+    others: list[tuple[str, Method | Translator]] = [
+        (name, Translator.from_pretrained(name, device=config.training.device)) for name in against
+    ]
     data = load_data(config.data)
     if not data.test:
         raise DataError("the data has no test images", remedy="lay it out as train/<domain> and test/<domain>")
@@ -98,7 +111,7 @@ def run_benchmark(config: Config, out: Path, *, command: str, inception: bool = 
     found = {
         style: [_judge(name, method, data, style, judges, config.training.seed, limit) for name, method in methods]
         for style in styles
-        for methods in [_methods(translator, data, style)]
+        for methods in [[*_methods(translator, data, style), *others]]
     }
     for style, judged in found.items():
         report.write(judged[0].evaluation, out / style, f"{config.data.name}, {style} style", {"command": command})

@@ -14,6 +14,7 @@ from sivae_translate.progress import track
 
 WIDTHS = (24, 48, 96)
 LEARNING_RATE = 3e-3
+STEPS = 600
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Classifier:
 
 
 def train_classifier(
-    images: Tensor, labels: Tensor, held: tuple[Tensor, Tensor], *, steps: int = 600, batch: int = 64, seed: int = 0
+    images: Tensor, labels: Tensor, held: tuple[Tensor, Tensor], *, steps: int | None = None, batch: int = 64, seed: int = 0
 ) -> Classifier:
     """Train on real images, shifted at random by up to a sixteenth of their side.
 
@@ -42,7 +43,7 @@ def train_classifier(
         images: (N, C, H, W) in [0, 1].
         labels: (N,) from 0.
         held: other images and their labels, to measure the accuracy.
-        steps: of Adam, with a one-cycle learning rate; classes are drawn equally often.
+        steps: of Adam, with a one-cycle learning rate; `STEPS` when left out. Classes are drawn equally often.
         batch: images a step.
         seed: of weights and draws.
 
@@ -51,6 +52,7 @@ def train_classifier(
     """
     if len(images) != len(labels) or int(labels.min()) == int(labels.max()):
         raise InputError(f"{len(images)} images and {len(labels)} labels", remedy="give one each, of two classes or more")
+    steps = STEPS if steps is None else steps
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _network(images.shape[1], int(labels.max()) + 1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -279,7 +279,7 @@ class Trainer:
     def _fit_variance(self) -> None:
         """Fit the averaged model's pixel variance on training images."""
         with self._autocast():
-            self.ema.fit_variance(self._seen())
+            self.ema.fit_variance(self._seen(), torch.Generator(self.device).manual_seed(self.config.training.seed))
 
     def _seen(self) -> Tensor:
         """Some training images of every domain."""
