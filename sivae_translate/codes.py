@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +45,13 @@ class Gaussian:
         """Log density of codes shaped like the mean, in nats: (B,)."""
         terms = (value - self.mean).square() * torch.exp(-self.logvar) + self.logvar + _LOG_2PI
         return -0.5 * terms.flatten(1).sum(1)
+
+    @classmethod
+    def join(cls, parts: Sequence[Gaussian]) -> Gaussian:
+        """Gaussians of several batches as one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(torch.cat([part.mean for part in parts]), torch.cat([part.logvar for part in parts]))
 
     def detach(self) -> Gaussian:
         """The same Gaussian without gradient."""

@@ -326,9 +326,7 @@ class Translator:
         for _, batch in self._batches(sources, batch_size):
             with torch.inference_mode(), autocast(self.device, self.dtype):
                 parts.append(self.model.encode(batch))
-        content = Gaussian(torch.cat([p.content.mean for p in parts]), torch.cat([p.content.logvar for p in parts]))
-        style = Gaussian(torch.cat([p.style.mean for p in parts]), torch.cat([p.style.logvar for p in parts]))
-        return Posterior(content, style)
+        return Posterior(Gaussian.join([part.content for part in parts]), Gaussian.join([part.style for part in parts]))
 
     def decode(self, codes: Codes) -> Tensor:
         """Codes to images (B, C, H, W) in [0, 1], on the CPU."""

@@ -39,7 +39,7 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.model import LatentModel
 from sivae_translate.objectives.elbo import exp_elbo
 from sivae_translate.objectives.passes import Forward, Judgement, Passes
-from sivae_translate.objectives.schedule import Weights, balanced_beta_neg, weights_at
+from sivae_translate.objectives.schedule import UsualNats, Weights, balanced_beta_neg, weights_at
 
 
 class VAE:
@@ -60,6 +60,7 @@ class VAE:
         self.config, self.model = config, model
         self.passes = Passes(config, model)
         self.scale = 1.0 / math.prod(model.image_shape) if scale is None else scale
+        self.usual = UsualNats().to(model.style_prior.means.device)
 
     # -- what the members of the family differ in
 
@@ -79,8 +80,8 @@ class VAE:
         return self.passes.rebuild_error(fakes, judged, lambda codes: self.model.logits(codes.detach()), fakes.detach())
 
     def companions(self) -> dict[str, nn.Module]:
-        """Networks beside the model that belong into a checkpoint."""
-        return {}
+        """What belongs into a checkpoint beside the model."""
+        return {"usual": self.usual} if self.introspective else {}
 
     def after_step(self, step: int) -> None:
         """Called when both halves have moved for the ``step``-th time, counted from 1."""
@@ -93,7 +94,11 @@ class VAE:
 
     def forward(self, batch: Batch, weights: Weights) -> Forward:
         """The passes that both halves share."""
-        return self.passes.forward(batch, weights)
+        shared = self.passes.forward(batch, weights)
+        # Without a phase of its own, as after training.init, the VAE's KL is that of the first batch.
+        if self.introspective and (not weights.introspection or not self.usual.steps):
+            self.usual.watch(*self.passes.real_nats(batch, shared.posterior))
+        return shared
 
     def encoder_loss(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
         """What the encoders minimise; scalar."""
@@ -101,7 +106,7 @@ class VAE:
         if shared.judged is None or shared.fakes is None:
             return loss
         error = self._fake_error(shared)
-        beta_neg = self.beta_neg(batch, shared, weights)
+        beta_neg = self.beta_neg(weights)
         return loss + sum(
             (self.push(error[kind], shared.judged.nats[kind], weights.beta_rec, beta_neg) for kind in kinds(shared.fakes)),
             start=torch.zeros_like(loss),
@@ -119,17 +124,16 @@ class VAE:
         loss = loss + self.scale * 0.5 * sum((pull[kind].mean() for kind in kinds(pull)), start=torch.zeros_like(loss))
         return loss + self._consistency(shared.fakes, judged, shared.wanted)
 
-    def beta_neg(self, batch: Batch, shared: Forward, weights: Weights) -> float:
-        """The weight of a fake's KL in the push: as configured, or balanced on this batch (`balanced_beta_neg`)."""
+    def beta_neg(self, weights: Weights) -> float:
+        """The weight of a fake's KL in the push: as configured, or balanced on the KL that real images had (`UsualNats`)."""
         if weights.beta_neg is not None:
             return weights.beta_neg
-        with torch.no_grad():
-            content, style = (nats.mean().item() for nats in self.passes.real_nats(batch, shared.posterior))
-        nats, pulled = self.passes.judge_content * content + style, weights.beta_kl * content + weights.beta_style * style
-        dimensions = self.model.style_dim
-        if self.passes.judge_content:
-            dimensions += math.prod(self.model.content_shape)
-        return balanced_beta_neg(nats, pulled, self.scale, dimensions)
+        judged, style = self.passes.judge_content, self.usual.style.item()
+        content = judged * self.usual.content.item()
+        # A content code that is not judged is not pulled against the push either.
+        pulled = weights.beta_kl * content + weights.beta_style * style
+        dimensions = self.model.style_dim + (math.prod(self.model.content_shape) if judged else 0)
+        return balanced_beta_neg(content + style, pulled, self.scale, dimensions)
 
     @torch.no_grad()
     def figures(self, batch: Batch, shared: Forward, weights: Weights) -> dict[str, float]:
@@ -144,7 +148,7 @@ class VAE:
             figures["back_translation"] = shared.back.mean().item()
         if shared.judged is not None and shared.claimed is not None and shared.fakes is not None:
             made = kinds(shared.fakes)[1]
-            nats, beta_neg = shared.judged.nats[made], self.beta_neg(batch, shared, weights)
+            nats, beta_neg = shared.judged.nats[made], self.beta_neg(weights)
             figures["kl_real"] = self.passes.judge_content * figures["kl_content"] + figures["kl_style"]
             figures["kl_fake"] = nats.mean().item()
             figures["kl_fake_style"] = shared.judged.style.kl(shared.claimed)[made].mean().item()
@@ -193,7 +197,7 @@ class IntroVAE(VAE):
         """Scale * beta_neg/2 * mean of max(0, margin - KL(f)); the reconstruction error takes no part."""
         return self.scale * 0.5 * beta_neg * torch.relu(self.config.margin - nats).mean()
 
-    def beta_neg(self, batch: Batch, shared: Forward, weights: Weights) -> float:
+    def beta_neg(self, weights: Weights) -> float:
         """As configured; 1 when left out, since the hinge's reach is set by its margin."""
         return 1.0 if weights.beta_neg is None else weights.beta_neg
 
@@ -224,8 +228,8 @@ class BootstrapSoftIntroVAE(SoftIntroVAE):
         return self.passes.rebuild_error(fakes, judged, self._target_logits, fakes)
 
     def companions(self) -> dict[str, nn.Module]:
-        """The lagging decoder."""
-        return {"target_decoder": self.target}
+        """The lagging decoder, and what is usual."""
+        return {**super().companions(), "target_decoder": self.target}
 
     def after_step(self, step: int) -> None:
         """Renew the lagging decoder every ``target_steps`` steps."""

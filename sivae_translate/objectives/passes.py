@@ -21,6 +21,7 @@ from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.errors import ConfigError
 from sivae_translate.model import LatentModel
+from sivae_translate.nn.published import has_batch_norm
 from sivae_translate.objectives.augment import EncoderAugmentation
 from sivae_translate.objectives.elbo import reconstruction_error
 from sivae_translate.objectives.schedule import Weights
@@ -80,6 +81,8 @@ class Passes:
         self.model = model
         self.augment = EncoderAugmentation(config.augment_encoder)
         self.judge_content = judged_content(config, model)
+        # A BatchNorm would mix reconstructions and samples; other networks take both in one batch.
+        self.batches = 2 if has_batch_norm(model) else 1
 
     def forward(self, batch: Batch, weights: Weights) -> Forward:
         """The passes that both halves share: posteriors of the real images, their reconstructions, fakes, back-translations."""
@@ -133,7 +136,7 @@ class Passes:
         nats = style.kl(claimed)
         if not self.judge_content:
             return Judgement(None, style, nats)
-        content = self.model.content_encoder(seen)
+        content = Gaussian.join([self.model.content_encoder(part) for part in seen.chunk(self.batches)])
         return Judgement(content, style, nats + self.judge_content * self.model.content_prior.kl(content))
 
     def rebuild_error(self, fakes: Tensor, judged: Judgement, logits: Callable[[Codes], Tensor], target: Tensor) -> Tensor:
@@ -145,8 +148,9 @@ class Passes:
             logits: the decoder, or a frozen copy of it.
             target: (N, C, H, W).
         """
-        content = judged.content or self.content(fakes)
-        return self.error(logits(Posterior(content, judged.style).sample()), target)
+        codes = Posterior(judged.content or self.content(fakes), judged.style).sample()
+        parts = zip(codes.content.chunk(self.batches), codes.style.chunk(self.batches), strict=True)
+        return self.error(torch.cat([logits(Codes(content, style)) for content, style in parts]), target)
 
     def error(self, logits: Tensor, target: Tensor) -> Tensor:
         """L_rec, (B,), of decoded images before `LatentModel.observed`."""

@@ -1,10 +1,13 @@
-"""Which weights are in force when: the content code opens gradually, then introspection starts."""
+"""Which weights are in force when: the content code opens, then introspection starts; and a beta_neg for who has none."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from sivae_translate.config import ObjectiveConfig, RampConfig
 
@@ -38,8 +41,34 @@ BALANCE = 0.75
 """The KL, as a share of that of real images, at which the push on fakes and the pull on real images are equally strong."""
 LEAST_NATS = 6.0
 """That KL is at least this many nats, or one a dimension: below, there is no room for telling fakes and real images apart."""
-NATS_A_DIMENSION = 0.25
-"""That KL is at most this many nats a dimension of the codes: above, push and KL would inflate each other without end."""
+WATCHED = 50
+"""Steps over which the KL of real images is averaged."""
+
+
+class UsualNats(nn.Module):
+    """The KL of real images while no fakes took part, in nats: what beta_neg is balanced on (`balanced_beta_neg`).
+
+    It must not be the running KL: with fakes in the game the push raises the KL of real images as well, a beta_neg that follows
+    it reaches further, and the two inflate each other without end.
+    """
+
+    steps: Tensor
+    content: Tensor
+    style: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.tensor(0))
+        self.register_buffer("content", torch.tensor(0.0))
+        self.register_buffer("style", torch.tensor(0.0))
+
+    @torch.no_grad()
+    def watch(self, content: Tensor, style: Tensor) -> None:
+        """Take in a batch's KLs, (B,) each; averages over about `WATCHED` steps."""
+        self.steps += 1
+        weight = 1 / self.steps.clamp(max=WATCHED)
+        self.content.lerp_(content.mean().to(self.content), weight)
+        self.style.lerp_(style.mean().to(self.style), weight)
 
 
 def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool = True) -> Weights:
@@ -82,13 +111,8 @@ def _ramped(ramp: RampConfig, progress: float) -> float:
     return between(ramp.start, ramp.end, min(1.0, max(0.0, (progress - ramp.begin) / (ramp.until - ramp.begin))))
 
 
-def balance_point(nats: float, dimensions: int) -> float:
-    """The KL at which push and pull shall be equal, in nats, for a KL of real images and a size of the codes."""
-    return min(max(BALANCE * nats, min(LEAST_NATS, dimensions)), max(LEAST_NATS, NATS_A_DIMENSION * dimensions))
-
-
 def balanced_beta_neg(nats: float, pulled: float, scale: float, dimensions: int) -> float:
-    r"""A beta_neg that suits the KL that real images have just now, so that nobody has to choose one.
+    r"""A beta_neg that suits the KL that real images have without fakes, so that nobody has to choose one.
 
     Of a fake with KL k the two expELBOs push k upwards with scale * beta_neg * exp(-2 scale beta_neg k); of a real image k
     is pulled down with scale * p, where p = pulled / nats. While the encoders cannot tell the two apart, k settles where
@@ -96,10 +120,9 @@ def balanced_beta_neg(nats: float, pulled: float, scale: float, dimensions: int)
 
     .. math:: k = \frac{1}{2\,scale\,\beta_{neg}} \ln \frac{\beta_{neg}}{p}
 
-    This solves for the larger of the two beta_neg that put that point at `BALANCE` times the KL of real images, held within
-    `LEAST_NATS` and `NATS_A_DIMENSION`: fakes as unlikely as real images are hardly pushed any more, likelier ones are. Where
-    no solution exists, it gives the beta_neg that comes nearest, 1 / (2 scale k). (CIFAR-10 with 128 latents and 43 nats or
-    more: 270, where the paper has 256.)
+    This solves for the larger of the two beta_neg that put that point at `BALANCE` times the KL of real images, but not below
+    `LEAST_NATS`: fakes as unlikely as real images are hardly pushed any more, likelier ones are. Where no solution exists, it
+    gives the beta_neg that comes nearest, 1 / (2 scale k).
 
     Args:
         nats: KL of real images as fakes are judged, in nats.
@@ -111,7 +134,7 @@ def balanced_beta_neg(nats: float, pulled: float, scale: float, dimensions: int)
         beta_neg > 0.
     """
     pull = max(pulled / max(nats, 1e-6), 1e-6)
-    flat = 1 / (2 * scale * balance_point(nats, dimensions))
+    flat = 1 / (2 * scale * max(BALANCE * nats, min(LEAST_NATS, dimensions)))
     beta_neg = flat * math.e
     if flat <= pull * math.e:
         return flat

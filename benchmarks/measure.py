@@ -1,0 +1,104 @@
+"""What every benchmark needs: the machine's measured limits, alternating medians, counted arithmetic, peak memory."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+Figures = dict[str, float]
+
+MATRIX = 2048
+COPIED = 2**26
+"""Floats in the copy that measures bandwidth: 256 MB, more than any cache holds."""
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Wall time of one call."""
+    synchronise(device)
+    began = time.perf_counter()
+    work()
+    synchronise(device)
+    return time.perf_counter() - began
+
+
+def alternate(contestants: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, float]:
+    """Median seconds of each, in turns, so that whatever else the machine does hits all alike; a first round warms up."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds + 1):
+        for name, work in contestants.items():
+            times[name].append(seconds(work, device))
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def count_flops(work: Callable[[], object]) -> float:
+    """Floating-point operations of the matrix products and convolutions in a call, backward passes included (2 a product)."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def peaks(device: torch.device, rounds: int = 5) -> Figures:
+    """FLOP/s of a square matrix product in float32 and bfloat16, and bytes/s of a copy (read and written)."""
+    found: Figures = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b = (torch.randn(MATRIX, MATRIX, device=device).to(dtype) for _ in range(2))
+        best = min(seconds(lambda a=a, b=b: a @ b, device) for _ in range(rounds))  # type: ignore[misc]
+        found[f"{name} FLOP/s"] = 2 * MATRIX**3 / best
+    source = torch.ones(COPIED, device=device)
+    target = torch.zeros_like(source)
+    found["bytes/s"] = 2 * 4 * COPIED / min(seconds(lambda: target.copy_(source), device) for _ in range(rounds))
+    return found
+
+
+def machine(device: torch.device) -> dict[str, str | int]:
+    """What the figures were measured on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {
+        "processor": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    """The processor's name, as Linux has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def peak_memory(module: str, arguments: Sequence[str]) -> float:
+    """Most memory in bytes that ``python -m module arguments`` needs, as it says itself in its last line."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def resident() -> float:
+    """Most memory that this process has needed so far, in bytes."""
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def table(rows: Mapping[str, Mapping[str, float]], columns: Sequence[str]) -> str:
+    """Markdown: one line a contestant, four digits a figure."""
+    lines = ["| | " + " | ".join(columns) + " |", "|" + " --- |" * (len(columns) + 1)]
+    for name, row in rows.items():
+        lines.append(f"| {name} | " + " | ".join(f"{row[c]:.4g}" if c in row else "" for c in columns) + " |")
+    return "\n".join(lines)

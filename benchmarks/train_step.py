@@ -1,0 +1,281 @@
+"""A training step of Soft-IntroVAE: the published one against ours on the same network, and our translation model's.
+
+    python -m benchmarks.train_step                                  # 32 px, the published network
+    python -m benchmarks.train_step --sides 32 256 --batch 2         # 256 px, too
+    python -m benchmarks.train_step --translation 32 64 128 256      # our own network at several sizes
+
+The naive step runs every pass as published: encoder, decoder and Adam in float32 and contiguous memory; the decoder's half
+makes reconstructions and fakes anew and decodes both again for gamma_r = 1e-8. Ours has the same objective, network and
+weights; what differs are the rungs of a ladder:
+
+- ``shared``: the decoder's pass serves both halves, and no pass whose weight is 1e-8 is made; float32, contiguous;
+- ``bfloat16``: the same under autocast;
+- ``channels_last``: the same in channels_last memory, which is what the trainer does;
+- ``no error of fakes``: without the reconstruction error in the expELBO, the library's default; it changes the gradients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import measure
+from benchmarks.measure import Figures
+from sivae_translate.codes import Gaussian
+from sivae_translate.config import DataConfig, ModelConfig, ObjectiveConfig
+from sivae_translate.data.batches import Batch
+from sivae_translate.devices import autocast, pick_device, pick_dtype
+from sivae_translate.files import write_json
+from sivae_translate.model import LatentModel, make_model
+from sivae_translate.objectives.family import make_objective
+from sivae_translate.training.step import Stepper
+
+PUBLISHED_WIDTHS = {
+    32: (64, 128, 256),
+    64: (64, 128, 256, 512),
+    128: (64, 128, 256, 512, 512),
+    256: (64, 128, 256, 512, 512, 512),
+}
+LATENTS = {32: 128, 64: 128, 128: 256, 256: 256}
+BETA_REC, BETA_KL, BETA_NEG, GAMMA_R = 1.0, 1.0, 256.0, 1e-8
+RATE = 2e-4
+CONTENT_SIDE = 4
+WIDTHS, STYLE_WIDTHS = (16, 16, 32, 64, 96, 192), (8, 8, 16, 32, 64, 128)
+"""Of our translation model: the defaults at 64 px, half as wide at every finer resolution."""
+CONTESTANTS = ("published", "shared", "bfloat16", "channels_last", "no error of fakes")
+
+
+class Naive:
+    """Every pass as published (arXiv 2012.13253, algorithm 1), on a plain model's two networks.
+
+    Args:
+        model: its encoder and decoder are trained in place.
+        scale: 1 / (C H W).
+    """
+
+    def __init__(self, model: LatentModel, scale: float) -> None:
+        self.encoder, self.decoder, self.scale = model.content_encoder, model.decoder, scale
+        self.optimizers = [torch.optim.Adam(half.parameters(), lr=RATE) for half in (self.encoder, self.decoder)]
+
+    def step(self, images: Tensor) -> None:
+        """Move the encoder, then the decoder."""
+        noise = torch.randn(len(images), self.latents, device=images.device)
+        self._move(0, self.encoder_loss(images, noise))
+        self._move(1, self.decoder_loss(images, noise))
+
+    @property
+    def latents(self) -> int:
+        """Z."""
+        return int(self.encoder.head.out_features) // 2  # type: ignore[union-attr, arg-type]
+
+    def encoder_loss(self, images: Tensor, noise: Tensor) -> Tensor:
+        """The encoder's half; the decoder is frozen."""
+        self._freeze(self.decoder, self.encoder)
+        fake = self.decode(noise)
+        real = self.encoder(images)
+        self.z = draw(real)
+        rec = self.decode(self.z)
+        terms = []
+        for made in (rec.detach(), fake.detach()):
+            judged = self.encoder(made)
+            error = square(self.decode(draw(judged)), made)
+            terms.append(torch.exp(-2 * self.scale * (BETA_REC * error + BETA_NEG * judged.kl())).mean())
+        loss: Tensor = self.scale * (BETA_REC * square(rec, images) + BETA_KL * real.kl()).mean()
+        return loss + 0.25 * (terms[0] + terms[1])
+
+    def decoder_loss(self, images: Tensor, noise: Tensor) -> Tensor:
+        """The decoder's half; the encoder is frozen."""
+        self._freeze(self.encoder, self.decoder)
+        rec, fake = self.decode(self.z.detach()), self.decode(noise)
+        loss = BETA_REC * square(rec, images).mean()
+        for made in (rec, fake):
+            judged = self.encoder(made)
+            again = square(self.decode(draw(judged).detach()), made.detach())
+            loss = loss + 0.5 * (BETA_KL * judged.kl() + GAMMA_R * BETA_REC * again).mean()
+        return self.scale * loss
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents to images in [0, 1]."""
+        logits: Tensor = self.decoder(z, z.new_zeros(len(z), 0))
+        return logits.sigmoid()
+
+    def _move(self, half: int, loss: Tensor) -> None:
+        optimizer = self.optimizers[half]
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    @staticmethod
+    def _freeze(frozen: nn.Module, moving: nn.Module) -> None:
+        frozen.requires_grad_(False)
+        moving.requires_grad_(True)
+
+
+def draw(posterior: Gaussian) -> Tensor:
+    """A reparametrised draw."""
+    return posterior.mean + torch.exp(0.5 * posterior.logvar) * torch.randn_like(posterior.mean)
+
+
+def square(a: Tensor, b: Tensor) -> Tensor:
+    """Squared error summed over an image, (B,)."""
+    return (a - b).square().flatten(1).sum(1)
+
+
+class Ours:
+    """The trainer's step.
+
+    Args:
+        model: trained in place.
+        objective: what it minimises.
+        dtype: of autocast.
+        layout: of weights and images in memory.
+    """
+
+    def __init__(self, model: LatentModel, objective: ObjectiveConfig, dtype: torch.dtype, layout: torch.memory_format) -> None:
+        self.model = model.to(memory_format=layout)  # type: ignore[call-overload]
+        self.layout, self.dtype = layout, dtype
+        self.objective = make_objective(objective, self.model)
+        self.stepper = Stepper(self.objective, clip_norm=None)
+
+    def step(self, images: Tensor, domain: Tensor) -> None:
+        """Move both halves."""
+        batch = Batch(images.contiguous(memory_format=self.layout), domain)
+        self.stepper.step(batch, self.objective.weights(1.0), RATE, self.autocast)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Around the passes."""
+        device = self.model.style_prior.means.device
+        return nullcontext() if self.dtype == torch.float32 else autocast(device, self.dtype)
+
+
+def published_model(side: int) -> LatentModel:
+    """The published residual network; the seed of its weights is 0."""
+    torch.manual_seed(0)
+    model = ModelConfig(kind="published", widths=PUBLISHED_WIDTHS[side], latent_dim=LATENTS[side], content_size=CONTENT_SIDE)
+    return make_model(model, data_of(side), 1)
+
+
+def data_of(side: int) -> DataConfig:
+    """Coloured images of a size."""
+    return DataConfig.model_validate({"image_size": side, "channels": 3})
+
+
+def published_objective(*, error_of_fakes: bool = True) -> ObjectiveConfig:
+    """Soft-IntroVAE with the published weights; gamma_r is 0 instead of 1e-8."""
+    return ObjectiveConfig(
+        name="soft_introvae",
+        beta_rec=BETA_REC,
+        beta_kl=BETA_KL,
+        beta_neg=BETA_NEG,
+        open_until=0.0,
+        introspection_from=0.0,
+        judge_reconstruction=error_of_fakes,
+    )
+
+
+def contestant(name: str, side: int, batch: int, device: torch.device) -> Callable[[], object]:
+    """One contestant's step; all have the same images and start from the same weights."""
+    model = published_model(side).to(device)
+    images = torch.rand(batch, 3, side, side, device=device, generator=torch.Generator(device).manual_seed(1))
+    if name == "published":
+        return partial(Naive(model, 1.0 / images[0].numel()).step, images)
+    objective = published_objective(error_of_fakes=name != "no error of fakes")
+    dtype = torch.float32 if name == "shared" else pick_dtype("auto", device)
+    layout = torch.contiguous_format if name in ("shared", "bfloat16") else torch.channels_last
+    domain = torch.zeros(batch, dtype=torch.long, device=device)
+    return partial(Ours(model, objective, dtype, layout).step, images, domain)
+
+
+def compare(side: int, batch: int, rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:
+    """Time, arithmetic, share of the measured peak and memory of every rung of the ladder."""
+    steps = {name: contestant(name, side, batch, device) for name in CONTESTANTS}
+    medians = measure.alternate(steps, rounds, device)
+    rows = {}
+    for name, work in steps.items():
+        limit = peak["float32 FLOP/s" if name in ("published", "shared") else "bfloat16 FLOP/s"]
+        rows[name] = figures(measure.count_flops(work), medians[name], batch, limit)
+        rows[name]["times as fast"] = medians["published"] / medians[name]
+        rows[name]["MB"] = memory(name, side, batch, device) / 1e6
+    return rows
+
+
+def memory(name: str, side: int, batch: int, device: torch.device) -> float:
+    """Most memory in bytes that two steps need: a GPU's for the step, or all that a process on the CPU has."""
+    if device.type != "cuda":
+        return measure.peak_memory("benchmarks.train_step", ["--memory", name, "--sides", str(side), "--batch", str(batch)])
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    work = contestant(name, side, batch, device)
+    work()
+    work()
+    return float(torch.cuda.max_memory_allocated(device) - before)
+
+
+def translation(side: int, batch: int, rounds: int, device: torch.device, peak: Figures) -> Figures:
+    """Our translation model with the default settings and two domains, all parts of the objective at work."""
+    torch.manual_seed(0)
+    images = torch.rand(batch, 3, side, side, device=device)
+    domain = torch.arange(batch, device=device) * 2 // batch
+    model = make_model(ModelConfig(widths=WIDTHS, style_widths=STYLE_WIDTHS), data_of(side), 2).to(device)
+    ours = Ours(model, ObjectiveConfig(), pick_dtype("auto", device), torch.channels_last)
+    work = partial(ours.step, images, domain)
+    median = measure.alternate({"ours": work}, rounds, device)["ours"]
+    return figures(measure.count_flops(work), median, batch, peak["bfloat16 FLOP/s"])
+
+
+def figures(flops: float, seconds: float, batch: int, limit: float) -> Figures:
+    """What a step of so many operations and seconds means."""
+    return {
+        "ms": 1000 * seconds,
+        "images/s": batch / seconds,
+        "GFLOP an image": flops / batch / 1e9,
+        "GFLOP/s": flops / seconds / 1e9,
+        "share of peak": flops / seconds / limit,
+    }
+
+
+def run(sides: list[int], translations: list[int], batch: int, rounds: int, device: torch.device) -> dict[str, Any]:
+    """Everything that was asked for, with what it was measured on."""
+    peak = measure.peaks(device)
+    results: dict[str, Any] = {"machine": measure.machine(device), "peaks": peak, "batch": batch}
+    for side in sides:
+        results[f"{side} px, published network"] = compare(side, batch, rounds, device, peak)
+    if translations:
+        rows = {f"{side} px": translation(side, batch, rounds, device, peak) for side in translations}
+        results["translation model"] = rows
+    return results
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sides", type=int, nargs="*", default=[32], choices=sorted(LATENTS))
+    parser.add_argument("--translation", type=int, nargs="*", default=[], choices=sorted(LATENTS))
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--memory", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.memory:
+        one = contestant(given.memory, given.sides[0], given.batch, torch.device("cpu"))
+        one()
+        one()
+        print(measure.resident())
+        sys.exit()
+    found = run(given.sides, given.translation, given.batch, given.rounds, pick_device(given.device))
+    if given.out:
+        write_json(given.out, found)
+    print(json.dumps({key: found[key] for key in ("machine", "peaks", "batch")}, indent=2))
+    for title, block in found.items():
+        if title not in ("machine", "peaks", "batch"):
+            print(f"\n{title}\n")
+            print(measure.table(block, list(next(iter(block.values())))))
