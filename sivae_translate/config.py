@@ -59,7 +59,8 @@ class DataConfig(Section):
     labels: Annotated[bool, Field(description="false: ignore which folder an image is in")] = True
     split_seed: Annotated[int, Field(ge=0, description="glyphs: which letters are held out; 0 is the benchmark")] = 0
     max_unreadable: Annotated[int, Field(ge=0, description="unreadable images to skip before giving up")] = 100
-    cache_megabytes: Annotated[int, Field(ge=0, description="keep decoded images in memory up to this")] = 2048
+    cache_megabytes: Annotated[int, Field(ge=0, description="decode sets up to this size once and keep them")] = 2048
+    cache: Annotated[Path | None, Field(description="folder for decoded images; none is the user's cache folder")] = None
     workers: Annotated[int, Field(ge=0, description="loader processes; 0 loads in the training process")] = 0
     augment: AugmentConfig = AugmentConfig()
 

@@ -10,6 +10,7 @@ import numpy as np
 from sivae_translate.config import DataConfig
 from sivae_translate.data import glyphs, idx
 from sivae_translate.data.benchmarks import BENCHMARKS, load_benchmark
+from sivae_translate.data.cache import decode
 from sivae_translate.data.folders import UNLABELLED, find_domains, list_images
 from sivae_translate.data.sets import ArrayImages, DomainData, FileImages, ImageSource, read
 from sivae_translate.errors import ConfigError, DataError
@@ -126,20 +127,16 @@ def _decode(
     domain: str, paths: Sequence[Path], config: DataConfig, problems: list[str]
 ) -> tuple[ArrayImages, tuple[Path, ...]]:
     """Decode a domain's files; unreadable ones are added to ``problems`` and left out."""
-    images, kept = [], []
-    for path in track(paths, f"reading {domain or 'images'}"):
-        try:
-            images.append(read(path, config))
-            kept.append(path)
-        except DataError as error:
-            problems.append(error.what)
-            check_unreadable(problems, config.max_unreadable)
-    if len(images) < 2:
+    decoded = decode(paths, config, f"reading {domain or 'images'}")
+    problems += decoded.problems
+    check_unreadable(problems, config.max_unreadable)
+    if len(decoded.kept) < 2:
         raise DataError(
-            f"domain '{domain}' has {len(images)} readable images of {len(paths)} files; the first problem: {problems[0]}",
+            f"domain '{domain}' has {len(decoded.kept)} readable images of {len(paths)} files; "
+            f"the first problem: {problems[0]}",
             remedy="a domain needs at least 2 readable images, and 200 or more to learn from",
         )
-    return ArrayImages(np.stack(images)), tuple(kept)
+    return ArrayImages(decoded.pixels), tuple(paths[index] for index in decoded.kept)
 
 
 def check_unreadable(problems: Sequence[str], limit: int) -> None:
