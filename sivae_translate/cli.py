@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -414,7 +415,8 @@ def train(command: Train, rest: list[str]) -> int:
     except Interrupted as stop:
         console.print(f"{stop}; go on with --resume --out {out}")
         return 128 + stop.signum
-    console.print(f"model: {out / 'model.safetensors'}   report: {out / 'report.html'}   picture: {out / 'grid.png'}")
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun has started, one talks
+        console.print(f"model: {out / 'model.safetensors'}   report: {out / 'report.html'}   picture: {out / 'grid.png'}")
     return 0
 
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 console = Console(stderr=True)
 
 
-def progress_bar(*fields: str, transient: bool = False) -> Progress:
+def progress_bar(*fields: str, transient: bool = False, silent: bool = False) -> Progress:
     """A bar with count, elapsed and remaining time; ``fields`` are shown after it, set by ``update(task, name=...)``."""
     extra = [TextColumn("{task.fields[" + name + "]}") for name in fields]
     return Progress(
@@ -25,6 +25,7 @@ def progress_bar(*fields: str, transient: bool = False) -> Progress:
         *extra,
         console=console,
         transient=transient,
+        disable=silent,
         refresh_per_second=4,
     )
 

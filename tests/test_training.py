@@ -119,7 +119,7 @@ def test_a_budget_in_minutes_ends_in_time(tmp_path, data):
 def test_each_half_moves_its_own_parameters_alone(tmp_path, data):
     trainer = Trainer(settings(), tmp_path, data=data)
     trainer.progress.step = 8
-    moved, move = {}, trainer.stepper._apply
+    moved, move = {}, trainer.stepper._move
 
     def watch(half, *arguments, **options):
         before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
@@ -128,7 +128,7 @@ def test_each_half_moves_its_own_parameters_alone(tmp_path, data):
         moved[half] = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
         return norm
 
-    trainer.stepper._apply = watch
+    trainer.stepper._move = watch
     trainer.step(trainer.batches[8].to(trainer.device))
     assert moved == {"encoders": {"content_encoder", "style_encoder"}, "decoder": {"decoder", "style_prior"}}
 

@@ -53,17 +53,20 @@ class TrainingBatches(Dataset[Batch]):
         batch: B.
         seed: of the draws.
         reserve: images at the end of each source that are kept for validation.
+        rank: which of the processes that share the run; each draws batches of its own.
     """
 
-    def __init__(self, data: DomainData, config: DataConfig, batch: int, seed: int, reserve: tuple[int, ...]) -> None:
+    def __init__(
+        self, data: DomainData, config: DataConfig, batch: int, seed: int, reserve: tuple[int, ...], rank: int = 0
+    ) -> None:
         self.sources = data.train
         self.sizes = [len(source) - held for source, held in zip(data.train, reserve, strict=True)]
         self.batch = batch
-        self.seed = seed
+        self.seed, self.rank = seed, rank
         self.augmentation = Augmentation(config.augment)
 
     def __getitem__(self, step: int) -> Batch:
-        rng = np.random.default_rng((self.seed, step))
+        rng = np.random.default_rng((self.seed, step, self.rank) if self.rank else (self.seed, step))
         domains = np.arange(len(self.sources))
         if len(domains) > max(2, self.batch // 4):
             domains = rng.choice(domains, max(2, self.batch // 4), replace=False)

@@ -159,7 +159,7 @@ class StylePrior(nn.Module):
     def __init__(self, domains: int, style_dim: int) -> None:
         super().__init__()
         self.style_dim = style_dim
-        self.means = nn.Parameter(torch.randn(domains, style_dim))
+        self.means = nn.Parameter(torch.randn(domains, style_dim), requires_grad=domains > 0)
 
     def forward(self, domain: Tensor | None, batch: int) -> Tensor:
         """Prior means (B, S) of the domain indices (B,), or zeros when ``domain`` is None."""

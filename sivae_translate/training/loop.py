@@ -21,7 +21,7 @@ from sivae_translate.data.batches import Batch, TrainingBatches, iterate
 from sivae_translate.data.images import to_tensor
 from sivae_translate.data.loading import check_unreadable, load_data
 from sivae_translate.data.sets import DomainData
-from sivae_translate.devices import autocast, pick_device, pick_dtype
+from sivae_translate.devices import autocast, pick_dtype
 from sivae_translate.errors import CheckpointError, ConfigError, SivaeError, TrainingError
 from sivae_translate.files import require_writable, write_text
 from sivae_translate.model import make_model
@@ -30,6 +30,7 @@ from sivae_translate.objectives.family import make_objective
 from sivae_translate.progress import console, progress_bar
 from sivae_translate.training import checkpoints, report
 from sivae_translate.training.checkpoints import Progress
+from sivae_translate.training.distributed import World, joined
 from sivae_translate.training.log import MetricsLog, read_metrics
 from sivae_translate.training.step import Stepper
 from sivae_translate.weights import find_model, load_model, save_model
@@ -66,6 +67,7 @@ class Trainer:
         out: the run folder.
         resume: go on from the last checkpoint in ``out``.
         data: the data, when it is loaded already; otherwise ``config.data`` says where it is.
+        world: the processes that share the run; each takes an equal part of every batch, and the first one writes.
 
     Raises:
         ConfigError: the settings do not fit together, or ``out`` holds another run and ``resume`` is not set.
@@ -74,8 +76,16 @@ class Trainer:
         OutputError: ``out`` cannot be written to.
     """
 
-    def __init__(self, config: Config, out: Path, *, resume: bool = False, data: DomainData | None = None) -> None:
-        self.config, self.out = config, out
+    def __init__(
+        self,
+        config: Config,
+        out: Path,
+        *,
+        resume: bool = False,
+        data: DomainData | None = None,
+        world: World | None = None,
+    ) -> None:
+        self.config, self.out, self.world = config, out, world or World()
         require_writable(out)
         found = checkpoints.latest(out / "checkpoints")
         if found and not resume:
@@ -88,8 +98,8 @@ class Trainer:
             raise
         self.problems = list(dict.fromkeys(self.data.unreadable))
         for problem in self.problems:
-            console.print(f"[yellow]skipped[/] {problem}", highlight=False)
-        self.device = pick_device(config.training.device)
+            self._say(f"[yellow]skipped[/] {problem}")
+        self.device = self.world.device(config.training.device)
         self.dtype = pick_dtype(config.training.precision, self.device)
         torch.manual_seed(config.training.seed)
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
@@ -99,17 +109,21 @@ class Trainer:
             self._start_from(config.training.init)
         self.ema = deepcopy(self.model).requires_grad_(False).eval()
         self.objective = make_objective(config.objective, self.model)
-        self.stepper = Stepper(self.objective, config.training.clip_norm)
+        self.stepper = Stepper(self.objective, config.training.clip_norm, processes=self.world.size)
         self.optimizers = self.stepper.optimizers
         self.reserve = tuple(min(64, int(len(source) * config.training.validation)) for source in self.data.train)
-        self.batches = TrainingBatches(self.data, config.data, config.training.batch, config.training.seed, self.reserve)
+        share, seed = self.world.share(config.training.batch), config.training.seed
+        self.batches = TrainingBatches(self.data, config.data, share, seed, self.reserve, self.world.rank)
         self.progress = Progress()
         self.rate = 0.0
         if found:
             self._check_same_run()
             self.progress = checkpoints.load(found, self._modules, self.optimizers)
-        write_text(out / "config.yaml", to_yaml(config))
-        self.log = MetricsLog(out, self.progress.step, config.training.tensorboard)
+        self.world.wait()  # until all have seen what was there before
+        self.log: MetricsLog | None = None
+        if self.world.writes:
+            write_text(out / "config.yaml", to_yaml(config))
+            self.log = MetricsLog(out, self.progress.step, config.training.tensorboard)
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
@@ -153,7 +167,7 @@ class Trainer:
         """
         if self.progress.step == 0:
             self._checkpoint()
-        with _signals() as received, progress_bar("rate", "health") as bar:
+        with _signals() as received, progress_bar("rate", "health", silent=not self.world.writes) as bar:
             unit = "seconds" if self.total_steps is None else "steps"
             task = bar.add_task(f"training ({unit})", total=self._budget()[1], rate="", health="")
             while self.share_done < 1:
@@ -162,9 +176,12 @@ class Trainer:
                     bar.update(task, completed=self._budget()[0], rate=rate)
                     if figures:
                         bar.update(task, health=report.health(figures))
-                    if received:
+                    self.progress.seconds, signum = self.world.greatest(
+                        [self.progress.seconds, max(received, default=0)], self.device
+                    )
+                    if signum:
                         self._checkpoint()
-                        raise Interrupted(received[0])
+                        raise Interrupted(int(signum))
         self._finish()
         return self.out
 
@@ -181,13 +198,14 @@ class Trainer:
             self.progress.seconds += spent
             self.rate = 1 / spent if not self.rate else 0.95 * self.rate + 0.05 / spent
             step = self.progress.step
+            figures = self.world.mean(figures, self.device)
             problem = self.progress.guard.problem(figures)
             if problem:
                 self._retreat(problem)
                 return
-            if figures:
+            if figures and self.log:
                 self.log.write(step, {**figures, "steps_per_second": self.rate, "seconds": self.progress.seconds})
-            if training.picture_every and step % training.picture_every == 0:
+            if self.world.writes and training.picture_every and step % training.picture_every == 0:
                 self._settle()
                 report.save_grid(self.ema, self.data, self.out / "pictures" / f"step-{step:08d}.png", self._autocast)
             if step % training.checkpoint_every == 0:
@@ -199,7 +217,7 @@ class Trainer:
     def step(self, batch: Batch) -> dict[str, float]:
         """One step of both halves; figures every ``training.log_every`` steps, else an empty dict."""
         step, training = self.progress.step, self.config.training
-        torch.manual_seed(training.seed * 1_000_003 + step)
+        torch.manual_seed((training.seed + self.world.rank * 1_009) * 1_000_003 + step)
         weights, rate = self.objective.weights(self.share_done), self.learning_rate()
         done = self.stepper.step(batch, weights, rate, self._autocast)
         self.objective.after_step(step + 1)
@@ -245,14 +263,23 @@ class Trainer:
         self.progress = checkpoints.load(saved, self._modules, self.optimizers)
         self.progress.guard = guard.retreat()
         scale = self.progress.guard.learning_rate_scale
-        console.print(
-            f"[yellow]step {step}: {problem}; back to step {self.progress.step} with {scale:g} x the learning rate[/]"
-        )
+        self._say(f"[yellow]step {step}: {problem}; back to step {self.progress.step} with {scale:g} x the learning rate[/]")
+
+    def _say(self, text: str) -> None:
+        """A line on the terminal, from one process only."""
+        if self.world.writes:
+            console.print(text, highlight=False)
 
     def _checkpoint(self) -> None:
+        """Save, by the process that writes; the others wait until the checkpoint is there."""
+        if self.world.writes:
+            self._validate_and_save()
+        self.world.wait()
+
+    def _validate_and_save(self) -> None:
         """Validate and save; the best checkpoint so far is kept beside the last ones. Weights gone bad are never saved."""
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
-            console.print(f"[yellow]step {self.progress.step}: the weights are not finite, no checkpoint is saved[/]")
+            self._say(f"[yellow]step {self.progress.step}: the weights are not finite, no checkpoint is saved[/]")
             return
         self._settle()
         self._fit_variance()
@@ -336,7 +363,7 @@ class Trainer:
         for problem in batch.unreadable:
             if problem not in self.problems:
                 self.problems.append(problem)
-                console.print(f"[yellow]skipped[/] {problem}", highlight=False)
+                self._say(f"[yellow]skipped[/] {problem}")
         check_unreadable(self.problems, self.config.data.max_unreadable)
 
     def _facts(self) -> dict[str, object]:
@@ -349,6 +376,7 @@ class Trainer:
             "training_images": sum(self.batches.sizes),
             "device": str(self.device),
             "precision": str(self.dtype).removeprefix("torch."),
+            "processes": self.world.size,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "seed": self.config.training.seed,
@@ -359,10 +387,12 @@ class Trainer:
     def _finish(self) -> None:
         """The last checkpoint, the model, the pictures and the report."""
         self._checkpoint()
-        self._save_model("model.safetensors")
-        report.save_grid(self.ema, self.data, self.out / "grid.png", self._autocast)
-        self.log.close()
-        report.write_report(self.out, self.config, self._facts())
+        if self.log is not None:
+            self._save_model("model.safetensors")
+            report.save_grid(self.ema, self.data, self.out / "grid.png", self._autocast)
+            self.log.close()
+            report.write_report(self.out, self.config, self._facts())
+        self.world.wait()
 
     def _start_from(self, source: str) -> None:
         """Take over the weights of a trained model of the same sizes.
@@ -413,5 +443,19 @@ def _signals() -> Iterator[list[int]]:
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False, data: DomainData | None = None) -> Path:
-    """Train and return the run folder; see `Trainer`."""
-    return Trainer(config, Path(out), resume=resume, data=data).run()
+    """Train and return the run folder; see `Trainer`. Started by torchrun, all its processes share the run.
+
+    Raises:
+        TrainingError: another process of the run has ended; or see `Trainer.run`.
+    """
+    with joined() as world:
+        trainer = Trainer(config, Path(out), resume=resume, data=data, world=world)
+        try:
+            return trainer.run()
+        except RuntimeError as error:
+            if world.size == 1:
+                raise
+            raise TrainingError(
+                f"process {world.rank} of {world.size} lost the others at step {trainer.progress.step}: {error}",
+                remedy=f"see what the others say, then go on with --resume --out {out}",
+            ) from error

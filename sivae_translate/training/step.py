@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from sivae_translate.data.batches import Batch
 from sivae_translate.objectives.family import VAE
@@ -30,21 +31,72 @@ class Step:
     norms: dict[str, Tensor]
 
 
+class EncoderHalf(nn.Module):
+    """A batch to the passes that both halves share and the encoders' loss.
+
+    Args:
+        objective: whose half it is; the parameters are its encoders'.
+    """
+
+    def __init__(self, objective: VAE) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([objective.model.content_encoder, objective.model.style_encoder])
+        self.objective = objective
+
+    def forward(self, batch: Batch, weights: Weights) -> tuple[Forward, Tensor]:
+        """The passes, and a scalar."""
+        shared = self.objective.forward(batch, weights)
+        return shared, self.objective.encoder_loss(batch, shared, weights)
+
+
+class DecoderHalf(nn.Module):
+    """The shared passes to the decoder's loss.
+
+    Args:
+        objective: whose half it is; the parameters are its decoder's and its priors'.
+    """
+
+    def __init__(self, objective: VAE) -> None:
+        super().__init__()
+        model = objective.model
+        self.parts = nn.ModuleList([model.decoder, model.style_prior, model.content_prior])
+        self.objective = objective
+
+    def forward(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
+        """A scalar."""
+        return self.objective.decoder_loss(batch, shared, weights)
+
+
 class Stepper:
     """Moves the encoders, then the decoder with the encoders as they are then.
+
+    Each half is a module that ends in its loss, so that in a run of several processes DistributedDataParallel wraps it and
+    averages its gradients.
 
     Args:
         objective: what both halves minimise.
         clip_norm: largest gradient norm of each half; None is no clipping.
         betas: Adam's.
         replicas: independent models in one, whose losses are means over all their samples; their gradients are scaled back.
+        processes: how many have a share of each batch.
     """
 
     def __init__(
-        self, objective: VAE, clip_norm: float | None, betas: tuple[float, float] = (0.9, 0.99), replicas: int = 1
+        self,
+        objective: VAE,
+        clip_norm: float | None,
+        betas: tuple[float, float] = (0.9, 0.99),
+        replicas: int = 1,
+        processes: int = 1,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
-        self.encoders, self.decoders = objective.model.encoder_parameters(), objective.model.decoder_parameters()
+        self.encoders, self.decoders = (
+            [parameter for parameter in parameters if parameter.numel()]  # without domains there are no means of styles
+            for parameters in (objective.model.encoder_parameters(), objective.model.decoder_parameters())
+        )
+        self.encoder_half, self.decoder_half = EncoderHalf(objective), DecoderHalf(objective)
+        self.run_encoders = _averaged(self.encoder_half) if processes > 1 else self.encoder_half
+        self.run_decoder = _averaged(self.decoder_half) if processes > 1 else self.decoder_half
         self.optimizers = {
             "encoders": torch.optim.Adam(self.encoders, betas=betas, fused=True),
             "decoder": torch.optim.Adam(self.decoders, betas=betas, fused=True),
@@ -61,36 +113,33 @@ class Stepper:
             rate: Adam's learning rate.
             autocast: around the passes.
         """
-        objective = self.objective
         with autocast():
-            shared = objective.forward(batch, weights)
-            loss = objective.encoder_loss(batch, shared, weights)
+            shared, loss = self.run_encoders(batch, weights)
         if not weights.introspection:
             # Both halves minimise the same ELBO: one backward pass gives the gradients of both.
-            gradients = self._gradients(loss, [*self.encoders, *self.decoders])
-            split = len(self.encoders)
-            norms = {
-                "encoders": self._apply("encoders", self.encoders, gradients[:split], rate),
-                "decoder": self._apply("decoder", self.decoders, gradients[split:], rate),
-            }
+            with autocast():
+                loss = self.run_decoder(batch, shared, weights)
+            self._differentiate(loss, [*self.encoders, *self.decoders])
+            norms = {name: self._move(name, rate) for name in ("encoders", "decoder")}
             return Step(shared, loss, norms)
-        gradients = self._gradients(loss, self.encoders, retain=True)
-        norms = {"encoders": self._apply("encoders", self.encoders, gradients, rate)}
+        self._differentiate(loss, self.encoders, retain=True)
+        norms = {"encoders": self._move("encoders", rate)}
         with autocast():
-            loss = objective.decoder_loss(batch, shared, weights)
-        norms["decoder"] = self._apply("decoder", self.decoders, self._gradients(loss, self.decoders), rate)
+            loss = self.run_decoder(batch, shared, weights)
+        self._differentiate(loss, self.decoders)
+        norms["decoder"] = self._move("decoder", rate)
         return Step(shared, loss, norms)
 
-    def _gradients(self, loss: Tensor, parameters: list[nn.Parameter], *, retain: bool = False) -> tuple[Tensor | None, ...]:
+    def _differentiate(self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool = False) -> None:
+        """Gradients of some parameters alone, into their ``grad``."""
         total = loss * self.replicas if self.replicas > 1 else loss
-        return torch.autograd.grad(total, parameters, retain_graph=retain, allow_unused=True)
+        total.backward(inputs=list(parameters), retain_graph=retain)  # type: ignore[no-untyped-call]
 
-    def _apply(self, half: str, parameters: list[nn.Parameter], gradients: tuple[Tensor | None, ...], rate: float) -> Tensor:
+    def _move(self, half: str, rate: float) -> Tensor:
         """Clip, then Adam; returns the gradient's norm before clipping."""
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+        parameters = self.encoders if half == "encoders" else self.decoders
         if self.clip_norm is None:
-            norm = torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         else:
             norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         optimizer = self.optimizers[half]
@@ -99,3 +148,8 @@ class Stepper:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return norm
+
+
+def _averaged(half: nn.Module) -> DistributedDataParallel:
+    """A half whose gradients are means over processes. BatchNorms keep statistics of their own; the writing process's count."""
+    return DistributedDataParallel(half, broadcast_buffers=False, gradient_as_bucket_view=True)

@@ -1,0 +1,109 @@
+"""One run in several processes, as torchrun starts them: who is who, and what they must agree on.
+
+Gradients are averaged by DistributedDataParallel (`sivae_translate.training.step`). Here are the few numbers besides:
+figures are means over processes, and when one of them is told to stop, all stop after the same step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from sivae_translate.devices import pick_device
+from sivae_translate.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run.
+
+    Attributes:
+        rank: of this process; 0 is the one that writes.
+        size: how many there are.
+        local: place of this process on its machine, which is the number of its GPU.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+
+    @property
+    def writes(self) -> bool:
+        """Whether checkpoints, logs and pictures are this process's job."""
+        return self.rank == 0
+
+    def device(self, name: str) -> torch.device:
+        """The device of a setting; with several processes each has a GPU of its own.
+
+        Raises:
+            ConfigError: see `pick_device`.
+        """
+        device = pick_device(name)
+        return torch.device("cuda", self.local) if self.size > 1 and device.type == "cuda" else device
+
+    def share(self, batch: int) -> int:
+        """How many images of a batch are this process's.
+
+        Raises:
+            ConfigError: they cannot be shared out evenly, or each process would have fewer than two.
+        """
+        if batch % self.size or batch < 2 * self.size:
+            raise ConfigError(
+                f"training.batch = {batch} cannot be shared by {self.size} processes",
+                remedy=f"give a multiple of {self.size}, {2 * self.size} or more",
+            )
+        return batch // self.size
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def greatest(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """The greatest of each number over processes."""
+        return self._reduced(values, device, dist.ReduceOp.MAX) if self.size > 1 else list(values)
+
+    def mean(self, figures: Mapping[str, float], device: torch.device) -> dict[str, float]:
+        """Figures, which have the same names everywhere, as means over processes."""
+        if self.size == 1 or not figures:
+            return dict(figures)
+        sums = self._reduced(list(figures.values()), device, dist.ReduceOp.SUM)
+        return {name: total / self.size for name, total in zip(figures, sums, strict=True)}
+
+    @staticmethod
+    def _reduced(values: Sequence[float], device: torch.device, operation: dist.ReduceOp.RedOpType) -> list[float]:
+        shared: Tensor = torch.tensor(list(values), dtype=torch.float64, device=device)
+        dist.all_reduce(shared, operation)
+        return [float(value) for value in shared]
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """The processes that torchrun has started, or this one alone.
+
+    Raises:
+        ConfigError: the processes do not find each other.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World()
+        return
+    world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(world.local)
+    try:
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"process {world.rank} of {size} did not find the others: {error}", remedy="start all of them with torchrun"
+        ) from error
+    try:
+        yield world
+    finally:
+        dist.destroy_process_group()
