@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test check test-slow setup format clean
+.PHONY: demo test check test-slow bench setup format clean
 
 setup: .venv/ready
 
@@ -28,6 +28,9 @@ check: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+bench: setup
+	$(BIN)/python -m benchmarks.short
 
 format: setup
 	$(BIN)/ruff check --fix-only .

@@ -25,7 +25,7 @@ from sivae_translate.files import replacing_folder
 from sivae_translate.progress import track
 
 FORMAT = 1
-WORTH_KEEPING = 1000
+WORTH_KEEPING = 256
 """Smaller sets are decoded in a second, and leave nothing on disk."""
 AHEAD = 64
 """Images handed to the decoding threads at a time."""

@@ -1,0 +1,98 @@
+"""The loader: images a second from JPEG files with and without the cache of decoded images, and how long a start takes.
+
+    python -m benchmarks.loader --files 10000
+    python -m benchmarks.loader --files 100000 --start-only     # the index of a large set
+
+The files are JPEGs of 256 x 256 pixels with random soft colours, in a temporary folder; --start-only writes one and links it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks import measure
+from sivae_translate.config import DataConfig
+from sivae_translate.data.batches import TrainingBatches, iterate
+from sivae_translate.data.loading import load_data
+from sivae_translate.files import write_json
+
+PIXELS = 256
+BATCH = 64
+DRAWN = 40
+"""Batches that a rate is measured over."""
+
+
+def write_files(root: Path, count: int, *, links: bool) -> None:
+    """JPEGs of two domains; with ``links`` all have the bytes of one."""
+    rng = np.random.default_rng(0)
+    first: Path | None = None
+    for index in range(count):
+        path = root / ("day", "night")[index % 2] / f"{index:06}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        if links and first is not None:
+            os.link(first, path)
+            continue
+        coarse = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        picture = Image.fromarray(coarse).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)
+        written = io.BytesIO()
+        picture.save(written, "JPEG", quality=90)
+        path.write_bytes(written.getvalue())
+        first = path
+
+
+def rate(config: DataConfig) -> tuple[float, float]:
+    """Seconds until the data is there, and images a second that the loader then gives."""
+    began = time.perf_counter()
+    data = load_data(config)
+    started = time.perf_counter() - began
+    batches = TrainingBatches(data, config, BATCH, 0, tuple(0 for _ in data.train))
+    stream = iterate(batches, 0, DRAWN + 1, config.workers)
+    next(stream)
+    began = time.perf_counter()
+    drawn = sum(len(batch.images) for batch in stream)
+    return started, drawn / (time.perf_counter() - began)
+
+
+def run(count: int, *, start_only: bool) -> dict[str, Any]:
+    """First start, second start from the cache, and without a cache, with and without worker processes."""
+    root = Path(tempfile.mkdtemp(prefix="loader-"))
+    try:
+        (root / "images").mkdir()
+        write_files(root / "images", count, links=start_only)
+        base = DataConfig(root=root / "images", image_size=32 if start_only else 64, cache=root / "cache")
+        cases = {"first start": base, "second start": base}
+        if not start_only:
+            uncached = base.model_copy(update={"cache_megabytes": 0})
+            cases |= {"no cache": uncached, "no cache, 2 workers": uncached.model_copy(update={"workers": 2})}
+        rows = {}
+        for name, config in cases.items():
+            started, images = rate(config)
+            rows[name] = {"start, s": started, "images/s": images}
+        return {"machine": measure.machine(torch.device("cpu")), "files": count, "rows": rows}
+    finally:
+        shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--start-only", action="store_true")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    given = parser.parse_args()
+    found = run(given.files, start_only=given.start_only)
+    if given.out:
+        write_json(given.out, found)
+    print(json.dumps(found["machine"]))
+    print(measure.table(found["rows"], ["start, s", "images/s"]))

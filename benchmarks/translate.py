@@ -1,0 +1,203 @@
+"""Translating: images a second and latency of the Translator, the model alone and files to files.
+
+    python -m benchmarks.translate --sides 64 256 --files 2000
+
+Measured against the machine's matrix product, and, for scale, against a ResNet generator with nine blocks of the kind that
+CycleGAN and CUT use, at the same resolution (written here from its description: 64 to 256 channels, instance normalisation).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from benchmarks import measure
+from benchmarks.measure import Figures
+from benchmarks.train_step import STYLE_WIDTHS, WIDTHS
+from sivae_translate.batch import translate_files
+from sivae_translate.config import from_dict
+from sivae_translate.data.images import open_image, to_pil
+from sivae_translate.devices import pick_device
+from sivae_translate.files import write_json
+from sivae_translate.model import make_model
+from sivae_translate.translator import Translator
+
+DOMAINS = ("day", "night")
+
+
+class ResidualNineBlocks(nn.Module):
+    """A generator from image to image with nine residual blocks at a quarter of the resolution, for scale only."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7), nn.InstanceNorm2d(width), nn.ReLU(True)]
+        for factor in (1, 2):
+            layers += [
+                nn.Conv2d(factor * width, 2 * factor * width, 3, 2, 1),
+                nn.InstanceNorm2d(2 * factor * width),
+                nn.ReLU(True),
+            ]
+        layers += [_Block(4 * width) for _ in range(9)]
+        for factor in (4, 2):
+            layers += [
+                nn.ConvTranspose2d(factor * width, factor * width // 2, 3, 2, 1, output_padding=1),
+                nn.InstanceNorm2d(factor * width // 2),
+                nn.ReLU(True),
+            ]
+        self.layers = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in and out."""
+        out: Tensor = self.layers(images)
+        return out
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)]
+        self.layers = nn.Sequential(
+            *half, nn.ReLU(True), nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) in and out."""
+        out: Tensor = x + self.layers(x)
+        return out
+
+
+def untrained(side: int, device: str, dtype: str = "auto") -> Translator:
+    """A Translator with the default sizes, whose weights were never trained."""
+    settings = {
+        "data": {"image_size": side, "channels": 3},
+        "model": {"widths": WIDTHS, "style_widths": STYLE_WIDTHS},
+    }
+    config = from_dict(settings, "the benchmark")
+    torch.manual_seed(0)
+    return Translator(make_model(config.model, config.data, 2), config, DOMAINS, device=device, dtype=dtype)
+
+
+def alone(side: int, batch: int, rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:
+    """The model alone on prepared images, and the generator for scale, in alternation."""
+    translators = {"ours, float32": untrained(side, str(device), "float32"), "ours": untrained(side, str(device))}
+    images = torch.rand(batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
+    style = translators["ours"].style_code("night").expand(batch, -1)
+    generator = ResidualNineBlocks().to(device).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def scale() -> None:
+        with torch.inference_mode():
+            generator(images)
+
+    works = {name: partial(translator.model_translate, images, style) for name, translator in translators.items()}
+    medians = measure.alternate({**works, "nine blocks, float32": scale}, rounds, device)
+    rows = {}
+    for name, seconds in medians.items():
+        flops = measure.count_flops(works.get(name, scale))
+        limit = peak["float32 FLOP/s" if "float32" in name else "bfloat16 FLOP/s"]
+        rows[name] = {
+            "images/s": batch / seconds,
+            "ms a batch": 1000 * seconds,
+            "GFLOP an image": flops / batch / 1e9,
+            "share of peak": flops / seconds / limit,
+        }
+    return rows
+
+
+def first_call(side: int, device: str) -> float:
+    """Seconds of the first translation of one image, the model being loaded."""
+    translator = untrained(side, device)
+    picture = np.zeros((side, side, 3), np.uint8)
+    return measure.seconds(lambda: translator(picture, style="night"), pick_device(device))
+
+
+def files(side: int, count: int, device: str) -> Figures:
+    """Files to files, and each of its stages alone: decoding, the model, encoding."""
+    root = Path(tempfile.mkdtemp(prefix="translate-"))
+    try:
+        paths = _write(root / "in", side, count)
+        translator = untrained(side, device)
+        began = time.perf_counter()
+        translate_files(translator, [root / "in"], "night", root / "out")
+        whole = time.perf_counter() - began
+        stages = _stages(translator, paths)
+    finally:
+        shutil.rmtree(root)
+    rates = {f"{name}, images/s": count / seconds for name, seconds in stages.items()}
+    slowest = max(stages.values())
+    return {"files to files, images/s": count / whole, **rates, "slowest stage / whole": slowest / whole}
+
+
+def _write(folder: Path, side: int, count: int) -> list[Path]:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{index:06}.jpg" for index in range(count)]
+    for path in paths:
+        coarse = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+        coarse.resize((side, side), Image.Resampling.BICUBIC).save(path, quality=90)
+    return paths
+
+
+def _stages(translator: Translator, paths: Sequence[Path]) -> dict[str, float]:
+    """Seconds of each stage alone, in one thread but for the model."""
+    began = time.perf_counter()
+    pictures = [open_image(path) for path in paths]
+    decoded = time.perf_counter()
+    prepared = translator.prepare(pictures)
+    style, made = translator.style_code("night"), []
+    ready = time.perf_counter()
+    for part in torch.split(prepared, 64):
+        batch = part.to(translator.device).contiguous(memory_format=torch.channels_last)
+        made.append(translator.model_translate(batch, style.expand(len(part), -1)))
+    computed = time.perf_counter()
+    outputs = [to_pil(image) for image in torch.cat(made)]
+    with tempfile.TemporaryDirectory() as folder:
+        for index, image in enumerate(outputs):
+            image.save(Path(folder, f"{index}.png"))
+    return {
+        "decoding": ready - began,
+        "model": computed - ready,
+        "encoding": time.perf_counter() - computed,
+        "reading alone": decoded - began,
+    }
+
+
+def run(sides: Sequence[int], count: int, rounds: int, device: str) -> dict[str, Any]:
+    """Everything, with what it was measured on."""
+    place = pick_device(device)
+    peak = measure.peaks(place)
+    results: dict[str, Any] = {"machine": measure.machine(place), "peaks": peak}
+    for side in sides:
+        for batch in (1, 64 if side <= 64 else 8):
+            results[f"{side} px, batch {batch}"] = alone(side, batch, rounds, place, peak)
+        results[f"{side} px, files"] = {"ours": {**files(side, count, device), "first call, s": first_call(side, device)}}
+    return results
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sides", type=int, nargs="+", default=[64])
+    parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    given = parser.parse_args()
+    found = run(given.sides, given.files, given.rounds, given.device)
+    if given.out:
+        write_json(given.out, found)
+    print(json.dumps({key: found[key] for key in ("machine", "peaks")}, indent=2))
+    for title, block in found.items():
+        if title not in ("machine", "peaks"):
+            print(f"\n{title}\n")
+            print(measure.table(block, list(next(iter(block.values())))))
