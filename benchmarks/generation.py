@@ -1,6 +1,7 @@
-"""Generation at equal cost: VAE, Soft-IntroVAE, IntroVAE and bootstrap with the same network on Fashion-MNIST.
+"""Generation at equal cost: VAE, Soft-IntroVAE, IntroVAE and bootstrap with the same network, on Fashion-MNIST or glyphs.
 
     python -m benchmarks.generation --data FOLDER_WITH_IDX_FILES --out runs/generation --seeds 3
+    python -m benchmarks.generation --config glyphs-plain --steps 2500 --images 720 --out runs/generation-glyphs
 
 The introspective objectives make ``--steps`` steps; the VAE makes as many more as it can in the same time, by the rates
 measured on an idle machine (``--vae-ratio``). Stopped and called again, it goes on. Written are results.json, results.md,
@@ -36,29 +37,32 @@ HEALTH = {
 }
 
 
-def run(data: Path, out: Path, *, objectives: list[str], seeds: int, steps: int, vae_ratio: float, images: int) -> None:
-    """Train and judge every objective for every seed, and write the results as they come."""
-    loaded = load_data(load_config(config_path("fashion"), {"data.root": str(data)}).data)
+def run(
+    name: str, data: Path | None, out: Path, *, objectives: list[str], seeds: int, steps: int, vae_ratio: float, images: int
+) -> None:
+    """Train and judge every objective of a configuration for every seed, and write the results as they come."""
+    place = {"data.root": str(data)} if data else {}
+    loaded = load_data(load_config(config_path(name), place).data)
     judge = GenerationJudge(loaded, images=images)
     rows: list[dict[str, Any]] = []
     shown: dict[str, Translator] = {}
     for seed in range(seeds):
-        for name in objectives:
-            settings = {
-                "data.root": str(data),
-                "objective.name": name,
-                "objective.gamma_r": 1.0 if name == "bootstrap" else 0.0,
+        for objective in objectives:
+            settings: dict[str, Any] = {
+                **place,
+                "objective.name": objective,
+                "objective.gamma_r": 1.0 if objective == "bootstrap" else 0.0,
                 "training.seed": seed,
-                "training.steps": round(steps * vae_ratio) if name == "vae" else steps,
+                "training.steps": round(steps * vae_ratio) if objective == "vae" else steps,
                 "training.picture_every": 0,
             }
-            config = load_config(config_path("fashion"), settings)
-            folder = train(config, out / f"{name}-{seed}", data=loaded, resume=True)
+            config = load_config(config_path(name), settings)
+            folder = train(config, out / f"{objective}-{seed}", data=loaded, resume=True)
             translator = Translator.from_pretrained(folder)
-            shown.setdefault(name, translator)
+            shown.setdefault(objective, translator)
             facts = {key: translator.facts[key] for key in ("steps", "minutes")}
             last = read_metrics(folder)[-1]
-            rows.append({"objective": name, "seed": seed, **facts, "health": last, **judge.judge(translator).as_json()})
+            rows.append({"objective": objective, "seed": seed, **facts, "health": last, **judge.judge(translator).as_json()})
             write_json(out / "results.json", rows)
             write_text(out / "results.md", table(rows))
             print(table(rows[-1:]), flush=True)
@@ -108,17 +112,19 @@ def draw_health(runs: dict[str, Path], path: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--config", default="fashion", help="of a plain model")
+    parser.add_argument("--data", type=Path, help="folder of idx files or images, where the configuration needs one")
     parser.add_argument("--out", type=Path, default=Path("runs/generation"))
     parser.add_argument(
         "--objectives", nargs="+", default=["vae", "soft_introvae", "introvae"], choices=get_args(ObjectiveName)
     )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--vae-ratio", type=float, default=2.4)
+    parser.add_argument("--vae-ratio", type=float, default=2.2)
     parser.add_argument("--images", type=int, default=1000)
     given = parser.parse_args()
     run(
+        given.config,
         given.data,
         given.out,
         objectives=given.objectives,

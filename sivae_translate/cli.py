@@ -179,6 +179,8 @@ class Evaluate:
     """Run folder, model file, or the name of a model that ships."""
     data: Path | None = None
     """Folder with test images; left out: the run's own data."""
+    pairs: bool = False
+    """Test files of equal names in two domains show the same content, so the truth of a translation is known."""
     style: Literal["domain", "reference"] = "domain"
     """Style of the translations: the domain's prior mean, or one random test image of the target domain."""
     out: Path | None = None
@@ -221,7 +223,9 @@ class Benchmark:
     root: Path | None = None
     """Folder or zip file with the published data; glyphs needs none."""
     data: Path | None = None
-    """Any folder laid out as train/<domain> and test/<domain> instead; equal file names in two test domains are pairs."""
+    """Any folder laid out as train/<domain> and test/<domain> instead."""
+    pairs: bool = False
+    """With --data: test files of equal names in two domains show the same content."""
     minutes: float | None = None
     """Training time; left out: the configuration's budget."""
     out: Path | None = None
@@ -572,6 +576,8 @@ def evaluate(command: Evaluate) -> int:
     translator = Translator.from_pretrained(command.run, device=command.device)
     run = Path(command.run)
     data_config = _data_of(run, translator.config.data, command.data)
+    if command.pairs:
+        data_config = data_config.model_copy(update={"pairs": True})
     judges = Judges(Lpips.load(command.lpips_weights, device=str(translator.device)))
     data = load_data(data_config)
     result = judge(translator, data, style=command.style, judges=judges, seed=command.seed, limit=command.limit)
@@ -622,7 +628,7 @@ def benchmark(command: Benchmark, rest: list[str]) -> int:
     overrides = {name: str(v) if isinstance(v, Path) else v for name, v in given.items() if v is not None}
     config = load_config(path, overrides | parse_overrides(rest))
     if command.data is not None:
-        data = config.data.model_copy(update={"name": "folder", "root": command.data})
+        data = config.data.model_copy(update={"name": "folder", "root": command.data, "pairs": command.pairs})
         config = config.model_copy(update={"data": data})
     out = command.out or Path("runs", f"benchmark-{command.data.name if command.data else path.stem}")
     try:

@@ -57,6 +57,7 @@ class DataConfig(Section):
     channels: Annotated[Literal[1, 3], Field(description="1 is grey, 3 is RGB")] = 3
     fit: Annotated[Literal["cover", "contain", "stretch"], Field(description="how an image is made square")] = "cover"
     labels: Annotated[bool, Field(description="false: ignore which folder an image is in")] = True
+    pairs: Annotated[bool, Field(description="folders: test files of equal names in two domains show the same content")] = False
     split_seed: Annotated[int, Field(ge=0, description="glyphs: which letters are held out; 0 is the benchmark")] = 0
     max_unreadable: Annotated[int, Field(ge=0, description="unreadable images to skip before giving up")] = 100
     cache_megabytes: Annotated[int, Field(ge=0, description="decode sets up to this size once and keep them")] = 2048

@@ -264,7 +264,8 @@ class Translator:
         close = difflib.get_close_matches(name, self.domains, n=1, cutoff=0.4)
         known = ", ".join(self.domains[:20]) or "none"
         hint = f"did you mean '{close[0]}'? Domains are {known}" if close else f"domains are {known}"
-        raise InputError(f"the model has no domain '{name}' (and there is no such file)", remedy=hint)
+        file = ", and there is no such file" if Path(name).suffix else ""
+        raise InputError(f"the model has no domain '{name}'{file}", remedy=hint)
 
     def _prior_mean(self, name: str) -> Tensor:
         index = torch.tensor([self.domain_index(name)], device=self.device)

@@ -187,7 +187,7 @@ SETTINGS = {
 
 
 def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder, tmp_path):
-    config = from_dict({**SETTINGS, "data": {**SETTINGS["data"], "root": str(folder)}}, "test")
+    config = from_dict({**SETTINGS, "data": {**SETTINGS["data"], "root": str(folder), "pairs": True}}, "test")
     out = run_benchmark(config, tmp_path / "out", command="the command", inception=False)
     written = json.loads((out / "report.json").read_text())
     assert written["command"] == "the command"
@@ -212,7 +212,7 @@ def test_the_commands(folder, tmp_path, capsys):
     settings.write_text(json.dumps(SETTINGS))
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as stop:
-        arguments = ["--data", str(folder), "--no-kid", "--limit", "4", "--out", str(out), "--training.steps", "2"]
+        arguments = ["--data", str(folder), "--pairs", "--no-kid", "--limit", "4", "--out", str(out), "--training.steps", "2"]
         cli.main(["benchmark", str(settings), *arguments])
     assert stop.value.code == 0
     assert "nearest neighbour" in capsys.readouterr().out

@@ -32,7 +32,7 @@ def config(root, **changes):
 
 
 def test_a_folder_becomes_domains_with_pairs_by_equal_names(root):
-    data = load_data(config(root))
+    data = load_data(config(root, pairs=True))
     assert data.domains == ("day", "night")
     assert [len(source) for source in data.train] == [8, 8]
     assert data.train[0][0].shape == (32, 32, 3)
@@ -41,12 +41,17 @@ def test_a_folder_becomes_domains_with_pairs_by_equal_names(root):
     assert data.truth((0, 1), 1)[0, 0, 0] == 115
 
 
-def test_test_images_without_a_common_name_are_no_pairs(root):
-    for index in range(3):
-        (root / "test" / "night" / f"{index}.png").rename(root / "test" / "night" / f"n{index}.png")
+def test_equal_names_are_no_pairs_unless_asked_for(root):
     data = load_data(config(root))
     assert not data.paired
     assert data.truth((0, 1), 1) is None
+
+
+def test_pairs_that_are_asked_for_must_have_a_common_name(root):
+    for index in range(3):
+        (root / "test" / "night" / f"{index}.png").rename(root / "test" / "night" / f"n{index}.png")
+    with pytest.raises(DataError, match="no file name is common"):
+        load_data(config(root, pairs=True))
 
 
 def test_without_labels_there_is_one_domain_with_all_images(root):

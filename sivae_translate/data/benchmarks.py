@@ -108,7 +108,7 @@ def list_files(root: Path) -> Files:
             readers |= _zipped(archive)
         return Files(root, readers)
     if not root.exists():
-        raise DataError(f"there is no folder or zip file {root}", remedy="check --data")
+        raise DataError(f"there is no folder or zip file {root}", remedy="check the path")
     return Files(root, _zipped(root))
 
 
@@ -132,7 +132,10 @@ def load_benchmark(config: DataConfig) -> DomainData:
         DataError: the files are not there, incomplete, or damaged; the message says where to get them.
     """
     if config.root is None:
-        raise ConfigError(f"data.root is not set for {config.name}", remedy=f"--data FOLDER with {SOURCES[config.name]}")
+        raise ConfigError(
+            f"data.root is not set for {config.name}",
+            remedy=f"--root (benchmark) or --data (train) FOLDER with {SOURCES[config.name]}",
+        )
     loaders = {"cars3d": _cars3d, "facades": _facades, "emoji": _emoji, "digits": _digits}
     return loaders[config.name](list_files(config.root), config)
 

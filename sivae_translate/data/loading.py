@@ -112,13 +112,18 @@ def _load_folders(config: DataConfig) -> DomainData:
         train = [FileImages(paths, config) for paths in train_paths.values()]
     test = [_decode(name, test_paths[name], config, problems) for name in train_paths if name in test_paths]
     ids = tuple(tuple(path.stem for path in kept) for _, kept in test)
-    shared = len(ids) > 1 and bool(set.intersection(*map(set, ids)))
+    paired = config.pairs and len(test) == len(train)
+    if config.pairs and not (paired and len(ids) > 1 and set.intersection(*map(set, ids))):
+        raise DataError(
+            f"data.pairs is set, but no file name is common to the test images of all domains in {config.root}",
+            remedy="give the two images of a pair the same name, in test/<domain> of each domain, or leave it out",
+        )
     return DomainData(
         domains=tuple(train_paths),
         train=tuple(train),
         test=tuple(source for source, _ in test) if len(test) == len(train) else (),
         test_ids=ids if len(test) == len(train) else (),
-        paired=shared and len(test) == len(train),
+        paired=paired,
         unreadable=tuple(problems),
     )
 

