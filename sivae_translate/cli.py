@@ -18,6 +18,7 @@ from sivae_translate.names import Check, ObjectiveName, PlaneName
 if TYPE_CHECKING:
     from sivae_translate.batch import BatchResult
     from sivae_translate.config import DataConfig
+    from sivae_translate.translator import StyleLike
 
 INTERRUPTED = 130
 
@@ -45,9 +46,9 @@ class Translate:
 
     run: Annotated[str, tyro.conf.Positional]
     """Run folder, model file, or the name of a model that ships (glyphs)."""
-    inputs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Images, and folders that are searched recursively."""
-    out: Path
+    inputs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Images, and folders that are searched recursively; with --engine ray also s3:// and what else fsspec knows."""
+    out: str
     """Output folder."""
     to: str | None = None
     """Name of the domain to translate to."""
@@ -69,6 +70,10 @@ class Translate:
     """With --check: from which on an image is unusual; 99 flags one in a hundred of the training's own kind."""
     batch_size: int = 64
     """Images computed at a time."""
+    engine: Literal["local", "ray"] = "local"
+    """ray spreads the work over a cluster (RAY_ADDRESS), or over this machine's processors where there is none."""
+    workers: int | None = None
+    """With --engine ray: models at work; left out: one a GPU, or one a processor."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
 
@@ -155,7 +160,7 @@ class Toy:
     """Width of the hidden layers."""
     learning_rate: float | None = None
     """At the start."""
-    automatic: bool | None = None
+    automatic: bool = False
     """Let beta_neg be balanced at each step instead of taking the configuration's."""
 
 
@@ -444,7 +449,7 @@ def _config_path(command: Train, overrides: dict[str, object]) -> Path | None:
 def translate(command: Translate) -> int:
     """``sivae-translate translate``; 1 when files were unreadable."""
     from sivae_translate.batch import translate_files
-    from sivae_translate.translator import StyleLike, Translator
+    from sivae_translate.translator import Translator
 
     if not command.inputs:
         raise ConfigError("no input is given", remedy="name images or folders: sivae-translate translate RUN IN... --to DOMAIN")
@@ -455,11 +460,13 @@ def translate(command: Translate) -> int:
     if command.to is not None:
         translator.domain_index(command.to)  # a file of that name is not meant here
         style = command.to if command.seed is None else (command.to, command.seed)
+    if command.engine == "ray":
+        return _translate_on_cluster(command, style)
     result = translate_files(
         translator,
-        command.inputs,
+        [Path(given) for given in command.inputs],
         style,
-        command.out,
+        Path(command.out),
         overwrite=command.overwrite,
         strict=command.strict,
         size=command.size,
@@ -468,7 +475,31 @@ def translate(command: Translate) -> int:
         check=command.check,
         percentile=command.percentile,
     )
-    return _report(result, command.out)
+    return _report(result, Path(command.out))
+
+
+def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
+    """The same by Ray; 1 when files were unreadable."""
+    from sivae_translate.cluster import translate_on_cluster
+    from sivae_translate.progress import console
+
+    if command.strict or command.grid:
+        raise ConfigError("--engine ray has neither --strict nor --grid", remedy="leave them out, or use --engine local")
+    result = translate_on_cluster(
+        command.run,
+        command.inputs,
+        style,
+        command.out,
+        overwrite=command.overwrite,
+        size=command.size,
+        batch_size=command.batch_size,
+        check=command.check,
+        percentile=command.percentile,
+        workers=command.workers,
+    )
+    told = ", ".join(f"{count} {status}" for status, count in result.counts.items())
+    console.print(f"{told}; each file: {result.manifest}", highlight=False)
+    return 1 if result.counts["unreadable"] else 0
 
 
 def reconstruct(command: Reconstruct) -> int:
@@ -546,7 +577,7 @@ def toy(command: Toy) -> int:
         batch=command.batch,
         hidden=command.hidden,
         learning_rate=command.learning_rate,
-        automatic=command.automatic,
+        automatic=command.automatic or None,
     )
     study(command.planes, command.objectives, range(command.seeds), command.out, config)
     _show((command.out / "results.md").read_text(encoding="utf-8"))
