@@ -51,7 +51,8 @@ class LatentModel(nn.Module):
 
     def decoder_parameters(self) -> list[nn.Parameter]:
         """What the decoder's half of a step moves: the decoder, the domains' prior means and a learned content prior."""
-        return [*self.decoder.parameters(), *self.style_prior.parameters(), *self.content_prior.parameters()]
+        parts = (self.decoder, self.style_prior, self.content_prior)
+        return [p for part in parts for p in part.parameters() if p.numel()]  # without domains there are no means of styles
 
     def encode(self, images: Tensor) -> Posterior:
         """Images (B, C, H, W) in [0, 1] to the posteriors of content (B, Cc, h, w) and style (B, S).

@@ -90,10 +90,7 @@ class Stepper:
         processes: int = 1,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
-        self.encoders, self.decoders = (
-            [parameter for parameter in parameters if parameter.numel()]  # without domains there are no means of styles
-            for parameters in (objective.model.encoder_parameters(), objective.model.decoder_parameters())
-        )
+        self.encoders, self.decoders = objective.model.encoder_parameters(), objective.model.decoder_parameters()
         self.encoder_half, self.decoder_half = EncoderHalf(objective), DecoderHalf(objective)
         self.run_encoders = _averaged(self.encoder_half) if processes > 1 else self.encoder_half
         self.run_decoder = _averaged(self.decoder_half) if processes > 1 else self.decoder_half
