@@ -64,7 +64,7 @@ setup(
             "onnx>=1.16",
             "onnxscript>=0.5",
             "onnxruntime>=1.18",
-            "ray[data]>=2.40",
+            "ray[data]>=2.40; python_version < '3.14'",  # Ray has wheels later than Python has releases
             "pyarrow>=14",
             "fsspec>=2023.5",
             "pytest>=8",

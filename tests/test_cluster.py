@@ -58,7 +58,7 @@ def test_a_cluster_makes_the_files_that_one_machine_makes(ray, tiny_run, folder,
     assert len(rows_of(again)) == 5
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_killed_worker_loses_and_doubles_nothing(ray, tiny_run, pixels, tmp_path):
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

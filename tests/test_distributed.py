@@ -120,7 +120,7 @@ def test_two_processes_train_one_run_that_one_process_can_go_on_with(tmp_path):
     assert json.loads((run / "checkpoints" / "step-00000008" / "progress.json").read_text())["step"] == 8
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_leaves_a_checkpoint(tmp_path):
     run = tmp_path / "run"
     path = settings(tmp_path, steps=100000)
