@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from sivae_translate import pictures
+from sivae_translate.calibration import Verdict
 from sivae_translate.data.folders import list_images
 from sivae_translate.data.images import open_image, to_pil
 from sivae_translate.errors import DataError, InputError
@@ -98,7 +99,7 @@ def translate_files(
             result.existing.append(job.target)
         else:
             todo.append(job)
-    unusual = None if check == "off" else _Unusual(translator, percentile, stop=check == "raise")
+    unusual = None if check == "off" else _Unusual(percentile, stop=check == "raise")
     shown = _run(translator, todo, code, result, unusual, strict=strict, resize=size == "input", batch_size=batch_size)
     if grid is not None and shown:
         names = ["source", "translation" if style is not None else "rebuilt"]
@@ -106,22 +107,44 @@ def translate_files(
     return result
 
 
+def compute(
+    translator: Translator, images: Sequence[Image.Image], style: torch.Tensor | None, *, judged: bool
+) -> tuple[list[Image.Image], list[Verdict]]:
+    """One batch.
+
+    Args:
+        translator: the model.
+        images: opened.
+        style: code (1, S); None keeps each image's own, which rebuilds it.
+        judged: whether to say how unusual each image is to the model.
+
+    Returns:
+        a picture of the model's size for each image, and its verdict where ``judged``, else none.
+    """
+    prepared = translator.prepare(images).to(translator.device).contiguous(memory_format=torch.channels_last)
+    verdicts = translator.judge_batch(prepared) if judged else []
+    if style is None:
+        outputs = translator.model_reconstruct(prepared)
+    else:
+        outputs = translator.model_translate(prepared, style.expand(len(images), -1))
+    return [to_pil(output) for output in outputs], verdicts
+
+
 @dataclass(frozen=True)
 class _Unusual:
     """Notes inputs that are nothing the model knows, or stops at the first ones."""
 
-    translator: Translator
     percentile: float
     stop: bool
 
-    def note(self, jobs: Sequence[_Job], prepared: torch.Tensor, result: BatchResult) -> None:
-        """Judge a batch.
+    def note(self, jobs: Sequence[_Job], verdicts: Sequence[Verdict], result: BatchResult) -> None:
+        """Take in what was found out about a batch.
 
         Raises:
             InputError: there are some, and ``stop`` is set.
         """
-        verdicts = zip(jobs, self.translator.judge_batch(prepared), strict=True)
-        found = [f"{job.source}: {verdict}" for job, verdict in verdicts if verdict.percentile >= self.percentile]
+        judged = zip(jobs, verdicts, strict=True)
+        found = [f"{job.source}: {verdict}" for job, verdict in judged if verdict.percentile >= self.percentile]
         result.unusual += found
         if found and self.stop:
             raise InputError(
@@ -175,14 +198,9 @@ def _run(
             _finish(writing)
             writing = []
             if images:
-                prepared = translator.prepare(images).to(translator.device).contiguous(memory_format=torch.channels_last)
+                made, verdicts = compute(translator, images, code, judged=unusual is not None)
                 if unusual is not None:
-                    unusual.note(kept, prepared, result)
-                if code is None:
-                    outputs = translator.model_reconstruct(prepared)
-                else:
-                    outputs = translator.model_translate(prepared, code.expand(len(images), -1))
-                made = [to_pil(output) for output in outputs]
+                    unusual.note(kept, verdicts, result)
                 shown += list(zip(images, made, strict=True))[: GRID_ROWS - len(shown)]
                 writing = [
                     threads.submit(_write, picture, job.target, image.size if resize else None)
@@ -213,5 +231,10 @@ def _finish(writing: Sequence[Future[None]]) -> None:
         future.result()
 
 
+def scaled(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    """A picture at (width, height); as it is where that is None."""
+    return picture.resize(size, Image.Resampling.LANCZOS) if size else picture
+
+
 def _write(picture: Image.Image, target: Path, size: tuple[int, int] | None) -> None:
-    pictures.save(picture.resize(size, Image.Resampling.LANCZOS) if size else picture, target)
+    pictures.save(scaled(picture, size), target)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import posixpath
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from PIL import Image
 
-from sivae_translate.data.images import IMAGE_SUFFIXES, open_image, to_pil
+from sivae_translate.batch import compute, scaled
+from sivae_translate.data.images import IMAGE_SUFFIXES, open_image
 from sivae_translate.errors import ConfigError, DataError, InputError, OutputError
 from sivae_translate.names import Check
 from sivae_translate.progress import progress_bar
@@ -218,18 +220,10 @@ class _Actor:
                 rows.append(_row(job, "unreadable", reason=getattr(error, "what", str(error))))
         if not kept:
             return rows
-        translator = self.translator
-        prepared = translator.prepare(images).to(translator.device).contiguous(memory_format=torch.channels_last)
-        unusual = [""] * len(kept)
-        if self.settings.check:
-            verdicts = translator.judge_batch(prepared)
-            unusual = [str(verdict) if verdict.percentile >= self.settings.percentile else "" for verdict in verdicts]
-        outputs = translator.model_translate(prepared, self.style.expand(len(kept), -1))
-        for job, image, output, told in zip(kept, images, outputs, unusual, strict=True):
-            picture = to_pil(output)
-            if self.settings.resize:
-                picture = picture.resize(image.size, Image.Resampling.LANCZOS)
-            _write(picture, job.target)
+        pictures, verdicts = compute(self.translator, images, self.style, judged=self.settings.check)
+        unusual = [str(verdict) if verdict.percentile >= self.settings.percentile else "" for verdict in verdicts]
+        for job, image, picture, told in zip(kept, images, pictures, unusual or [""] * len(kept), strict=True):
+            _write(scaled(picture, image.size if self.settings.resize else None), job.target)
             rows.append(_row(job, "written", unusual=told))
         return rows
 
@@ -257,8 +251,6 @@ def _put(url: str, content: bytes) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    import uuid
-
     fs, path = _filesystem(url)
     temporary = f"{posixpath.dirname(path)}/.{posixpath.basename(path)}.{uuid.uuid4().hex}.tmp"
     try:

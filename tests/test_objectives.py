@@ -245,6 +245,26 @@ def test_translations_claim_another_domain_and_are_judged_under_its_prior():
     torch.testing.assert_close(shared.claimed, means[claimed])
 
 
+def test_translations_are_translated_back_also_where_no_fake_is_a_translation(monkeypatch):
+    monkeypatch.setattr(Gaussian, "sample", fixed_sample)
+    styles = {}
+
+    def flipped(self, style, domain):
+        styles["own"] = style
+        return style.flip(0), self.model.prior_style(domain.flip(0), len(domain))
+
+    monkeypatch.setattr(Passes, "_other_styles", flipped)
+    config = ObjectiveConfig(likelihood="gaussian", introspection_from=0, back_from=0, prior_samples=1, style_swap=0)
+    model, batch = tiny_model(), tiny_batch()
+    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
+    translations = model.decode(Codes(shared.codes.content, styles["own"].flip(0)))
+    content = fixed_sample(model.content_encoder(translations))
+    expected = (model.decode(Codes(content, styles["own"])) - batch.images).square().sum((1, 2, 3))
+    torch.testing.assert_close(shared.back, expected)
+    assert len(shared.fakes) == 12
+    assert not torch.allclose(shared.fakes[6:], translations)  # their content is drawn from the prior
+
+
 def test_without_labels_every_style_is_judged_under_the_standard_normal():
     config = ObjectiveConfig(introspection_from=0)
     model, batch = tiny_model(domains=0), tiny_batch()

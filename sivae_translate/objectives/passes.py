@@ -96,16 +96,14 @@ class Passes:
         styled, claimed = self._other_styles(drawn.style.detach(), domain)
         wanted = Codes(drawn.content.detach(), styled)
         if not weights.introspection:
-            with torch.no_grad():
-                translations = model.decode(wanted)
-            returned = self._back(model.content_encoder(translations).sample(), codes, batch)
+            returned = self._back(wanted, codes, batch)
             return Forward(posterior, codes, self.error(model.logits(codes), batch.images), back=returned)
         return self._introspect(batch, posterior, codes, wanted, claimed, back)
 
     def _introspect(
         self, batch: Batch, posterior: Posterior, codes: Codes, wanted: Codes, claimed: Tensor, back: bool
     ) -> Forward:
-        model = self.model
+        model, translated = self.model, wanted
         wanted, samples = self._mix_in_samples(wanted)
         logits = model.logits(codes)
         fakes = torch.cat([model.observed(logits), model.decode(wanted)])
@@ -113,7 +111,9 @@ class Passes:
         claimed = torch.cat([own, claimed]).detach()
         judged = self.judge(fakes.detach(), claimed)
         returned = None
-        if back:
+        if back and samples == len(batch.domain):  # no fake is a translation
+            returned = self._back(translated, codes, batch)
+        elif back:
             translations = slice(len(batch.domain) + samples, None)
             content = judged.content[translations] if judged.content else self.content(fakes.detach()[translations])
             shown = Codes(content.sample(), codes.style[samples:])
@@ -166,7 +166,11 @@ class Passes:
         posterior: Gaussian = self.model.content_encoder(self.augment(images))
         return posterior
 
-    def _back(self, content: Tensor, codes: Codes, batch: Batch) -> Tensor:
+    def _back(self, wanted: Codes, codes: Codes, batch: Batch) -> Tensor:
+        """L_back, (B,): images translated to ``wanted``, without a gradient, and back."""
+        with torch.no_grad():
+            translations = self.model.decode(wanted)
+        content = self.model.content_encoder(translations).sample()
         return self.error(self.model.logits(Codes(content, codes.style)), batch.images)
 
     def _other_styles(self, style: Tensor, domain: Tensor) -> tuple[Tensor, Tensor]:

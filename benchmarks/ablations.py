@@ -1,0 +1,91 @@
+"""What each part of the method brings: the same benchmark, network, seed and budget, with one part left out at a time.
+
+    python -m benchmarks.ablations --config demo --minutes 5
+    python -m benchmarks.ablations --config cars3d --data FOLDER --minutes 10
+
+Every arm has the same minutes, so a part that costs time has to earn them. Stopped and called again, it goes on. Written are
+results.json and results.md. Run it on an otherwise idle machine, or on a core that nothing else uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sivae_translate.config import load_config, parse_overrides
+from sivae_translate.data.loading import load_data
+from sivae_translate.evaluation.evaluate import Judges, StyleKind, evaluate
+from sivae_translate.evaluation.lpips import Lpips
+from sivae_translate.files import write_json, write_text
+from sivae_translate.resources import config_path
+from sivae_translate.training.loop import train
+from sivae_translate.translator import Translator
+
+ARMS: dict[str, dict[str, object]] = {
+    "everything": {},
+    "no introspection": {"objective.introspection_from": 1.0},
+    "no translations among the fakes": {"objective.prior_samples": 1.0},
+    "no capacity schedule": {"objective.open_until": 0.0},
+    "no back-translation": {"objective.back": 0.0},
+}
+"""Name to the settings that leave a part out."""
+
+
+def run(
+    name: str,
+    out: Path,
+    *,
+    minutes: float,
+    style: StyleKind,
+    overrides: dict[str, object],
+    arms: Sequence[str],
+    limit: int | None,
+) -> None:
+    """Train and judge every arm, and write the results as they come."""
+    data = load_data(load_config(config_path(name), overrides).data)
+    judges = Judges(Lpips.load())
+    rows: list[dict[str, Any]] = []
+    for arm in arms:
+        settings = {**overrides, **ARMS[arm], "training.minutes": minutes, "training.picture_every": 0}
+        folder = train(load_config(config_path(name), settings), out / arm.replace(" ", "-"), data=data, resume=True)
+        translator = Translator.from_pretrained(folder)
+        result = evaluate(translator, data, style=style, judges=judges, limit=limit)
+        row: dict[str, Any] = {"arm": arm, "steps": translator.facts["steps"], "minutes": translator.facts["minutes"]}
+        row |= {name: interval.mean for name, interval in result.overall.items()}
+        row |= {name: probe.accuracy for name, probe in result.probes.items()}
+        rows.append(row)
+        write_json(out / "results.json", {"config": name, "style": style, "rows": rows})
+        write_text(out / "results.md", table(rows))
+        print(table(rows[-1:]), flush=True)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """One line an arm, every figure that all arms have."""
+    columns = [key for key in rows[0] if key != "arm" and all(key in row for row in rows)]
+    lines = ["| left out | " + " | ".join(columns) + " |", "|" + " --- |" * (len(columns) + 1)]
+    lines += [f"| {row['arm']} | " + " | ".join(f"{row[key]:.4g}" for key in columns) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="demo")
+    parser.add_argument("--data", type=Path, help="where the configuration needs a folder or zip file")
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--style", choices=["domain", "reference"], default="domain")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--limit", type=int, help="test images a domain")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
+    given, rest = parser.parse_known_args()
+    place = {"data.root": str(given.data)} if given.data else {}
+    run(
+        given.config,
+        given.out,
+        minutes=given.minutes,
+        style=given.style,
+        overrides=place | parse_overrides(rest),
+        arms=given.arms,
+        limit=given.limit,
+    )

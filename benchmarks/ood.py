@@ -1,0 +1,97 @@
+"""Which score to trust: several models, each with its own test images as the known ones, against several foreign sets.
+
+    python -m benchmarks.ood runs/generation/{vae,introvae,soft_introvae}-0 --foreign mnist=MNIST --out runs/ood-fashion
+    python -m benchmarks.ood runs/benchmark-{cars3d,facades,emoji,digits}/run --cross --out runs/ood-cross
+
+``--foreign`` names a folder of images or idx files; ``--cross`` adds the test images that the other runs' data have, at
+each model's own size. Written are results.json, results.md (AUROC of each score, and what the translator's check flags) and
+the reports of `sivae-translate ood` for every pair. No figure here was used to choose anything: a score has no setting.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sivae_translate.config import DataConfig, load_config
+from sivae_translate.data.loading import load_images, load_test_images
+from sivae_translate.evaluation import ood
+from sivae_translate.files import write_json, write_text
+from sivae_translate.translator import Translator
+
+Sets = dict[str, Callable[[DataConfig], np.ndarray]]
+"""Foreign sets: a name to what reads it in the form that a model's data has."""
+
+
+def run(runs: Sequence[Path], foreign: Sets, out: Path, *, cross: bool, limit: int, regret_steps: int, seed: int = 0) -> None:
+    """Judge every run on every foreign set, and write the results as they come."""
+    own = {folder: load_config(folder / "config.yaml").data for folder in runs}
+    rows: list[dict[str, Any]] = []
+    for folder in runs:
+        translator = Translator.from_pretrained(folder)
+        known = load_test_images(own[folder], 2 * limit, seed)
+        for name, read in (foreign | (_others(own, folder, limit, seed) if cross else {})).items():
+            outside = read(own[folder])
+            result = ood.compare(translator, known[::2], outside, known[1::2], regret_steps=regret_steps, seed=seed)
+            model = label(folder)
+            ood.write(result, known[::2], outside, out / model / name, f"{model} against {name}", {"run": model, "seed": seed})
+            rows.append({"model": model, "foreign": name, "facts": translator.facts, **result.as_json()})
+            write_json(out / "results.json", rows)
+            write_text(out / "results.md", table(rows))
+    print((out / "results.md").read_text(encoding="utf-8"))
+
+
+def label(folder: Path) -> str:
+    """What a run is called in the tables: its folder, or the one above where that is the benchmark's."""
+    return folder.parent.name if folder.name == "run" else folder.name
+
+
+def _others(own: dict[Path, DataConfig], folder: Path, limit: int, seed: int) -> Sets:
+    """Test images of the other runs' data, at this one's size."""
+    form = own[folder]
+    shape = {"image_size": form.image_size, "channels": form.channels}
+
+    def reader(config: DataConfig) -> Callable[[DataConfig], np.ndarray]:
+        return lambda _: load_test_images(config.model_copy(update=shape), limit, seed)
+
+    foreign = {label(other): config for other, config in own.items() if (config.name, config.root) != (form.name, form.root)}
+    return {name: reader(config) for name, config in foreign.items()}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """A line a pair: AUROC of each score, the best in bold, and the shares of known and foreign images that are flagged."""
+    names = list(rows[0]["scores"])
+    lines = [
+        "| model | foreign | " + " | ".join(names) + " | flagged: known | foreign |",
+        "|" + " --- |" * (len(names) + 4),
+    ]
+    for row in rows:
+        figures = {name: row["scores"][name]["auroc"]["mean"] for name in names}
+        best = max(figures.values())
+        cells = [f"**{value:.3f}**" if value == best else f"{value:.3f}" for value in figures.values()]
+        flagged = ["-" if share is None else f"{share:.1%}" for share in row["flagged"].values()]
+        lines.append(" | ".join([f"| {row['model']}", row["foreign"], *cells, *flagged]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _folder(given: str) -> tuple[str, Path]:
+    name, _, path = given.rpartition("=")
+    return name or Path(path).name, Path(path)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+    parser.add_argument("--foreign", nargs="*", default=[], metavar="NAME=FOLDER", type=_folder)
+    parser.add_argument("--cross", action="store_true", help="also each run against the others' test images")
+    parser.add_argument("--limit", type=int, default=1000, help="images of each kind")
+    parser.add_argument("--regret-steps", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/ood"))
+    given = parser.parse_args()
+    sets: Sets = {name: partial(load_images, path, limit=given.limit) for name, path in given.foreign}
+    run(given.runs, sets, given.out, cross=given.cross, limit=given.limit, regret_steps=given.regret_steps)
