@@ -193,15 +193,19 @@ def npz(**arrays):
     return buffer.getvalue()
 
 
-def test_digits_from_arrays(tmp_path):
+def test_digits_from_arrays_even_if_sorted(tmp_path):
     rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (50, 28, 28), dtype=np.uint8), np.arange(50, dtype=np.uint8) % 10
+    images, labels = rng.integers(0, 256, (50, 28, 28), dtype=np.uint8), np.arange(50, dtype=np.uint8) // 5
     usps = {"train": images[:30, :16, :16], "train_y": labels[:30], "test": images[30:42, :16, :16], "test_y": labels[30:42]}
     root = lay(tmp_path, {"mnist_10k.npz": npz(images=images, labels=labels), "usps.npz": npz(**usps)})
     data = load_data(config("digits", root, channels=1))
     assert data.domains == ("mnist", "usps")
     assert [len(source) for source in (*data.train, *data.test)] == [40, 30, 10, 12]
-    assert data.classes[0][1].tolist() == labels[40:].tolist()
+    train, test = data.classes[0]
+    assert np.bincount(train).tolist() == [4] * 10
+    assert np.bincount(test).tolist() == [1] * 10
+    large = config("digits", root, channels=1, image_size=28)
+    assert np.array_equal(load_data(large).test[0][3][..., 0], images[19])
     assert data.classes[1][0].tolist() == labels[:30].tolist()
     assert not data.paired
 

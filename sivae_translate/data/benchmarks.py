@@ -10,8 +10,8 @@ facades  ``{train,test}/{photo,label}/NNN.jpg``, or   photos of the first half o
          side
 emoji    ``{train,test}/{noto,openmoji}/CODE.webp``   each domain sees one half of the training code points, the other sees the
                                                       rest
-digits   ``mnist/`` and ``usps/``: idx files or       as published; ten thousand images of MNIST alone are split in five: the
-         ``mnist_10k.npz``, and ``zip.train.gz`` and  last fifth is the test
+digits   ``mnist/`` and ``usps/``: idx files or       as published; of ten thousand images of MNIST alone, every fifth is the
+         ``mnist_10k.npz``, and ``zip.train.gz`` and  test
          ``zip.test.gz`` or ``usps.npz``
 ======== ============================================ ==========================================================================
 
@@ -324,11 +324,9 @@ def _mnist(files: Files) -> _Splits:
     if name is None:
         raise _missing("digits", files, "MNIST")
     arrays = _npz(files, name)
-    last = len(arrays["labels"]) * 4 // 5
-    return {
-        "train": (arrays["images"][:last], arrays["labels"][:last]),
-        "test": (arrays["images"][last:], arrays["labels"][last:]),
-    }
+    # The file may be sorted by digit: a split into a first and a last part would then hold back whole digits.
+    held = np.arange(len(arrays["labels"])) % 5 == 4
+    return {split: (arrays["images"][mask], arrays["labels"][mask]) for split, mask in (("train", ~held), ("test", held))}
 
 
 def _usps(files: Files) -> _Splits:
