@@ -135,7 +135,10 @@ class ObjectiveConfig(Section):
         Positive | None,
         Field(description="weight of a fake's KL where the encoders push it up; none is balanced anew each step"),
     ] = None
-    margin: Annotated[Positive, Field(description="introvae: nats up to which fakes are pushed")] = 10.0
+    margin: Annotated[
+        Positive | None,
+        Field(description="introvae: nats up to which fakes are pushed; none is 1.2 times what real images have without fakes"),
+    ] = None
     gamma_r: Annotated[NonNegative, Field(description="weight of a fake's reconstruction error in the decoder's half")] = 0.0
     target_steps: Annotated[Count, Field(description="bootstrap: steps after which the lagging decoder is renewed")] = 500
     beta_kl_fake: Annotated[Positive, Field(description="weight of a fake's KL in the decoder's half")] = 1.0

@@ -313,6 +313,17 @@ def test_introvae_is_a_hinge_on_the_kl_of_fakes(monkeypatch):
     )
 
 
+def test_a_margin_left_out_is_a_little_more_than_real_images_have_without_fakes(monkeypatch):
+    objective, model, batch, *_ = plain_terms(monkeypatch, "introvae")
+    posterior = model.encode(batch.images)
+    usual = (posterior.content.kl() + posterior.style.kl(model.style_prior.means[batch.domain])).mean()
+    nats = torch.stack([0.5 * usual, usual, 1.3 * usual])
+    torch.testing.assert_close(objective.push(0.0, nats, 1.0, 1.0), SCALE * 0.5 * (0.7 + 0.2) * usual / 3)
+    other = plain_terms(monkeypatch, "introvae", judge_content=0.0)[0]
+    style = posterior.style.kl(model.style_prior.means[batch.domain]).mean()
+    torch.testing.assert_close(torch.tensor(other.margin), 1.2 * style.detach(), check_dtype=False)
+
+
 def test_fakes_are_judged_by_style_alone_only_where_there_are_domains():
     batch, claimed = tiny_batch(), torch.zeros(6, 5, dtype=torch.float64)
     assert Passes(ObjectiveConfig(), tiny_model()).judge(batch.images, claimed).content is None

@@ -40,6 +40,8 @@ STYLES: dict[str, tuple[StyleKind, ...]] = {
 }
 """Which styles a benchmark translates to; the domain's own where a set is not named here."""
 MODEL = "model"
+JUDGE = 0.9
+"""Accuracy on real images from which a classifier's word on translations is worth something."""
 SHOWN = 8
 SHOWN_STYLES = 10
 FIGURES = ("lpips", "gain", "l1", "ssim", "psnr", "kid", "recognised", "classified", "diversity", "cycle_lpips")
@@ -220,7 +222,10 @@ def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged
         f"seed {about['seed']}; peak memory {about['peak_memory_bytes'] / 2**20:.0f} MiB. Intervals are 95 %.",
         "",
     ]
-    lines += [f"- {name}: {accuracy:.3f}" for name, accuracy in about["judges"].items()]
+    lines += [
+        f"- {name}: {accuracy:.3f}" + (" (too low: what it says of translations means little)" if accuracy < JUDGE else "")
+        for name, accuracy in about["judges"].items()
+    ]
     for style, judged in found.items():
         lines += ["", f"## {style} style", "", *_rows({one.method: one.figures() for one in judged})]
         probes = judged[0].evaluation.probes

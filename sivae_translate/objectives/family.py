@@ -39,7 +39,7 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.model import LatentModel
 from sivae_translate.objectives.elbo import exp_elbo
 from sivae_translate.objectives.passes import Forward, Judgement, Passes
-from sivae_translate.objectives.schedule import UsualNats, Weights, balanced_beta_neg, weights_at
+from sivae_translate.objectives.schedule import MARGIN, UsualNats, Weights, balanced_beta_neg, weights_at
 
 
 class VAE:
@@ -128,12 +128,15 @@ class VAE:
         """The weight of a fake's KL in the push: as configured, or balanced on the KL that real images had (`UsualNats`)."""
         if weights.beta_neg is not None:
             return weights.beta_neg
-        judged, style = self.passes.judge_content, self.usual.style.item()
-        content = judged * self.usual.content.item()
+        judged = self.passes.judge_content
         # A content code that is not judged is not pulled against the push either.
-        pulled = weights.beta_kl * content + weights.beta_style * style
+        pulled = weights.beta_kl * judged * self.usual.content.item() + weights.beta_style * self.usual.style.item()
         dimensions = self.model.style_dim + (math.prod(self.model.content_shape) if judged else 0)
-        return balanced_beta_neg(content + style, pulled, self.scale, dimensions)
+        return balanced_beta_neg(self._usual_nats(), pulled, self.scale, dimensions)
+
+    def _usual_nats(self) -> float:
+        """KL of real images while no fakes took part, as fakes are judged."""
+        return self.passes.judge_content * self.usual.content.item() + self.usual.style.item()
 
     @torch.no_grad()
     def figures(self, batch: Batch, shared: Forward, weights: Weights) -> dict[str, float]:
@@ -189,13 +192,18 @@ class VAE:
 
 
 class IntroVAE(VAE):
-    """Fakes are pushed to a KL of at least ``margin`` nats by a hinge (IntroVAE, arXiv 1807.06358, eqs. 11 and 12)."""
+    """Fakes are pushed to a KL of at least `margin` nats by a hinge (IntroVAE, arXiv 1807.06358, eqs. 11 and 12)."""
 
     introspective = True
 
+    @property
+    def margin(self) -> float:
+        """Nats: as configured, or a little more than real images had while no fakes took part (`MARGIN`)."""
+        return MARGIN * self._usual_nats() if self.config.margin is None else self.config.margin
+
     def push(self, error: Tensor | float, nats: Tensor, beta_rec: float, beta_neg: float) -> Tensor:
         """Scale * beta_neg/2 * mean of max(0, margin - KL(f)); the reconstruction error takes no part."""
-        return self.scale * 0.5 * beta_neg * torch.relu(self.config.margin - nats).mean()
+        return self.scale * 0.5 * beta_neg * torch.relu(self.margin - nats).mean()
 
     def beta_neg(self, weights: Weights) -> float:
         """As configured; 1 when left out, since the hinge's reach is set by its margin."""

@@ -1,4 +1,4 @@
-"""Which weights are in force when: the content code opens, then introspection starts; and a beta_neg for who has none."""
+"""Which weights are in force when: the content code opens, then introspection starts; and weights for who has none."""
 
 from __future__ import annotations
 
@@ -41,12 +41,15 @@ BALANCE = 0.75
 """The KL, as a share of that of real images, at which the push on fakes and the pull on real images are equally strong."""
 LEAST_NATS = 6.0
 """That KL is at least this many nats, or one a dimension: below, there is no room for telling fakes and real images apart."""
+MARGIN = 1.2
+"""The hinge's margin, as a multiple of that KL: at 1 or below, a fake as unlikely as a real image is not pushed at all; far
+above it real images are pushed along with fakes."""
 WATCHED = 50
 """Steps over which the KL of real images is averaged."""
 
 
 class UsualNats(nn.Module):
-    """The KL of real images while no fakes took part, in nats: what beta_neg is balanced on (`balanced_beta_neg`).
+    """The KL of real images while no fakes took part, in nats; beta_neg (`balanced_beta_neg`) and the hinge's margin follow it.
 
     It must not be the running KL: with fakes in the game the push raises the KL of real images as well, a beta_neg that follows
     it reaches further, and the two inflate each other without end.
