@@ -8,6 +8,7 @@ starts another and gives it the batch again; since an output is the same whoever
 from __future__ import annotations
 
 import io
+import logging
 import posixpath
 import tempfile
 import uuid
@@ -163,6 +164,7 @@ def _is_local(fs: Any) -> bool:
 def _existing(out: str) -> set[str]:
     """Outputs that are there, named as `list_jobs` names them."""
     fs, path = _filesystem(out)
+    fs.invalidate_cache()  # the workers' files are not in this process's listings
     return {posixpath.join(out, posixpath.relpath(name, path)) for name in fs.find(path)} if fs.exists(path) else set()
 
 
@@ -278,7 +280,7 @@ def _stream(ray: Any, jobs: Sequence[Job], settings: _Settings, workers: int | N
     data = ray.data.from_items(items, override_num_blocks=min(batches, BLOCKS)).map_batches(
         _Actor,
         batch_size=settings.batch_size,
-        concurrency=min(actors, batches),
+        compute=ray.data.ActorPoolStrategy(size=min(actors, batches)),
         fn_constructor_args=(settings,),
         **({"num_gpus": 1} if gpus else {"num_cpus": 1}),
     )
@@ -307,4 +309,5 @@ def _ray() -> Any:
         import ray.data
     except ImportError as error:
         raise ConfigError("--engine ray needs Ray", remedy="pip install 'sivae-translate[ray]'") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # plans and progress of its own
     return ray
