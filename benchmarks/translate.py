@@ -32,6 +32,7 @@ from sivae_translate.data.images import open_image, to_pil
 from sivae_translate.devices import pick_device
 from sivae_translate.files import write_json
 from sivae_translate.model import make_model
+from sivae_translate.names import Precision
 from sivae_translate.translator import Translator
 
 DOMAINS = ("day", "night")
@@ -78,7 +79,7 @@ class _Block(nn.Module):
         return out
 
 
-def untrained(side: int, device: str, dtype: str = "auto") -> Translator:
+def untrained(side: int, device: str, dtype: Precision = "auto") -> Translator:
     """A Translator with the default sizes, whose weights were never trained."""
     settings = {
         "data": {"image_size": side, "channels": 3},

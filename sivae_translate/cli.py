@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import tyro
 
 from sivae_translate.errors import ConfigError, SivaeError
-from sivae_translate.names import Check, ObjectiveName, PlaneName
+from sivae_translate.names import Check, ObjectiveName, PlaneName, Precision
 
 if TYPE_CHECKING:
     from sivae_translate.batch import BatchResult
@@ -76,6 +76,8 @@ class Translate:
     """With --engine ray: models at work; left out: one a GPU, or one a processor."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
+    dtype: Precision = "auto"
+    """Of matrix products; auto is bfloat16 where that is fast."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,8 @@ class Evaluate:
     """At most this many test images a domain."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
+    dtype: Precision = "auto"
+    """Of matrix products; auto is bfloat16 where that is fast."""
 
 
 @dataclass(frozen=True)
@@ -455,7 +459,7 @@ def translate(command: Translate) -> int:
         raise ConfigError("no input is given", remedy="name images or folders: sivae-translate translate RUN IN... --to DOMAIN")
     if (command.to is None) == (not command.like):
         raise ConfigError("give either --to DOMAIN or --like REFERENCE", remedy="sivae-translate info RUN lists the domains")
-    translator = Translator.from_pretrained(command.run, device=command.device)
+    translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
     style: StyleLike = list(command.like)
     if command.to is not None:
         translator.domain_index(command.to)  # a file of that name is not meant here
@@ -496,6 +500,7 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
         check=command.check,
         percentile=command.percentile,
         workers=command.workers,
+        dtype=command.dtype,
     )
     told = ", ".join(f"{count} {status}" for status, count in result.counts.items())
     console.print(f"{told}; each file: {result.manifest}", highlight=False)
@@ -604,7 +609,7 @@ def evaluate(command: Evaluate) -> int:
     from sivae_translate.evaluation.lpips import Lpips
     from sivae_translate.translator import Translator
 
-    translator = Translator.from_pretrained(command.run, device=command.device)
+    translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
     run = Path(command.run)
     data_config = _data_of(run, translator.config.data, command.data)
     if command.pairs:
@@ -614,7 +619,13 @@ def evaluate(command: Evaluate) -> int:
     result = judge(translator, data, style=command.style, judges=judges, seed=command.seed, limit=command.limit)
     out = command.out or _evaluation_folder(run) / command.style
     title = f"{command.run}, {command.style} style"
-    about = {"run": command.run, "seed": command.seed, "device": str(translator.device), "facts": translator.facts}
+    about = {
+        "run": command.run,
+        "seed": command.seed,
+        "device": str(translator.device),
+        "dtype": str(translator.dtype),
+        "facts": translator.facts,
+    }
     report.write(result, out, title, about)
     console = Console()
     console.print(report.terminal_table(result, title))

@@ -23,7 +23,7 @@ from PIL import Image
 from sivae_translate.batch import compute, scaled
 from sivae_translate.data.images import IMAGE_SUFFIXES, open_image
 from sivae_translate.errors import ConfigError, DataError, InputError, OutputError
-from sivae_translate.names import Check
+from sivae_translate.names import Check, Precision
 from sivae_translate.progress import progress_bar
 from sivae_translate.translator import PERCENTILE, StyleLike, Translator
 from sivae_translate.weights import find_model
@@ -72,6 +72,7 @@ def translate_on_cluster(
     check: Check = "off",
     percentile: float = PERCENTILE,
     workers: int | None = None,
+    dtype: Precision = "auto",
 ) -> ClusterResult:
     """Translate files and folders into ``out``, keeping sub-folders and names; results are PNG files and manifest.parquet.
 
@@ -89,6 +90,7 @@ def translate_on_cluster(
         check: ``warn`` notes inputs that are nothing the model knows; ``raise`` is for one machine.
         percentile: see `Translator.__call__`.
         workers: actors; left out: one a GPU, or one a processor.
+        dtype: of each worker's matrix products.
 
     Raises:
         ConfigError: Ray is not installed.
@@ -99,7 +101,7 @@ def translate_on_cluster(
     if check == "raise":
         raise InputError("check 'raise' stops at an image, which a cluster cannot", remedy="--check warn lists them")
     ray = _ray()
-    translator = Translator.from_pretrained(run, device="cpu")
+    translator = Translator.from_pretrained(run, device="cpu", dtype=dtype)
     if check != "off":
         translator.usual(percentile)
     code = translator.style_code(style)
@@ -108,7 +110,15 @@ def translate_on_cluster(
     todo = [job for job in jobs if job.target not in there]
     rows = [_row(job, "existing") for job in jobs if job.target in there]
     ray.init(ignore_reinit_error=True, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    settings = _Settings(find_model(run).read_bytes(), code.cpu(), batch_size, size == "input", check != "off", percentile)
+    settings = _Settings(
+        model=find_model(run).read_bytes(),
+        style=code.cpu(),
+        batch_size=batch_size,
+        resize=size == "input",
+        check=check != "off",
+        percentile=percentile,
+        dtype=dtype,
+    )
     with progress_bar() as bar:
         task = bar.add_task("translating", total=len(todo))
         for row in _stream(ray, todo, settings, workers):
@@ -193,6 +203,7 @@ class _Settings:
     resize: bool
     check: bool
     percentile: float
+    dtype: Precision
 
 
 class _Actor:
@@ -203,7 +214,7 @@ class _Actor:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder, "model.safetensors")
             place.write_bytes(settings.model)
-            self.translator = Translator.from_pretrained(place)
+            self.translator = Translator.from_pretrained(place, dtype=settings.dtype)
         self.style = settings.style.to(self.translator.device)
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sivae_translate.errors import ConfigError
-from sivae_translate.names import ObjectiveName
+from sivae_translate.names import ObjectiveName, Precision
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -171,9 +171,7 @@ class TrainingConfig(Section):
     ema: Annotated[float, Field(ge=0, lt=1, description="decay of the averaged weights, which are what ships")] = 0.995
     seed: Annotated[int, Field(ge=0)] = 0
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1, mps")] = "auto"
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], Field(description="auto is bfloat16 where it is fast")] = (
-        "auto"
-    )
+    precision: Annotated[Precision, Field(description="auto is bfloat16 where it is fast")] = "auto"
     channels_last: bool = True
     log_every: Annotated[Count, Field(description="steps between two lines of metrics.jsonl")] = 20
     picture_every: Annotated[int, Field(ge=0, description="steps between two picture grids; 0 is none but the last")] = 1000

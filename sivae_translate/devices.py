@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from sivae_translate.errors import ConfigError
+from sivae_translate.names import Precision
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -28,11 +30,16 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """``auto`` is bfloat16 on GPUs that have it and on CPUs that multiply matrices in it, else float32."""
+def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """``auto`` is bfloat16 on GPUs that have it and on CPUs that multiply matrices in it, else float32.
+
+    Raises:
+        ConfigError: it is none of the precisions.
+    """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"there is no precision '{precision}'", remedy=f"choose among {', '.join(get_args(Precision))}")
     if precision != "auto":
-        dtype: torch.dtype = getattr(torch, precision)
-        return dtype
+        return torch.float32 if precision == "float32" else torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16() else torch.float32

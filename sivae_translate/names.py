@@ -8,5 +8,8 @@ ObjectiveName = Literal["vae", "introvae", "soft_introvae", "bootstrap"]
 PlaneName = Literal["8gaussians", "spiral", "checkerboard", "rings"]
 """Data sets of the 2D laboratory."""
 
+Precision = Literal["auto", "float32", "bfloat16"]
+"""Of matrix products; auto is bfloat16 where that is fast."""
+
 Check = Literal["off", "warn", "raise"]
 """What to do where an input is nothing that the model knows."""

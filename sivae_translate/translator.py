@@ -20,7 +20,7 @@ from sivae_translate.data.images import from_any, to_array, to_pil, to_tensor
 from sivae_translate.devices import autocast, pick_device, pick_dtype
 from sivae_translate.errors import InputError
 from sivae_translate.model import LatentModel
-from sivae_translate.names import Check
+from sivae_translate.names import Check, Precision
 from sivae_translate.weights import find_model, load_model
 
 ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
@@ -57,7 +57,7 @@ class Translator:
         domains: Sequence[str],
         *,
         device: str = "auto",
-        dtype: str = "auto",
+        dtype: Precision = "auto",
         facts: dict[str, object] | None = None,
         calibration: Calibration | None = None,
     ) -> None:
@@ -68,12 +68,12 @@ class Translator:
         self.model = model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, *, device: str = "auto", dtype: str = "auto") -> Translator:
+    def from_pretrained(cls, source: str | Path, *, device: str = "auto", dtype: Precision = "auto") -> Translator:
         """Load a model by name (``glyphs``), from a run folder, or from a model file.
 
         Raises:
             CheckpointError: there is no such name, folder or file, or it is damaged.
-            ConfigError: the device is not there.
+            ConfigError: the device is not there, or ``dtype`` is no precision.
         """
         saved = load_model(find_model(source))
         return cls(

@@ -24,7 +24,8 @@ def test_translate_with_a_broken_file_does_the_rest_and_exits_with_1(capsys, tin
 
 def test_translate_exits_with_0_when_all_is_well_and_takes_references(capsys, tiny_run, folder, tmp_path):
     (folder / "broken.png").unlink()
-    code, text = call(capsys, "translate", tiny_run, folder, "--like", folder / "a.png", "--out", tmp_path / "out")
+    told = ("--like", folder / "a.png", "--out", tmp_path / "out", "--dtype", "float32")
+    code, text = call(capsys, "translate", tiny_run, folder, *told)
     assert code == 0, text
     assert len(list((tmp_path / "out").rglob("*.png"))) == 4
 

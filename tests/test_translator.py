@@ -7,7 +7,7 @@ from PIL import Image
 
 from sivae_translate.codes import Codes
 from sivae_translate.data.images import to_pil
-from sivae_translate.errors import CheckpointError, InputError
+from sivae_translate.errors import CheckpointError, ConfigError, InputError
 from sivae_translate.translator import Translator
 
 
@@ -128,6 +128,15 @@ def test_models_load_from_a_run_a_file_and_a_name_alike(tiny_run, pixels):
     by_run, by_file = Translator.from_pretrained(tiny_run), Translator.from_pretrained(tiny_run / "model.safetensors")
     assert same(by_run(pixels[0], "dogs"), by_file(pixels[0], "dogs"))
     assert by_run.domains == ("cats", "dogs", "foxes")
+
+
+def test_the_number_format_is_the_users_choice(tiny_run, pixels):
+    formats = {name: Translator.from_pretrained(tiny_run, device="cpu", dtype=name) for name in ("float32", "bfloat16")}
+    exact, short = (t(pixels[:2], "dogs", output="tensor") for t in formats.values())
+    assert not torch.equal(exact, short)
+    torch.testing.assert_close(exact, short, rtol=0, atol=0.05)
+    with pytest.raises(ConfigError, match="auto, float32, bfloat16"):
+        Translator.from_pretrained(tiny_run, dtype="int8")
 
 
 def test_missing_foreign_and_damaged_models_are_explained(tiny_run, tmp_path):
