@@ -1,6 +1,7 @@
 """Translating: images a second and latency of the Translator, the model alone and files to files.
 
     python -m benchmarks.translate --sides 64 256 --files 2000
+    python -m benchmarks.translate --flat 1000 100000 --sides 32     # does memory grow with the number of files?
 
 Measured against the machine's matrix product, and, for scale, against a ResNet generator with nine blocks of the kind that
 CycleGAN and CUT use, at the same resolution (written here from its description: 64 to 256 channels, instance normalisation).
@@ -10,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -36,6 +39,7 @@ from sivae_translate.names import Precision
 from sivae_translate.translator import Translator
 
 DOMAINS = ("day", "night")
+LINKED = 100
 
 
 class ResidualNineBlocks(nn.Module):
@@ -113,7 +117,50 @@ def alone(side: int, batch: int, rounds: int, device: torch.device, peak: Figure
             "GFLOP an image": flops / batch / 1e9,
             "share of peak": flops / seconds / limit,
         }
+    rows["ours"]["MB"] = memory(side, batch, device) / 1e6
     return rows
+
+
+def memory(side: int, batch: int, device: torch.device) -> float:
+    """Most memory in bytes that translating a batch needs: a GPU's for it, or all that a process on the CPU has."""
+    if device.type != "cuda":
+        return measure.peak_memory("benchmarks.translate", ["--memory", str(batch), "--sides", str(side)])
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    one_batch(side, batch, str(device))
+    return float(torch.cuda.max_memory_allocated(device) - before)
+
+
+def one_batch(side: int, batch: int, device: str) -> None:
+    """Load a model and translate a batch of prepared images."""
+    translator = untrained(side, device)
+    images = torch.rand(batch, 3, side, side, device=translator.device).contiguous(memory_format=torch.channels_last)
+    translator.model_translate(images, translator.style_code("night").expand(batch, -1))
+
+
+def flat(side: int, counts: Sequence[int], device: str) -> dict[str, Figures]:
+    """Peak memory and speed of files to files for numbers of files, each in a process of its own."""
+    rows = {}
+    for count in counts:
+        began = time.perf_counter()
+        arguments = ["--flat", str(count), "--sides", str(side), "--device", device, "--alone"]
+        rows[f"{count} files"] = {
+            "MB": measure.peak_memory("benchmarks.translate", arguments) / 1e6,
+            "s": time.perf_counter() - began,
+        }
+    return rows
+
+
+def many_files(side: int, count: int, device: str) -> None:
+    """Translate so many files, which are links to a hundred."""
+    root = Path(tempfile.mkdtemp(prefix="translate-"))
+    try:
+        _write(root / "in", side, min(count, LINKED))
+        for index in range(LINKED, count):
+            os.link(root / "in" / f"{index % LINKED:06}.jpg", root / "in" / f"{index:06}.jpg")
+        translate_files(untrained(side, device), [root / "in"], "night", root / "out")
+    finally:
+        shutil.rmtree(root)
 
 
 def first_call(side: int, device: str) -> float:
@@ -193,7 +240,20 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--flat", type=int, nargs="+", default=[], help="numbers of files to compare the peak memory of")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.alone or given.memory:
+        if given.memory:
+            one_batch(given.sides[0], given.memory, given.device)
+        else:
+            many_files(given.sides[0], given.flat[0], given.device)
+        print(measure.resident())
+        sys.exit()
+    if given.flat:
+        print(measure.table(flat(given.sides[0], given.flat, given.device), ["MB", "s"]))
+        sys.exit()
     found = run(given.sides, given.files, given.rounds, given.device)
     if given.out:
         write_json(given.out, found)
@@ -201,4 +261,4 @@ if __name__ == "__main__":
     for title, block in found.items():
         if title not in ("machine", "peaks"):
             print(f"\n{title}\n")
-            print(measure.table(block, list(next(iter(block.values())))))
+            print(measure.table(block, list(dict.fromkeys(column for row in block.values() for column in row))))
