@@ -197,7 +197,7 @@ class Evaluate:
     seed: int = 0
     """Of the references, draws and the bootstrap."""
     limit: int | None = None
-    """At most this many test images a domain."""
+    """At most this many test images a domain, spread evenly over them."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
     dtype: Precision = "auto"
@@ -242,9 +242,9 @@ class Benchmark:
     seed: int = 0
     """Of training, references, judges and the bootstrap."""
     kid: bool = True
-    """Also KID to the target domain, which needs the extra 'fid' and is slow on a CPU."""
+    """Also FID and KID to the target domains, which need the extra 'fid' and are slow on a CPU."""
     limit: int | None = None
-    """At most this many test images a domain."""
+    """At most this many test images a domain, spread evenly over them."""
     against: tuple[str, ...] = ()
     """Run folders or model files of the same domains, judged beside the model: a supervised bound, a peer, an ablation."""
 

@@ -151,7 +151,7 @@ def test_classes_are_judged_by_the_targets_own_classifier(lpips):
     assert lost < 0.1
 
 
-def test_kid_is_near_zero_for_real_images_and_larger_for_others(data, lpips):
+def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data, lpips):
     class Statistics(torch.nn.Module):
         """Stands for Inception: colours and their products."""
 
@@ -161,8 +161,11 @@ def test_kid_is_near_zero_for_real_images_and_larger_for_others(data, lpips):
 
     judges = Judges(lpips, inception=Statistics())
     good, bad = (evaluate(method, data, judges=judges) for method in (Perfect(), Copying()))
-    assert all(abs(pair.kid) < 0.01 for pair in good.pairs)
-    assert all(pair.kid > 0.05 for pair in bad.pairs)
+    assert [(t.target, t.images, t.real) for t in good.targets] == [("red", COUNT, COUNT), ("blue", COUNT, COUNT)]
+    assert all(abs(t.kid) < 0.01 for t in good.targets)
+    assert all(0 <= t.fid < 0.01 for t in good.targets)  # not 0, since the shades differ
+    assert all(t.kid > 0.05 for t in bad.targets)
+    assert all(t.fid > 0.05 for t in bad.targets)
 
 
 # ---- the whole run

@@ -61,7 +61,8 @@ def test_copying_has_gain_zero_and_the_figures_of_copying(data, judge):
     result = evaluate(translator("copy"), data, judges=judge, probes=False)
     assert result.overall["gain"].mean == pytest.approx(0)
     for pair in result.pairs:
-        assert (pair.lpips, pair.l1, pair.ssim) == (pair.copy_lpips, pair.copy_l1, pair.copy_ssim)
+        assert (pair.lpips, pair.l1) == (pair.copy_lpips, pair.copy_l1)
+        assert (pair.ssim, pair.psnr) == (pair.copy_ssim, pair.copy_psnr)
     up, down = (to_tensor(source.array) for source in data.test)
     assert result.pairs[0].copy_l1 == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
     assert result.pairs[0].copy_lpips == pytest.approx(judge.lpips.distances(up, down).mean().item(), rel=1e-4)
@@ -113,3 +114,12 @@ def test_data_without_test_images_and_images_too_small_are_refused(data, judge):
     with pytest.raises(DataError, match="no test images"):
         evaluate(translator(), DomainData(data.domains, data.train), judges=judge)
     assert DataConfig().image_size >= 32
+
+
+def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(data, judge):
+    result = evaluate(translator("perfect"), data, judges=judge, probes=False, limit=3)
+    assert [pair.images for pair in result.pairs] == [3, 3]
+    assert result.overall["gain"].mean == pytest.approx(1)  # every truth belongs to its source
+    # Of six images the first, the third (2.5 is rounded to even) and the last.
+    up, down = (to_tensor(source.array)[[0, 2, 5]] for source in data.test)
+    assert result.pairs[0].copy_l1 == pytest.approx((up - down).abs().mean().item(), rel=1e-5)

@@ -44,7 +44,7 @@ JUDGE = 0.9
 """Accuracy on real images from which a classifier's word on translations is worth something."""
 SHOWN = 8
 SHOWN_STYLES = 10
-FIGURES = ("lpips", "gain", "l1", "ssim", "psnr", "kid", "recognised", "classified", "diversity", "cycle_lpips")
+FIGURES = ("lpips", "gain", "l1", "ssim", "psnr", "fid", "kid", "recognised", "classified", "diversity", "cycle_lpips")
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,12 @@ class Judged:
     seconds: float
 
     def figures(self) -> dict[str, Interval | float]:
-        """Means over all translations with intervals, and means over pairs of domains of what has one figure a pair."""
+        """Means over all translations with intervals, and means of what has one figure a pair or target domain."""
         found: dict[str, Interval | float] = dict(self.evaluation.overall)
-        for name in ("kid", "diversity"):
-            values = [value for pair in self.evaluation.pairs if (value := getattr(pair, name)) is not None]
-            if values:
-                found[name] = float(np.mean(values))
-        return found
+        diversity = [pair.diversity for pair in self.evaluation.pairs if pair.diversity is not None]
+        targets = self.evaluation.targets
+        single = {"diversity": diversity, "fid": [t.fid for t in targets], "kid": [t.kid for t in targets]}
+        return found | {name: float(np.mean(values)) for name, values in single.items() if values}
 
 
 def run_benchmark(
@@ -86,8 +85,8 @@ def run_benchmark(
         config: data, model, objective and budget.
         out: folder; the run lies in ``out/run``.
         command: that made it, for the report.
-        inception: also KID; needs the extra ``fid``.
-        limit: at most this many test images a domain.
+        inception: also FID and KID; needs the extra ``fid``.
+        limit: at most this many test images a domain, spread evenly over them.
         against: other models of the same domains (run folders, model files), judged beside this one.
 
     Returns:

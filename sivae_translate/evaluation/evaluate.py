@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from sivae_translate.data.images import to_tensor
-from sivae_translate.data.sets import DomainData
+from sivae_translate.data.sets import DomainData, ImageSource
 from sivae_translate.errors import DataError, InputError
 from sivae_translate.evaluation import metrics
 from sivae_translate.evaluation.baselines import Method, ModelMethod
 from sivae_translate.evaluation.classifier import Classifier, train_classifier
-from sivae_translate.evaluation.fidelity import Inception, kernel_distance
+from sivae_translate.evaluation.fidelity import Inception, frechet_distance, kernel_distance
 from sivae_translate.evaluation.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.evaluation.metrics import Interval, bootstrap, bootstrap_gain
 from sivae_translate.evaluation.probes import ProbeResult, probe_accuracy
@@ -40,14 +40,15 @@ class PairResult:
         lpips: mean LPIPS to the truth; without a truth, to the source.
         l1: mean L1 to the truth, None without.
         ssim: mean SSIM to the truth, None without.
-        copy_lpips: the same three for copying the source instead of translating it, None without a truth.
+        psnr: mean PSNR to the truth in dB, None without.
+        copy_lpips: the same four for copying the source instead of translating it, None without a truth.
         copy_l1: see ``copy_lpips``.
         copy_ssim: see ``copy_lpips``.
+        copy_psnr: see ``copy_lpips``.
         gain: 1 - lpips / copy_lpips, None without a truth.
         gain_low: lower end of the gain's 95 % bootstrap interval.
         gain_high: its upper end.
         diversity: mean LPIPS between translations of one source into several draws of the style, None for references.
-        kid: squared MMD to real test images of the target domain in Inception's features; None without Inception.
         recognised: share of translations that a classifier of real images takes for the target domain; None without one.
         classified: share of translations whose class (digit) a classifier of the target's real images still names; None
             where the data has no classes.
@@ -60,17 +61,37 @@ class PairResult:
     lpips: float
     l1: float | None = None
     ssim: float | None = None
+    psnr: float | None = None
     copy_lpips: float | None = None
     copy_l1: float | None = None
     copy_ssim: float | None = None
+    copy_psnr: float | None = None
     gain: float | None = None
     gain_low: float | None = None
     gain_high: float | None = None
     diversity: float | None = None
-    kid: float | None = None
     recognised: float | None = None
     classified: float | None = None
     cycle_lpips: float | None = None
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """All translations into one domain, by Inception's features against the real test images of that domain.
+
+    Attributes:
+        target: domain name.
+        images: translations, from every other domain.
+        real: real images.
+        fid: Frechet distance; it falls with the number of images, so compare methods on the same data only.
+        kid: squared MMD, unbiased.
+    """
+
+    target: str
+    images: int
+    real: int
+    fid: float
+    kid: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +100,7 @@ class Judges:
 
     Attributes:
         lpips: always.
-        inception: for KID to the target domain.
+        inception: for FID and KID to the target domain.
         domains: classifier of the data's domains.
         classes: one classifier a domain, of its classes.
         cycle: also translate back.
@@ -119,6 +140,7 @@ class Evaluation:
         style: ``domain`` (prior means) or ``reference`` (one random test image of the target domain each).
         paired: whether truths were known.
         pairs: one result for each ordered pair of domains.
+        targets: one result for each target domain; empty without Inception.
         overall: metric name to mean over all translations with a 95 % bootstrap interval; contents are the resampled units.
         probes: what small classifiers read off the codes.
         cases: the best, median and worst translations, not written to JSON.
@@ -128,12 +150,13 @@ class Evaluation:
     paired: bool
     pairs: tuple[PairResult, ...]
     overall: dict[str, Interval]
+    targets: tuple[TargetResult, ...] = ()
     probes: dict[str, ProbeResult] = field(default_factory=dict)
     cases: tuple[Case, ...] = field(default=(), repr=False)
 
     def as_json(self) -> dict[str, object]:
         """Everything but the pictures."""
-        values = asdict(Evaluation(self.style, self.paired, self.pairs, self.overall, self.probes))
+        values = asdict(replace(self, cases=()))
         values.pop("cases")
         return values
 
@@ -169,7 +192,7 @@ def evaluate(
         judges: LPIPS alone when left out.
         seed: of the references, of the draws for the diversity and of the bootstrap.
         probes: also train the probes on a model's codes (a few seconds).
-        limit: at most this many test images a domain.
+        limit: at most this many test images a domain, spread evenly over them.
 
     Raises:
         DataError: there are no test images, or the images are too small for LPIPS.
@@ -184,44 +207,60 @@ def evaluate(
         raise InputError("the model has no domain labels, so no domain style", remedy="evaluate with --style reference")
     if style == "domain" and data.test_names:
         raise InputError("the test domains were not trained on", remedy="evaluate with --style reference")
-    judged = _Judged(ModelMethod(method) if isinstance(method, Translator) else method, translator, data, style, seed)
+    positions = tuple(_spread(len(source), limit) for source in data.test)
+    judged = _Judged(
+        ModelMethod(method) if isinstance(method, Translator) else method, translator, data, style, seed, positions
+    )
     judges = judges or Judges(Lpips.load(device=str(translator.device) if translator else "cpu"))
     images = [_stack(source, limit) for source in data.test]
     ordered = [(i, j) for i in range(len(images)) for j in range(len(images)) if i != j]
     results, values, cases = [], [], []
+    features: dict[int, list[Tensor]] = {}
     for i, j in track(ordered, "evaluating"):
         produced = judged.translate(images, (i, j))
         if produced is None:
             continue
-        result, numbers = judged.judge(produced, (i, j), images[j], judges)
+        result, numbers = judged.judge(produced, (i, j), judges)
         results.append(result)
         values.append((produced.contents, numbers))
+        if judges.inception is not None:
+            features.setdefault(j, []).append(judges.inception(produced.outputs))
         cases += _cases(produced, numbers["lpips"], f"{result.source} to {result.target}")
     if not results:
         raise DataError("no pair of domains could be judged", remedy="evaluate with --style reference, or on paired data")
     paired = results[0].gain is not None
     asked = probes and translator is not None and paired and data.painted is None
     found = _probe_codes(translator, data, images, seed) if asked and translator is not None else {}
-    return Evaluation(style, paired, tuple(results), _overall(values, seed), found, _pick(cases))
+    return Evaluation(
+        style=style,
+        paired=paired,
+        pairs=tuple(results),
+        overall=_overall(values, seed),
+        targets=_to_targets(features, images, data, judges.inception, seed),
+        probes=found,
+        cases=_pick(cases),
+    )
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """One method on one data set."""
+    """One method on one data set, and which of each domain's test images are judged."""
 
     method: Method
     translator: Translator | None
     data: DomainData
     style: StyleKind
     seed: int
+    positions: tuple[Sequence[int], ...]
 
     def translate(self, images: list[Tensor], pair: tuple[int, int]) -> _Outputs | None:
         """Translations of one pair with their truths; sources without a truth are left out where others have one."""
         (i, j), data = pair, self.data
         count = len(images[i])
         drawn = np.random.default_rng((self.seed, i, j)).integers(len(images[j]), size=count)
-        wanted = [j if self.style == "domain" else (j, int(reference)) for reference in drawn]
-        truths = [data.truth((i, index), want) for index, want in enumerate(wanted)]
+        places = self.positions[i]
+        wanted = [j if self.style == "domain" else (j, self.positions[j][int(reference)]) for reference in drawn]
+        truths = [data.truth((i, place), want) for place, want in zip(places, wanted, strict=True)]
         kept = [index for index, truth in enumerate(truths) if truth is not None]
         if data.paired and not kept:
             return None
@@ -230,19 +269,17 @@ class _Judged:
         sources = images[i][chosen]
         outputs = self.method.translate(sources, data.tested[j], references)
         known = [truth for truth in truths if truth is not None]
-        ids = data.test_ids[i] if data.test_ids else tuple(map(str, range(count)))
+        ids = [data.test_ids[i][place] if data.test_ids else str(place) for place in places]
         return _Outputs(
             sources=sources,
             outputs=outputs,
             truths=to_tensor(np.stack(known)) if known else None,
             references=references,
-            chosen=tuple(chosen),
+            chosen=tuple(places[index] for index in chosen),
             contents=tuple(ids[index] for index in chosen),
         )
 
-    def judge(
-        self, made: _Outputs, pair: tuple[int, int], real: Tensor, judges: Judges
-    ) -> tuple[PairResult, dict[str, Tensor]]:
+    def judge(self, made: _Outputs, pair: tuple[int, int], judges: Judges) -> tuple[PairResult, dict[str, Tensor]]:
         """Figures of one pair, and one number a translation for the means over all pairs."""
         numbers = _distances(made, judges.lpips)
         names = (self.data.tested[pair[0]], self.data.tested[pair[1]])
@@ -250,11 +287,8 @@ class _Judged:
         if made.truths is not None:
             gain = bootstrap_gain(numbers["lpips"], numbers["copy_lpips"])
             others |= {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
-        elif self.style == "domain" and self.translator is not None:
+        if self.style == "domain" and self.translator is not None:
             others["diversity"] = _diversity(self.translator, made, names[1], judges.lpips)
-        if judges.inception is not None:
-            theirs, ours = judges.inception(real), judges.inception(made.outputs)
-            others["kid"], _ = kernel_distance(theirs, ours, seed=self.seed)
         more = self._recognition(made, pair, judges)
         if judges.cycle:
             back = self.method.translate(made.outputs, names[0], None if made.references is None else made.sources)
@@ -279,7 +313,7 @@ def make_judges(data: DomainData, lpips: Lpips, *, inception: Inception | None =
     Args:
         data: with test images, which say how good the classifiers are.
         lpips: the distance.
-        inception: for KID, or None.
+        inception: for FID and KID, or None.
         seed: of the classifiers.
     """
     domains, classes = None, []
@@ -297,14 +331,19 @@ def _labelled(groups: list[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(groups), torch.cat([torch.full((len(group),), index) for index, group in enumerate(groups)])
 
 
-def _stack(source: Sequence[np.ndarray] | object, limit: int | None) -> Tensor:
-    count = len(source)  # type: ignore[arg-type]
-    count = min(count, limit) if limit else count
-    return to_tensor(np.stack([source[index] for index in range(count)]))  # type: ignore[index]
+def _spread(count: int, limit: int | None) -> Sequence[int]:
+    """At most ``limit`` of ``count`` positions, spread evenly: the first few of a sorted set are no fair sample of it."""
+    if limit is None or count <= limit:
+        return range(count)
+    return [round(place) for place in np.linspace(0, count - 1, limit)]
+
+
+def _stack(source: ImageSource, limit: int | None) -> Tensor:
+    return to_tensor(np.stack([source[position] for position in _spread(len(source), limit)]))
 
 
 def _distances(made: _Outputs, lpips: Lpips) -> dict[str, Tensor]:
-    """LPIPS, L1 and SSIM of translations, and of copies of the sources, to the truths; LPIPS to the sources without truths."""
+    """LPIPS, L1, SSIM and PSNR of translations and of copies to the truths; LPIPS to the sources where there are none."""
     if made.truths is None:
         return {"lpips": lpips.distances(made.sources, made.outputs)}
     numbers = {}
@@ -312,7 +351,21 @@ def _distances(made: _Outputs, lpips: Lpips) -> dict[str, Tensor]:
         numbers[f"{prefix}lpips"] = lpips.distances(candidate, made.truths)
         numbers[f"{prefix}l1"] = metrics.l1(candidate, made.truths)
         numbers[f"{prefix}ssim"] = metrics.ssim(candidate, made.truths)
+        numbers[f"{prefix}psnr"] = metrics.psnr(candidate, made.truths)
     return numbers
+
+
+def _to_targets(
+    features: dict[int, list[Tensor]], images: list[Tensor], data: DomainData, inception: Inception | None, seed: int
+) -> tuple[TargetResult, ...]:
+    """FID and KID of the features of all translations into each domain."""
+    results = []
+    for j in sorted(features):
+        assert inception is not None
+        theirs, ours = inception(images[j]), torch.cat(features[j])
+        kid, _ = kernel_distance(theirs, ours, seed=seed)
+        results.append(TargetResult(data.tested[j], len(ours), len(theirs), frechet_distance(theirs, ours), kid))
+    return tuple(results)
 
 
 def _diversity(translator: Translator, made: _Outputs, target: str, judge: Lpips) -> float:

@@ -17,14 +17,15 @@ COLUMNS = {
     "lpips": "LPIPS",
     "l1": "L1",
     "ssim": "SSIM",
+    "psnr": "PSNR",
     "copy_lpips": "copy LPIPS",
     "copy_l1": "copy L1",
     "copy_ssim": "copy SSIM",
+    "copy_psnr": "copy PSNR",
     "gain": "gain",
     "gain_low": "from",
     "gain_high": "to",
     "diversity": "diversity",
-    "kid": "KID",
     "recognised": "recognised",
     "classified": "classified",
     "cycle_lpips": "cycle LPIPS",
@@ -55,6 +56,9 @@ def markdown(evaluation: Evaluation, title: str) -> str:
     lines += _table(header, [[pair.source, pair.target, *_values(pair, columns)] for pair in evaluation.pairs])
     lines += ["", "## Overall", ""]
     lines += _table(["metric", "mean", "interval"], [[COLUMNS[n], *_interval(i)] for n, i in evaluation.overall.items()])
+    if evaluation.targets:
+        rows = [[t.target, str(t.images), str(t.real), f"{t.fid:.2f}", f"{t.kid:.4f}"] for t in evaluation.targets]
+        lines += ["", "## Target domains", "", *_table(["target", "translations", "real images", "FID", "KID"], rows)]
     if evaluation.probes:
         rows = [[name, f"{p.accuracy:.3f}", f"{p.chance:.3f}", f"{p.ratio:.2f}"] for name, p in evaluation.probes.items()]
         lines += ["", "## Probes", "", *_table(["probe", "accuracy", "chance", "accuracy / chance"], rows)]
