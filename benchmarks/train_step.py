@@ -3,6 +3,7 @@
     python -m benchmarks.train_step                                  # 32 px, the published network
     python -m benchmarks.train_step --sides 32 256 --batch 2         # 256 px, too
     python -m benchmarks.train_step --translation 32 64 128 256      # our own network at several sizes
+    python -m benchmarks.train_step --sides --growth                 # how its cost grows with side, batch and channels
 
 The naive step runs every pass as published: encoder, decoder and Adam in float32 and contiguous memory; the decoder's half
 makes reconstructions and fakes anew and decodes both again for gamma_r = 1e-8. Ours has the same objective, network and
@@ -36,6 +37,7 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.devices import autocast, pick_device, pick_dtype
 from sivae_translate.files import write_json
 from sivae_translate.model import LatentModel, make_model
+from sivae_translate.names import Precision
 from sivae_translate.objectives.family import make_objective
 from sivae_translate.training.step import Stepper
 
@@ -220,16 +222,40 @@ def memory(name: str, side: int, batch: int, device: torch.device) -> float:
     return float(torch.cuda.max_memory_allocated(device) - before)
 
 
-def translation(side: int, batch: int, rounds: int, device: torch.device, peak: Figures) -> Figures:
-    """Our translation model with the default settings and two domains, all parts of the objective at work."""
+def translation(
+    side: int, batch: int, rounds: int, device: torch.device, peak: Figures, wider: float = 1.0, dtype: Precision = "auto"
+) -> Figures:
+    """Our translation model with the default settings and two domains, all parts of the objective at work.
+
+    Args:
+        side: of images.
+        batch: images a step.
+        rounds: steps that count.
+        device: where.
+        peak: the machine's limits.
+        wider: factor on the default numbers of channels.
+        dtype: of matrix products.
+    """
     torch.manual_seed(0)
     images = torch.rand(batch, 3, side, side, device=device)
     domain = torch.arange(batch, device=device) * 2 // batch
-    model = make_model(ModelConfig(widths=WIDTHS, style_widths=STYLE_WIDTHS), data_of(side), 2).to(device)
-    ours = Ours(model, ObjectiveConfig(), pick_dtype("auto", device), torch.channels_last)
+    widths, style_widths = (tuple(round(wider * width) for width in names) for names in (WIDTHS, STYLE_WIDTHS))
+    model = make_model(ModelConfig(widths=widths, style_widths=style_widths), data_of(side), 2).to(device)
+    multiplied = pick_dtype(dtype, device)
+    ours = Ours(model, ObjectiveConfig(), multiplied, torch.channels_last)
     work = partial(ours.step, images, domain)
     median = measure.alternate({"ours": work}, rounds, device)["ours"]
-    return figures(measure.count_flops(work), median, batch, peak["bfloat16 FLOP/s"])
+    limit = peak["float32 FLOP/s" if multiplied == torch.float32 else "bfloat16 FLOP/s"]
+    return figures(measure.count_flops(work), median, batch, limit)
+
+
+def growth(rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:
+    """How the cost of a step of the translation model grows with the image's side, the batch and the channels."""
+    rows = {f"{side} px, batch 8": translation(side, 8, rounds, device, peak) for side in sorted(LATENTS)}
+    rows |= {f"64 px, batch {batch}": translation(64, batch, rounds, device, peak) for batch in (2, 4, 16, 32)}
+    for wider in (0.5, 2.0, 4.0):
+        rows[f"64 px, batch 8, {wider:g} times the channels"] = translation(64, 8, rounds, device, peak, wider)
+    return rows
 
 
 def figures(flops: float, seconds: float, batch: int, limit: float) -> Figures:
@@ -243,7 +269,9 @@ def figures(flops: float, seconds: float, batch: int, limit: float) -> Figures:
     }
 
 
-def run(sides: list[int], translations: list[int], batch: int, rounds: int, device: torch.device) -> dict[str, Any]:
+def run(
+    sides: list[int], translations: list[int], batch: int, rounds: int, device: torch.device, *, grown: bool = False
+) -> dict[str, Any]:
     """Everything that was asked for, with what it was measured on."""
     peak = measure.peaks(device)
     results: dict[str, Any] = {"machine": measure.machine(device), "peaks": peak, "batch": batch}
@@ -252,6 +280,8 @@ def run(sides: list[int], translations: list[int], batch: int, rounds: int, devi
     if translations:
         rows = {f"{side} px": translation(side, batch, rounds, device, peak) for side in translations}
         results["translation model"] = rows
+    if grown:
+        results["growth"] = growth(rounds, device, peak)
     return results
 
 
@@ -259,6 +289,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="*", default=[32], choices=sorted(LATENTS))
     parser.add_argument("--translation", type=int, nargs="*", default=[], choices=sorted(LATENTS))
+    parser.add_argument("--growth", action="store_true", help="our own network by side, batch and channels")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--device", default="auto")
@@ -271,7 +302,8 @@ if __name__ == "__main__":
         one()
         print(measure.resident())
         sys.exit()
-    found = run(given.sides, given.translation, given.batch, given.rounds, pick_device(given.device))
+    place = pick_device(given.device)
+    found = run(given.sides, given.translation, given.batch, given.rounds, place, grown=given.growth)
     if given.out:
         write_json(given.out, found)
     print(json.dumps({key: found[key] for key in ("machine", "peaks", "batch")}, indent=2))

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from benchmarks import measure
 from benchmarks.measure import Figures
 from benchmarks.train_step import STYLE_WIDTHS, WIDTHS
-from sivae_translate.batch import translate_files
+from sivae_translate import pictures
+from sivae_translate.batch import COMPRESSION, translate_files
 from sivae_translate.config import from_dict
 from sivae_translate.data.images import open_image, to_pil
 from sivae_translate.devices import pick_device
@@ -200,9 +201,9 @@ def _write(folder: Path, side: int, count: int) -> list[Path]:
 def _stages(translator: Translator, paths: Sequence[Path]) -> dict[str, float]:
     """Seconds of each stage alone, in one thread but for the model."""
     began = time.perf_counter()
-    pictures = [open_image(path) for path in paths]
+    opened = [open_image(path) for path in paths]
     decoded = time.perf_counter()
-    prepared = translator.prepare(pictures)
+    prepared = translator.prepare(opened)
     style, made = translator.style_code("night"), []
     ready = time.perf_counter()
     for part in torch.split(prepared, 64):
@@ -212,7 +213,7 @@ def _stages(translator: Translator, paths: Sequence[Path]) -> dict[str, float]:
     outputs = [to_pil(image) for image in torch.cat(made)]
     with tempfile.TemporaryDirectory() as folder:
         for index, image in enumerate(outputs):
-            image.save(Path(folder, f"{index}.png"))
+            pictures.save(image, Path(folder, f"{index}.png"), COMPRESSION)
     return {
         "decoding": ready - began,
         "model": computed - ready,

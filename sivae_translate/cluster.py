@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from PIL import Image
 
-from sivae_translate.batch import compute, scaled
+from sivae_translate.batch import COMPRESSION, compute, scaled
 from sivae_translate.data.images import IMAGE_SUFFIXES, open_image
 from sivae_translate.errors import ConfigError, DataError, InputError, OutputError
 from sivae_translate.names import Check, Precision
@@ -254,7 +254,7 @@ def _read(url: str) -> Image.Image:
 
 def _write(picture: Image.Image, url: str) -> None:
     encoded = io.BytesIO()
-    picture.save(encoded, "PNG")
+    picture.save(encoded, "PNG", compress_level=COMPRESSION)
     _put(url, encoded.getvalue())
 
 

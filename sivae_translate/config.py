@@ -127,6 +127,10 @@ class ObjectiveConfig(Section):
     beta_kl_start: Annotated[Positive, Field(description="weight of the content KL at the start, when little passes")] = 20.0
     open_until: Annotated[Share, Field(description="time at which the content KL's weight has fallen to beta_kl")] = 0.3
     beta_style: Annotated[Positive, Field(description="weight of the style KL")] = 1.0
+    style_capacity: Annotated[
+        Positive | None,
+        Field(description="nats of style from which each costs ten times as much; for styles that differ within a domain"),
+    ] = None
     style_swap: Annotated[Share, Field(description="share of images decoded with the style of another of their domain")] = 1.0
     back: Annotated[NonNegative, Field(description="weight of the back-translation error")] = 1.0
     back_from: Annotated[Share, Field(description="time at which back-translation starts")] = 0.3

@@ -14,6 +14,17 @@ from typing import Any
 from sivae_translate.errors import OutputError
 
 
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+UMASK = _umask()
+"""Read once, while this is imported: two threads that set the mask side by side could leave it changed."""
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Give a temporary name beside ``target`` to write to; on success it takes the target's place, on failure it is removed.
@@ -27,7 +38,7 @@ def replacing(target: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~UMASK)
         temporary.replace(target)
     except OSError as error:
         raise cannot_write(target, error) from error
@@ -45,20 +56,13 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         yield temporary
         if target.exists():
             shutil.rmtree(target)
-        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes folders for one user alone
+        temporary.chmod(0o777 & ~UMASK)  # mkdtemp makes folders for one user alone
         temporary.replace(target)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def write_json(target: Path, value: Any) -> None:

@@ -77,14 +77,19 @@ def from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def save(image: Image.Image, path: Path) -> None:
-    """Write an image, whole or not at all.
+def save(image: Image.Image, path: Path, compress_level: int = 6) -> None:
+    """Write an image as a PNG, whole or not at all.
+
+    Args:
+        image: any mode that PNG knows.
+        path: to write to.
+        compress_level: zlib's, 0 to 9; the pixels are the same at each.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
     with replacing(path) as temporary:
-        image.save(temporary)
+        image.save(temporary, "PNG", compress_level=compress_level)
 
 
 def curves(series: dict[str, dict[str, list[float]]], steps: list[int], path: Path, title: str) -> None:

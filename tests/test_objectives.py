@@ -13,7 +13,7 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.errors import ConfigError
 from sivae_translate.model import PlainVAE, TranslationVAE
 from sivae_translate.objectives.augment import EncoderAugmentation
-from sivae_translate.objectives.elbo import exp_elbo, reconstruction_error
+from sivae_translate.objectives.elbo import dearer_beyond, exp_elbo, reconstruction_error
 from sivae_translate.objectives.family import SoftIntroVAE, make_objective
 from sivae_translate.objectives.passes import Passes, swap_styles
 from sivae_translate.objectives.schedule import balanced_beta_neg, weights_at
@@ -560,3 +560,18 @@ def test_encoder_augmentation_is_off_by_default_and_differentiable_when_on():
     assert (changed - images).abs().max() > 0.1
     changed.sum().backward()
     assert images.grad.abs().sum() > 0
+
+
+def test_style_beyond_its_capacity_costs_ten_times_as_much(monkeypatch):
+    nats = torch.tensor([0.0, 5.0, 8.0, 11.0], dtype=torch.float64)
+    torch.testing.assert_close(dearer_beyond(nats, 8.0), torch.tensor([0.0, 5.0, 8.0, 38.0], dtype=torch.float64))
+    assert dearer_beyond(nats, None) is nats
+    monkeypatch.setattr(Gaussian, "sample", fixed_sample)
+    batch, losses = tiny_batch(), []
+    for capacity in (None, 1e-3):
+        objective = make_objective(ObjectiveConfig(name="vae", style_capacity=capacity, style_swap=0.0), tiny_model())
+        weights = objective.weights(1.0)
+        shared = objective.forward(batch, weights)
+        losses.append(objective.encoder_loss(batch, shared, weights))
+    _, style = objective.passes.real_nats(batch, shared.posterior)
+    torch.testing.assert_close(losses[1] - losses[0], SCALE * 9 * (style - 1e-3).mean())

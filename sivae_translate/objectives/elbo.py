@@ -60,3 +60,24 @@ def exp_elbo(error: Tensor | float, kl_nats: Tensor, scale: float, beta_rec: flo
         scalar.
     """
     return torch.exp(-2 * scale * (beta_rec * error + beta_neg * kl_nats)).mean()
+
+
+STEEP = 9.0
+"""What a nat beyond the capacity costs more than one below it."""
+
+
+def dearer_beyond(kl_nats: Tensor, capacity: float | None) -> Tensor:
+    """A KL whose nats beyond a capacity count `STEEP` + 1 times, or the KL as it is where there is none.
+
+    Up to the capacity the style can be the cheaper place for what is told, beyond it the content is, so that the style takes
+    the few nats that explain most (colours) and leaves the rest. The capacity is that of beta-VAE (arXiv 1804.03599, eq. 8),
+    one-sided: a style that needs less is not made to use it.
+
+    Args:
+        kl_nats: (B,).
+        capacity: nats.
+
+    Returns:
+        (B,).
+    """
+    return kl_nats if capacity is None else kl_nats + STEEP * torch.relu(kl_nats - capacity)

@@ -37,7 +37,7 @@ from sivae_translate.codes import Codes
 from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.model import LatentModel
-from sivae_translate.objectives.elbo import exp_elbo
+from sivae_translate.objectives.elbo import dearer_beyond, exp_elbo
 from sivae_translate.objectives.passes import Forward, Judgement, Passes
 from sivae_translate.objectives.schedule import MARGIN, UsualNats, Weights, balanced_beta_neg, weights_at
 
@@ -164,7 +164,7 @@ class VAE:
     def _elbo(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
         """Scale * (beta_rec * L_rec + KL + gamma_back * L_back) of the real images."""
         content, style = self.passes.real_nats(batch, shared.posterior)
-        nats = weights.beta_kl * content + weights.beta_style * style
+        nats = weights.beta_kl * content + weights.beta_style * dearer_beyond(style, self.config.style_capacity)
         loss = weights.beta_rec * shared.error.mean() + nats.mean()
         if shared.back is not None:
             loss = loss + weights.back * weights.beta_rec * shared.back.mean()

@@ -1,0 +1,74 @@
+"""Training in one and in several processes on this machine: images a second at the same global batch.
+
+    python -m benchmarks.scaling --steps 60
+
+Every case is a training of its own through the command line, as a user starts it. What is compared is the time from the first
+noted step to the last, so start-up and the last checkpoint do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import measure
+from sivae_translate.files import write_json
+
+BATCH = 64
+EVERY = 10
+"""Steps between two lines of metrics."""
+
+
+def images_a_second(processes: int, threads: int, steps: int) -> float:
+    """Images of all processes in a second of a short training on glyphs, fakes and back-translations at work from the start."""
+    out = Path(tempfile.mkdtemp(prefix="scaling-")) / "run"
+    settings = {
+        "training.steps": steps,
+        "training.batch": BATCH,
+        "training.log_every": EVERY,
+        "training.picture_every": 0,
+        "training.device": "cpu",
+        "objective.introspection_from": 0.0,
+        "objective.back_from": 0.0,
+    }
+    given = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    command = [sys.executable, *launch, "-m", "sivae_translate", "train", "demo", "--out", str(out), *given]
+    try:
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    finally:
+        shutil.rmtree(out.parent)
+    first, last = lines[0], lines[-1]
+    return float(BATCH * (last["step"] - first["step"]) / (last["seconds"] - first["seconds"]))
+
+
+def run(steps: int, cores: int) -> dict[str, Any]:
+    """One thread, all threads in one process, and a process a core; ratios to one thread."""
+    cases = {"1 process, 1 thread": (1, 1), f"1 process, {cores} threads": (1, cores), f"{cores} processes": (cores, 1)}
+    rates = {name: images_a_second(processes, threads, steps) for name, (processes, threads) in cases.items()}
+    one = rates["1 process, 1 thread"]
+    rows = {name: {"images/s": rate, "times one thread": rate / one} for name, rate in rates.items()}
+    return {"machine": measure.machine(torch.device("cpu")), "batch": BATCH, "rows": rows}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="JSON file")
+    given = parser.parse_args()
+    found = run(given.steps, given.cores)
+    if given.out:
+        write_json(given.out, found)
+    print(json.dumps(found["machine"]))
+    print(measure.table(found["rows"], ["images/s", "times one thread"]))
