@@ -30,6 +30,8 @@ from sivae_translate.files import write_json
 
 PIXELS = 256
 BATCH = 64
+LINKS = 50_000
+"""Links to a file before another one is written: file systems allow 65,000."""
 DRAWN = 40
 """Batches that a rate is measured over."""
 
@@ -41,7 +43,7 @@ def write_files(root: Path, count: int, *, links: bool) -> None:
     for index in range(count):
         path = root / ("day", "night")[index % 2] / f"{index:06}.jpg"
         path.parent.mkdir(exist_ok=True)
-        if links and first is not None:
+        if links and first is not None and index % LINKS:
             os.link(first, path)
             continue
         coarse = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)

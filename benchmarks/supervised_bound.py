@@ -1,15 +1,18 @@
-"""The supervised bound of the glyphs benchmark: the same encoder and decoder, trained with the true pairs.
+"""The supervised bound of a benchmark: the same encoders and decoder, trained with the true pairs of the training images.
 
     python -m benchmarks.supervised_bound --minutes 10 --out runs/supervised
+    python -m benchmarks.supervised_bound --config facades --data FOLDER --minutes 10 --out runs/supervised-facades
 
-Pairs are the letters that all fonts have and that are not held out; a tenth of these letters is kept to choose the best
-moment, since so few letters overfit. Then the bound is judged like every model: sivae-translate evaluate runs/supervised.
+A source is decoded in the style of the target domain, or of another image of it where the benchmark translates by references,
+and compared with the truth. A tenth of the contents is kept to choose the best moment, since so few overfit. Then the bound is
+judged like every model: ``sivae-translate evaluate runs/supervised``, or ``benchmark ... --against runs/supervised``.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +21,11 @@ from torch import Tensor
 
 from sivae_translate.codes import Codes
 from sivae_translate.config import Config, load_config, parse_overrides, to_yaml
-from sivae_translate.data import glyphs
+from sivae_translate.data import benchmarks, glyphs
 from sivae_translate.data.images import to_tensor
+from sivae_translate.data.loading import load_data
 from sivae_translate.devices import autocast, pick_device, pick_dtype
+from sivae_translate.evaluation.benchmark import STYLES
 from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.files import write_text
 from sivae_translate.model import TranslationVAE
@@ -29,39 +34,74 @@ from sivae_translate.resources import config_path
 from sivae_translate.weights import save_model
 
 CHECK_EVERY = 200
+CHECKED = 1500
+"""Pairs that the best moment is chosen on."""
 
 
-def paired_letters(config: Config) -> tuple[Tensor, Tensor]:
-    """Training and validation letters, (fonts, letters, C, H, W) each."""
-    common = glyphs.split(config.data.split_seed).common
-    drawn = [glyphs.draw_many(font, common, config.data.image_size)[..., None] for font in glyphs.FONTS]
-    images = torch.stack([to_tensor(font) for font in drawn])
-    kept = np.random.default_rng(0).permutation(len(common))
-    tenth = len(common) // 10
-    return images[:, kept[tenth:]], images[:, kept[:tenth]]
+@dataclass(frozen=True)
+class Pairs:
+    """Images of contents that every domain has.
+
+    Attributes:
+        images: uint8 (D, N, H, W, C).
+        by_reference: whether the style is that of another image of the target domain instead of the domain's own.
+    """
+
+    images: np.ndarray
+    by_reference: bool
+
+    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Sources, truths, references (count, C, H, W) and target domains (count,)."""
+        domains, contents = self.images.shape[:2]
+        content, other = rng.integers(contents, size=(2, count))
+        source, target = rng.integers(domains, size=(2, count))
+        chosen = ((source, content), (target, content), (target, other))
+        made = [to_tensor(self.images[index]).contiguous(memory_format=torch.channels_last) for index in chosen]
+        return made[0], made[1], made[2], torch.from_numpy(target)
+
+    def translated(self, model: TranslationVAE, sources: Tensor, references: Tensor, target: Tensor) -> Tensor:
+        """The model's logits, (count, C, H, W)."""
+        style = model.style_encoder(references).mean if self.by_reference else model.prior_style(target, len(target))
+        return model.logits(Codes(model.content_encoder(sources).mean, style))
 
 
-def validate(model: TranslationVAE, letters: Tensor, judge: Lpips) -> float:
-    """Mean LPIPS to truth over all ordered pairs of fonts."""
-    fonts = range(len(letters))
-    distances = []
-    for source in fonts:
-        for target in fonts:
-            if source != target:
-                style = model.prior_style(torch.full((letters.shape[1],), target), letters.shape[1])
-                made = model.translate(letters[source], style).float()
-                distances.append(judge.distances(made, letters[target]))
+def load_pairs(config: Config) -> tuple[Pairs, Pairs]:
+    """Training contents, and the tenth of them that is kept."""
+    name = config.data.name
+    if name == "glyphs":
+        common = glyphs.split(config.data.split_seed).common
+        images = np.stack([glyphs.draw_many(font, common, config.data.image_size)[..., None] for font in glyphs.FONTS])
+    else:
+        images = benchmarks.load_pairs(config.data)
+    order = np.random.default_rng(0).permutation(images.shape[1])
+    tenth, by_reference = len(order) // 10, STYLES.get(name, ("domain",))[0] == "reference"
+    return Pairs(images[:, order[tenth:]], by_reference), Pairs(images[:, order[:tenth]], by_reference)
+
+
+@torch.no_grad()
+def validate(model: TranslationVAE, held: Pairs, judge: Lpips) -> float:
+    """Mean LPIPS to truth over the same kept pairs each time."""
+    sources, truths, references, target = held.draw(CHECKED, np.random.default_rng(1))
+    parts = [part.split(100) for part in (sources, truths, references, target)]
+    distances = [
+        judge.distances(torch.sigmoid(held.translated(model, source, reference, domain)).float(), truth)
+        for source, truth, reference, domain in zip(*parts, strict=True)
+    ]
     return torch.cat(distances).mean().item()
 
 
 def run(config: Config, minutes: float, out: Path) -> None:
     """Train and write the best model."""
     torch.manual_seed(0)
+    rng = np.random.default_rng(0)
     device = pick_device("cpu")
     dtype = pick_dtype("auto", device)
-    train, held = paired_letters(config)
-    model = TranslationVAE(config.model, config.data, len(glyphs.FONTS)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = TranslationVAE(config.model, config.data, len(glyphs.FONTS)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    train, held = load_pairs(config)
+    domains = load_data(config.data).domains
+    model, average = (
+        TranslationVAE(config.model, config.data, len(domains)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for _ in range(2)
+    )
     average.load_state_dict(model.state_dict())
     optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate, betas=(0.9, 0.99), fused=True)
     judge, batch = Lpips.load(), config.training.batch
@@ -69,12 +109,10 @@ def run(config: Config, minutes: float, out: Path) -> None:
     while (spent := (time.monotonic() - began) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = config.training.learning_rate * min(1.0, (step + 1) / 100, max(0.05, (1 - spent) / 0.4))
-        letter = torch.randint(train.shape[1], (batch,))
-        source, target = torch.randint(len(train), (2, batch))
-        images, truth = (train[font, letter].contiguous(memory_format=torch.channels_last) for font in (source, target))
+        sources, truths, references, target = train.draw(batch, rng)
         with autocast(device, dtype):
-            codes = Codes(model.content_encoder(images).mean, model.prior_style(target, batch))
-            loss = reconstruction_error(model.logits(codes), truth, config.objective.likelihood).mean() / images[0].numel()
+            logits = train.translated(model, sources, references, target)
+            loss = reconstruction_error(logits, truths, config.objective.likelihood).mean() / truths[0].numel()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -83,7 +121,7 @@ def run(config: Config, minutes: float, out: Path) -> None:
             torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - min(0.995, (step + 1) / (step + 10)))
         step += 1
         if step % CHECK_EVERY == 0:
-            with torch.no_grad(), autocast(device, dtype):
+            with autocast(device, dtype):
                 score = validate(average, held, judge)
             print(
                 f"step {step}: {spent:.0%} of {minutes:g} min, loss {loss.item():.4f}, validation LPIPS {score:.4f}", flush=True
@@ -91,14 +129,17 @@ def run(config: Config, minutes: float, out: Path) -> None:
             if score < best:
                 best = score
                 facts: dict[str, object] = {"supervised": True, "steps": step, "validation_lpips": score}
-                save_model(out / "model.safetensors", average, config, tuple(glyphs.FONTS), facts)
+                facts["minutes"] = round((time.monotonic() - began) / 60, 2)
+                save_model(out / "model.safetensors", average, config, domains, facts)
     write_text(out / "config.yaml", to_yaml(config))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", default="glyphs")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="glyphs", help="glyphs, cars3d, facades or emoji")
+    parser.add_argument("--data", type=Path, help="where the configuration needs a folder or zip file")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--out", type=Path, default=Path("runs/supervised"))
     given, rest = parser.parse_known_args()
-    run(load_config(config_path(given.config), parse_overrides(rest)), given.minutes, given.out)
+    root = {"data.root": str(given.data)} if given.data else {}
+    run(load_config(config_path(given.config), root | parse_overrides(rest)), given.minutes, given.out)

@@ -43,7 +43,7 @@ class BatchResult:
     unusual: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class _Job:
     source: Path
     target: Path
@@ -158,15 +158,31 @@ class _Unusual:
 def _check_targets(jobs: Sequence[_Job]) -> None:
     """Two inputs that differ only in their suffix, and outputs on top of inputs, would lose data."""
     owners: dict[Path, Path] = {}
-    sources = {job.source.resolve() for job in jobs}
     for job in jobs:
         if job.target in owners:
             raise InputError(
                 f"{owners[job.target]} and {job.source} would both become {job.target}", remedy="rename one of them"
             )
-        if job.target.resolve() in sources:
-            raise InputError(f"{job.target} would replace an input", remedy="choose another --out")
         owners[job.target] = job.source
+    # Links are followed folder by folder: a set of every input's real path would cost a look at the disk and memory for each.
+    real: dict[Path, Path] = {}
+    targets = {_real(job.target.parent, real) for job in jobs}
+    sources = {place for job in jobs if (place := _real_file(job.source, real)).parent in targets}
+    for job in jobs:
+        if sources and _real(job.target.parent, real) / job.target.name in sources:
+            raise InputError(f"{job.target} would replace an input", remedy="choose another --out")
+
+
+def _real(folder: Path, known: dict[Path, Path]) -> Path:
+    """A folder with its links followed; each is looked up once."""
+    if folder not in known:
+        known[folder] = folder.resolve()
+    return known[folder]
+
+
+def _real_file(path: Path, known: dict[Path, Path]) -> Path:
+    """A file with its links followed."""
+    return path.resolve() if path.is_symlink() else _real(path.parent, known) / path.name
 
 
 def _run(

@@ -91,6 +91,9 @@ class ModelConfig(Section):
     widths: Annotated[tuple[Count, ...], Field(description="content encoder and decoder")] = (32, 64, 96, 192)
     style_widths: Annotated[tuple[Count, ...], Field(description="style encoder")] = (16, 32, 64, 128)
     encoder_blocks: Count = 1
+    antialias: Annotated[
+        bool, Field(description="smooth images before our encoders see them: no texture of single pixels in fakes")
+    ] = False
     decoder_blocks: Count = 1
 
 

@@ -194,8 +194,10 @@ class TranslationVAE(LatentModel):
         self.translates = True
         widths, style_widths = level_widths(model, data)
         self.content_prior = make_prior(self.content_shape, model.prior_components)
-        self.content_encoder = ContentEncoder(data.channels, widths, model.encoder_blocks, model.content_channels)
-        self.style_encoder = StyleEncoder(data.channels, style_widths, model.encoder_blocks, model.style_dim)
+        self.content_encoder = ContentEncoder(
+            data.channels, widths, model.encoder_blocks, model.content_channels, model.antialias
+        )
+        self.style_encoder = StyleEncoder(data.channels, style_widths, model.encoder_blocks, model.style_dim, model.antialias)
         self.style_prior = StylePrior(domains, model.style_dim)
         self.decoder = Decoder(
             data.channels,
@@ -238,7 +240,9 @@ class PlainVAE(LatentModel):
             return
         widths, _ = level_widths(model, data)
         size, features = model.content_size, model.style_features
-        self.content_encoder = LatentEncoder(data.channels, widths, model.encoder_blocks, size, model.latent_dim)
+        self.content_encoder = LatentEncoder(
+            data.channels, widths, model.encoder_blocks, size, model.latent_dim, model.antialias
+        )
         self.decoder = LatentDecoder(
             Decoder(data.channels, widths, model.decoder_blocks, (0, size, size), model.latent_dim, features)
         )

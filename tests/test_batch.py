@@ -76,6 +76,15 @@ def test_outputs_that_would_collide_or_replace_inputs_are_refused(translator, fo
     (folder / "a.jpg").unlink()
     with pytest.raises(InputError, match="would replace an input"):
         translate_files(translator, [folder], "dogs", folder)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    name = next(path.name for path in sorted(folder.iterdir()) if path.suffix == ".png")
+    (linked / name).symlink_to(folder / name)
+    with pytest.raises(InputError, match="would replace an input"):
+        translate_files(translator, [linked], "dogs", folder)
+    (tmp_path / "way").symlink_to(folder, target_is_directory=True)
+    with pytest.raises(InputError, match="would replace an input"):
+        translate_files(translator, [folder], "dogs", tmp_path / "way")
     assert not (tmp_path / "out").exists()
 
 

@@ -123,3 +123,29 @@ def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(d
     # Of six images the first, the third (2.5 is rounded to even) and the last.
     up, down = (to_tensor(source.array)[[0, 2, 5]] for source in data.test)
     assert result.pairs[0].copy_l1 == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
+
+
+def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(judge):
+    """Bright squares at four places of a circle in four shades: the content code of a model that keeps the image tells both."""
+    places, shades = (0, 1, 2, 3), (80, 130, 180, 230)
+    corners = ((0, 0), (0, 16), (16, 16), (16, 0))
+    views = np.zeros((len(shades), 8, 32, 32, 1), np.uint8)
+    for car, shade in enumerate(shades):
+        for view in range(8):
+            y, x = corners[view % 4]
+            views[car, view, y : y + 16, x : x + 16] = shade
+    names = tuple(f"car {index}" for index in range(len(shades)))
+    data = DomainData(
+        ("up", "down"),
+        train=(ArrayImages(views[0]), ArrayImages(views[1])),
+        test=tuple(ArrayImages(car) for car in views),
+        test_ids=(tuple(map(str, range(8))),) * len(shades),
+        paired=True,
+        test_names=names,
+        turns=(places * 2, 4),
+    )
+    probes = evaluate(translator("copy"), data, style="reference", judges=judge).probes
+    assert set(probes) == {f"{what} from content, {kind}" for what in ("viewpoint", "domain") for kind in ("linear", "mlp")}
+    assert probes["viewpoint from content, linear"].accuracy > 0.9
+    assert probes["viewpoint from content, linear"].chance == 0.75  # of four places three are right
+    assert probes["domain from content, linear"].chance == 0.25

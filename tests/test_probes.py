@@ -46,6 +46,17 @@ def test_chance_is_the_share_of_the_tests_most_common_label():
     assert result == ProbeResult(accuracy=1.0, chance=0.75, ratio=1 / 0.75)
 
 
+def test_on_a_circle_one_step_off_is_right_also_across_its_seam():
+    asked = torch.tensor([0, 1, 2, 3, 4, 5] * 20)
+    shifted = (asked + 1) % 6
+    codes, labels = 0.1 * noise(0, 120, 6) + 3 * torch.eye(6)[asked], asked
+    off_by_one = 0.1 * noise(1, 120, 6) + 3 * torch.eye(6)[shifted]
+    assert probe_accuracy(codes, labels, off_by_one, asked).accuracy == 0.0
+    assert probe_accuracy(codes, labels, off_by_one, asked, circle=6) == ProbeResult(accuracy=1.0, chance=0.5, ratio=2.0)
+    two_off = 0.1 * noise(1, 120, 6) + 3 * torch.eye(6)[(asked + 2) % 6]
+    assert probe_accuracy(codes, labels, two_off, asked, circle=6).accuracy == 0.0
+
+
 def test_labels_may_be_any_integers():
     names = torch.tensor([1041, -3, 97, 8364])
     result = probe_accuracy(clusters(0, LABELS), names[LABELS], clusters(1, LABELS), names[LABELS])

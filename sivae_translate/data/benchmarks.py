@@ -149,8 +149,41 @@ def ranked(items: Iterable[str], key: str) -> list[str]:
     return sorted(items, key=lambda item: hashlib.sha256(f"{key}:{item}".encode()).digest())
 
 
+def load_pairs(config: DataConfig) -> np.ndarray:
+    """Training images with the truths that no unsupervised method may see, for supervised bounds.
+
+    Returns:
+        uint8 (D, N, H, W, C); image n shows the same content in each of the D domains.
+
+    Raises:
+        ConfigError: the set has no pairs, or see `load_benchmark`.
+        DataError: see `load_benchmark`.
+    """
+    if config.root is None or config.name not in ("cars3d", "facades", "emoji"):
+        raise ConfigError(f"there are no true pairs of {config.name}", remedy="name glyphs, cars3d, facades or emoji")
+    files = list_files(config.root)
+    if config.name == "cars3d":
+        train = _cars3d(files, config.model_copy(update={"labels": True})).train
+        return np.stack([np.stack([source[view] for view in range(len(source))]) for source in train])
+    images = (_facade_halves if config.name == "facades" else _emoji_halves)(files, config)["train"]
+    shared = sorted(set.intersection(*(set(found) for found in images.values())))
+    return np.stack([np.stack([found[stem] for stem in shared]) for found in images.values()])
+
+
+_Halves = dict[str, dict[str, dict[str, np.ndarray]]]
+"""Split, domain, stem to image."""
+
+
 def _facades(files: Files, config: DataConfig) -> DomainData:
     """Photo and label; of every training facade one of the two is seen."""
+    halves = _facade_halves(files, config)
+    shared = sorted(halves["train"]["photo"].keys() & halves["train"]["label"].keys())
+    middle = len(shared) // 2
+    return _two_domains(halves, {"photo": shared[:middle], "label": shared[middle:]})
+
+
+def _facade_halves(files: Files, config: DataConfig) -> _Halves:
+    """All facades, in whichever layout they lie there."""
     halves = {split: _side_by_side(files, names, config) for split, names in (("train", ("train",)), ("test", ("val", "test")))}
     if not all(halves.values()):
         halves = {
@@ -159,10 +192,7 @@ def _facades(files: Files, config: DataConfig) -> DomainData:
         }
     if not all(images for domains in halves.values() for images in domains.values()):
         raise _missing("facades", files, "train/photo, train/label, test/photo and test/label")
-    shared = sorted(halves["train"]["photo"].keys() & halves["train"]["label"].keys())
-    middle = len(shared) // 2
-    train = {"photo": shared[:middle], "label": shared[middle:]}
-    return _two_domains(halves, train)
+    return halves
 
 
 def _side_by_side(files: Files, splits: Sequence[str], config: DataConfig) -> dict[str, dict[str, np.ndarray]]:
@@ -181,17 +211,18 @@ def _side_by_side(files: Files, splits: Sequence[str], config: DataConfig) -> di
 
 def _emoji(files: Files, config: DataConfig) -> DomainData:
     """Noto and OpenMoji; of every training code point one of the two is seen."""
+    halves = _emoji_halves(files, config)
+    order = ranked(halves["train"]["noto"].keys() & halves["train"]["openmoji"].keys(), "0:emoji")
+    middle = len(order) // 2
+    return _two_domains(halves, {"noto": sorted(order[:middle]), "openmoji": sorted(order[middle:])})
+
+
+def _emoji_halves(files: Files, config: DataConfig) -> _Halves:
+    """All code points."""
     names = {split: {d: files.below(f"{split}/{d}") for d in ("noto", "openmoji")} for split in ("train", "test")}
     if not all(found for domains in names.values() for found in domains.values()):
         raise _missing("emoji", files, "train/noto, train/openmoji, test/noto and test/openmoji")
-    order = ranked(names["train"]["noto"].keys() & names["train"]["openmoji"].keys(), "0:emoji")
-    middle = len(order) // 2
-    train = {"noto": sorted(order[:middle]), "openmoji": sorted(order[middle:])}
-    images = {
-        "train": {d: _images(files, {code: names["train"][d][code] for code in codes}, config) for d, codes in train.items()},
-        "test": {d: _images(files, found, config) for d, found in names["test"].items()},
-    }
-    return _two_domains(images, train)
+    return {split: {d: _images(files, found, config) for d, found in domains.items()} for split, domains in names.items()}
 
 
 def _two_domains(
@@ -259,6 +290,7 @@ def _cars3d(files: Files, config: DataConfig) -> DomainData:
         test_ids=(views,) * len(held),
         paired=True,
         test_names=tuple(labels[car] for car in held),
+        turns=(tuple(range(AZIMUTHS)) * ELEVATIONS, AZIMUTHS),
     )
 
 

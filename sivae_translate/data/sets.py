@@ -75,6 +75,8 @@ class DomainData:
         paired: whether the truth of a translation is known.
         unreadable: path and reason of each image that was skipped while the set was read.
         test_names: the test domains' names where they are not the training domains (new cars, unlabelled training).
+        turns: where contents are viewpoints, the place on the circle of each test image of a domain, and how many places
+            there are; else None.
         classes: one pair a domain, class indices of its training and of its test images, where the classes are the content.
     """
 
@@ -85,6 +87,7 @@ class DomainData:
     paired: bool = False
     unreadable: tuple[str, ...] = ()
     test_names: tuple[str, ...] = ()
+    turns: tuple[tuple[int, ...], int] | None = None
     classes: tuple[tuple[np.ndarray, np.ndarray], ...] = field(default=(), repr=False)
     painted: Callable[[int, int, int, int], np.ndarray] | None = field(default=None, repr=False)
 

@@ -116,7 +116,7 @@ def run_benchmark(
     }
     for style, judged in found.items():
         report.write(judged[0].evaluation, out / style, f"{config.data.name}, {style} style", {"command": command})
-    pictures.save(content_and_style(translator, data), out / "grid.png")
+    pictures.save(content_and_style(translator, data, styles[0]), out / "grid.png")
     about = {
         "benchmark": config.data.name,
         "command": command,
@@ -188,14 +188,13 @@ def peak_memory(device: torch.device) -> int:
 
 
 @torch.no_grad()
-def content_and_style(translator: Translator, data: DomainData) -> Image.Image:
+def content_and_style(translator: Translator, data: DomainData, style: StyleKind) -> Image.Image:
     """Test images down the side, styles along the top, translations between them: references, or the domains' own styles."""
     tested = list(zip(data.tested, data.test, strict=True))
     contents = [tested[row % len(tested)] for row in range(SHOWN)]
     images = [source[(37 * row) % len(source)] for row, (_, source) in enumerate(contents)]
-    reference = bool(data.test_names) or not translator.model.domains
     chosen = tested[:SHOWN_STYLES]
-    if reference:
+    if style == "reference":
         shown = [source[(53 * column + 11) % len(source)] for column, (_, source) in enumerate(chosen)]
         codes = translator.encode(to_tensor(np.stack(shown))).style.mean
         heads = [pictures.from_array(image) for image in shown]

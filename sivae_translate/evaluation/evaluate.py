@@ -230,7 +230,9 @@ def evaluate(
         raise DataError("no pair of domains could be judged", remedy="evaluate with --style reference, or on paired data")
     paired = results[0].gain is not None
     asked = probes and translator is not None and paired and data.painted is None
-    found = _probe_codes(translator, data, images, seed) if asked and translator is not None else {}
+    found = {}
+    if asked and translator is not None:
+        found = _probe_views(translator, data, seed) if data.turns else _probe_codes(translator, data, images, seed)
     return Evaluation(
         style=style,
         paired=paired,
@@ -434,5 +436,39 @@ def _probe_codes(translator: Translator, data: DomainData, images: list[Tensor],
         letters = torch.arange(len(images[0]))
         found["content from style, linear"] = probe_accuracy(
             torch.cat(centred[:-1]).cpu(), letters.repeat(len(images) - 1), centred[-1].cpu(), letters, kind="linear", seed=seed
+        )
+    return found
+
+
+def _probe_views(translator: Translator, data: DomainData, seed: int) -> dict[str, ProbeResult]:
+    """What the content codes of viewpoints tell: the viewpoint (within one step), and the domain, which they should not.
+
+    All test images take part. The viewpoint is learnt on every other domain and asked of the rest; the domain is learnt on
+    every other image of all domains and asked of the rest.
+    """
+    assert data.turns is not None
+    place, circle = torch.tensor(data.turns[0]), data.turns[1]
+    codes = torch.stack([translator.encode(_stack(source, None)).content.mean.flatten(1).cpu() for source in data.test])
+    domain = torch.arange(len(codes))[:, None].expand(codes.shape[:2])
+    places = place.expand(codes.shape[:2])
+    found = {}
+    for kind in ("linear", "mlp"):
+        learn, ask = (slice(0, None, 2), slice(1, None, 2))
+        found[f"viewpoint from content, {kind}"] = probe_accuracy(
+            codes[learn].flatten(0, 1),
+            places[learn].flatten(),
+            codes[ask].flatten(0, 1),
+            places[ask].flatten(),
+            kind=kind,
+            seed=seed,
+            circle=circle,
+        )
+        found[f"domain from content, {kind}"] = probe_accuracy(
+            codes[:, learn].flatten(0, 1),
+            domain[:, learn].flatten(),
+            codes[:, ask].flatten(0, 1),
+            domain[:, ask].flatten(),
+            kind=kind,
+            seed=seed,
         )
     return found

@@ -23,7 +23,7 @@ class ProbeResult:
 
     Attributes:
         accuracy: share of the test codes whose label the probe names.
-        chance: share of the test codes that have the test's most common label.
+        chance: the accuracy of the best constant answer.
         ratio: accuracy / chance; about 1 when the code says nothing about the label.
     """
 
@@ -74,6 +74,13 @@ def _fit(probe: nn.Module, codes: Tensor, labels: Tensor, steps: int) -> None:
         schedule.step()
 
 
+def _share_right(named: Tensor, wanted: Tensor, circle: int) -> float:
+    """Share of answers, (N,) or one for all, that are right."""
+    gap = (named - wanted).abs()
+    right = torch.minimum(gap, circle - gap) <= 1 if circle else gap == 0
+    return float(right.double().mean())
+
+
 def probe_accuracy(
     train_codes: Tensor,
     train_labels: Tensor,
@@ -83,6 +90,7 @@ def probe_accuracy(
     kind: ProbeKind = "linear",
     seed: int = 0,
     steps: int = 300,
+    circle: int = 0,
 ) -> ProbeResult:
     """Train a classifier on standardised codes and say how often it is right on others.
 
@@ -94,6 +102,7 @@ def probe_accuracy(
         kind: "linear" (logistic regression) or "mlp" (one hidden layer of 128).
         seed: of the classifier's first weights; on one machine the same seed gives the same result.
         steps: of full-batch optimisation.
+        circle: labels are places on a circle of so many steps, and one step off is right; 0: labels are names.
 
     Raises:
         InputError: wrong shapes, types or values, an unknown kind, or steps below 1.
@@ -112,6 +121,7 @@ def probe_accuracy(
     _fit(probe, train, targets, steps)
     with torch.no_grad():
         named = classes[probe(test).argmax(1)]
-    accuracy = float((named == test_labels.to(device)).double().mean())
-    chance = float(torch.unique(test_labels, return_counts=True)[1].max() / len(test_labels))
+    wanted = test_labels.to(device)
+    accuracy = _share_right(named, wanted, circle)
+    chance = max(_share_right(guess, wanted, circle) for guess in torch.unique(wanted))
     return ProbeResult(accuracy=accuracy, chance=chance, ratio=accuracy / chance)
