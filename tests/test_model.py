@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from sivae_translate.codes import Codes
 from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.errors import ConfigError, InputError
 from sivae_translate.model import TranslationVAE
+from sivae_translate.nn.networks import smoothed
 
 SMALL = {"style_dim": 6, "style_features": 16, "content_channels": 5, "decoder_blocks": 1}
 
@@ -87,3 +89,24 @@ def test_log_variances_stay_bounded_however_large_the_features():
     with torch.no_grad():
         model.content_encoder.head.weight.mul_(1e4)
     assert model.encode(torch.rand(1, 1, 32, 32)).content.logvar.abs().max() <= 8
+
+
+def test_smoothed_encoders_do_not_see_the_finest_chequers():
+    chequer = 0.2 * (-1.0) ** (torch.arange(32)[:, None] + torch.arange(32))
+    flat = torch.full((1, 1, 32, 32), 0.5)
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))  # the rim has no neighbours beyond it
+    torch.testing.assert_close(smoothed(flat), flat)
+    torch.testing.assert_close(smoothed(flat + chequer)[inner], flat[inner])
+    kernel = torch.tensor([1.0, 2.0, 1.0])
+    image = torch.rand(2, 3, 8, 8)
+    expected = F.conv2d(image.reshape(6, 1, 8, 8), (kernel[:, None] * kernel)[None, None] / 16).reshape(2, 3, 6, 6)
+    torch.testing.assert_close(smoothed(image)[inner], expected)
+    moved = []
+    for antialias in (False, True):
+        torch.manual_seed(0)
+        config = ModelConfig(widths=(4, 6, 8), style_widths=(4, 4, 6), antialias=antialias)
+        model = TranslationVAE(config, DataConfig(image_size=32, channels=1), 2)
+        picture = F.interpolate(torch.rand(1, 1, 6, 6), 32, mode="bicubic").clamp(0.2, 0.8)
+        before, after = (model.encode(x).content.mean for x in (picture, picture + chequer))
+        moved.append((after - before).abs().mean().item())
+    assert moved[1] < 0.2 * moved[0]
