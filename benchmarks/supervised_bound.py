@@ -82,7 +82,7 @@ def load_pairs(config: Config) -> tuple[Pairs, Pairs]:
 def validate(model: TranslationVAE, held: Pairs, judge: Lpips) -> float:
     """Mean LPIPS to truth over the same kept pairs each time."""
     sources, truths, references, target = held.draw(CHECKED, np.random.default_rng(1))
-    parts = [part.split(100) for part in (sources, truths, references, target)]
+    parts = [torch.split(part, 100) for part in (sources, truths, references, target)]
     distances = [
         judge.distances(torch.sigmoid(held.translated(model, source, reference, domain)).float(), truth)
         for source, truth, reference, domain in zip(*parts, strict=True)

@@ -19,7 +19,7 @@ from sivae_translate.evaluation.classifier import Classifier, train_classifier
 from sivae_translate.evaluation.fidelity import Inception, frechet_distance, kernel_distance
 from sivae_translate.evaluation.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.evaluation.metrics import Interval, bootstrap, bootstrap_gain
-from sivae_translate.evaluation.probes import ProbeResult, probe_accuracy
+from sivae_translate.evaluation.probes import ProbeResult, probe_codes, probe_views
 from sivae_translate.progress import track
 from sivae_translate.translator import Translator
 
@@ -232,7 +232,7 @@ def evaluate(
     asked = probes and translator is not None and paired and data.painted is None
     found = {}
     if asked and translator is not None:
-        found = _probe_views(translator, data, seed) if data.turns else _probe_codes(translator, data, images, seed)
+        found = probe_views(translator, data, seed) if data.turns else probe_codes(translator, data, images, seed)
     return Evaluation(
         style=style,
         paired=paired,
@@ -407,68 +407,3 @@ def _pick(cases: list[Case], each: int = 8) -> tuple[Case, ...]:
     ranked = sorted(cases, key=lambda case: case.lpips)
     middle = max(0, len(ranked) // 2 - each // 2)
     return tuple(ranked[:each] + ranked[middle : middle + each] + ranked[-each:])
-
-
-def _probe_codes(translator: Translator, data: DomainData, images: list[Tensor], seed: int) -> dict[str, ProbeResult]:
-    """What is left of the domain in the content code, and of the content in the style code.
-
-    The domain probe learns on codes of training images and is asked about test images, whose contents it never saw. The content
-    probe learns on the style codes of all domains but one, less their prior means, and is asked about that one.
-    """
-    if len(data.domains) < 2 or len(data.domains) != len(data.test):
-        return {}
-    train = [to_tensor(np.stack([source[k] for k in range(0, len(source), -(-len(source) // 400))])) for source in data.train]
-    found = {}
-    with torch.no_grad():
-        learn = [translator.encode(x) for x in train]
-        asked = [translator.encode(x) for x in images]
-    for kind in ("linear", "mlp"):
-        found[f"domain from content, {kind}"] = probe_accuracy(
-            torch.cat([p.content.mean.flatten(1) for p in learn]).cpu(),
-            torch.cat([torch.full((len(p.content.mean),), d) for d, p in enumerate(learn)]),
-            torch.cat([p.content.mean.flatten(1) for p in asked]).cpu(),
-            torch.cat([torch.full((len(p.content.mean),), d) for d, p in enumerate(asked)]),
-            kind=kind,
-            seed=seed,
-        )
-    if len(images) > 2 and len(set(map(len, images))) == 1:
-        centred = [p.style.mean - translator.style_code(name) for p, name in zip(asked, data.domains, strict=True)]
-        letters = torch.arange(len(images[0]))
-        found["content from style, linear"] = probe_accuracy(
-            torch.cat(centred[:-1]).cpu(), letters.repeat(len(images) - 1), centred[-1].cpu(), letters, kind="linear", seed=seed
-        )
-    return found
-
-
-def _probe_views(translator: Translator, data: DomainData, seed: int) -> dict[str, ProbeResult]:
-    """What the content codes of viewpoints tell: the viewpoint (within one step), and the domain, which they should not.
-
-    All test images take part. The viewpoint is learnt on every other domain and asked of the rest; the domain is learnt on
-    every other image of all domains and asked of the rest.
-    """
-    assert data.turns is not None
-    place, circle = torch.tensor(data.turns[0]), data.turns[1]
-    codes = torch.stack([translator.encode(_stack(source, None)).content.mean.flatten(1).cpu() for source in data.test])
-    domain = torch.arange(len(codes))[:, None].expand(codes.shape[:2])
-    places = place.expand(codes.shape[:2])
-    found = {}
-    for kind in ("linear", "mlp"):
-        learn, ask = (slice(0, None, 2), slice(1, None, 2))
-        found[f"viewpoint from content, {kind}"] = probe_accuracy(
-            codes[learn].flatten(0, 1),
-            places[learn].flatten(),
-            codes[ask].flatten(0, 1),
-            places[ask].flatten(),
-            kind=kind,
-            seed=seed,
-            circle=circle,
-        )
-        found[f"domain from content, {kind}"] = probe_accuracy(
-            codes[:, learn].flatten(0, 1),
-            domain[:, learn].flatten(),
-            codes[:, ask].flatten(0, 1),
-            domain[:, ask].flatten(),
-            kind=kind,
-            seed=seed,
-        )
-    return found

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sivae_translate.data.images import to_tensor
+from sivae_translate.data.sets import DomainData
 from sivae_translate.errors import InputError
+from sivae_translate.translator import Translator
 
 ProbeKind = Literal["linear", "mlp"]
 HIDDEN = 128
@@ -125,3 +130,69 @@ def probe_accuracy(
     accuracy = _share_right(named, wanted, circle)
     chance = max(_share_right(guess, wanted, circle) for guess in torch.unique(wanted))
     return ProbeResult(accuracy=accuracy, chance=chance, ratio=accuracy / chance)
+
+
+def probe_codes(translator: Translator, data: DomainData, images: Sequence[Tensor], seed: int) -> dict[str, ProbeResult]:
+    """What is left of the domain in the content code, and of the content in the style code.
+
+    The domain probe learns on codes of training images and is asked about test images, whose contents it never saw. The content
+    probe learns on the style codes of all domains but one, less their prior means, and is asked about that one.
+    """
+    if len(data.domains) < 2 or len(data.domains) != len(data.test):
+        return {}
+    train = [to_tensor(np.stack([source[k] for k in range(0, len(source), -(-len(source) // 400))])) for source in data.train]
+    found = {}
+    with torch.no_grad():
+        learn = [translator.encode(x) for x in train]
+        asked = [translator.encode(x) for x in images]
+    for kind in ("linear", "mlp"):
+        found[f"domain from content, {kind}"] = probe_accuracy(
+            torch.cat([p.content.mean.flatten(1) for p in learn]).cpu(),
+            torch.cat([torch.full((len(p.content.mean),), d) for d, p in enumerate(learn)]),
+            torch.cat([p.content.mean.flatten(1) for p in asked]).cpu(),
+            torch.cat([torch.full((len(p.content.mean),), d) for d, p in enumerate(asked)]),
+            kind=kind,
+            seed=seed,
+        )
+    if len(images) > 2 and len(set(map(len, images))) == 1:
+        centred = [p.style.mean - translator.style_code(name) for p, name in zip(asked, data.domains, strict=True)]
+        letters = torch.arange(len(images[0]))
+        found["content from style, linear"] = probe_accuracy(
+            torch.cat(centred[:-1]).cpu(), letters.repeat(len(images) - 1), centred[-1].cpu(), letters, kind="linear", seed=seed
+        )
+    return found
+
+
+def probe_views(translator: Translator, data: DomainData, seed: int) -> dict[str, ProbeResult]:
+    """What the content codes of viewpoints tell: the viewpoint (within one step), and the domain, which they should not.
+
+    All test images take part. The viewpoint is learnt on every other domain and asked of the rest; the domain is learnt on
+    every other image of all domains and asked of the rest.
+    """
+    assert data.turns is not None
+    place, circle = torch.tensor(data.turns[0]), data.turns[1]
+    images = (to_tensor(np.stack([source[view] for view in range(len(source))])) for source in data.test)
+    codes = torch.stack([translator.encode(some).content.mean.flatten(1).cpu() for some in images])
+    domain = torch.arange(len(codes))[:, None].expand(codes.shape[:2])
+    places = place.expand(codes.shape[:2])
+    found = {}
+    for kind in ("linear", "mlp"):
+        learn, ask = (slice(0, None, 2), slice(1, None, 2))
+        found[f"viewpoint from content, {kind}"] = probe_accuracy(
+            codes[learn].flatten(0, 1),
+            places[learn].flatten(),
+            codes[ask].flatten(0, 1),
+            places[ask].flatten(),
+            kind=kind,
+            seed=seed,
+            circle=circle,
+        )
+        found[f"domain from content, {kind}"] = probe_accuracy(
+            codes[:, learn].flatten(0, 1),
+            domain[:, learn].flatten(),
+            codes[:, ask].flatten(0, 1),
+            domain[:, ask].flatten(),
+            kind=kind,
+            seed=seed,
+        )
+    return found
