@@ -30,6 +30,7 @@ from sivae_translate.data.sets import DomainData
 from sivae_translate.devices import autocast, pick_device, pick_dtype
 from sivae_translate.errors import ConfigError
 from sivae_translate.evaluation.lpips import Lpips
+from sivae_translate.evaluation.probes import labelled
 from sivae_translate.files import write_text
 from sivae_translate.model import TranslationVAE
 from sivae_translate.progress import progress_bar
@@ -88,7 +89,7 @@ class Stage:
 def everything(data: DomainData) -> tuple[Tensor, Tensor]:
     """Training images of all domains, one domain after the other, and their domains."""
     images = [to_tensor([source[i] for i in range(len(source))]) for source in data.train]
-    return torch.cat(images), torch.cat([torch.full((len(part),), index) for index, part in enumerate(images)])
+    return labelled(images)
 
 
 def optimise_latents(model: TranslationVAE, stage: Stage) -> Iterator[Tensor]:

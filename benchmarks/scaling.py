@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import torch
 
 from benchmarks import measure
 from sivae_translate.files import write_json
+from sivae_translate.training.log import read_metrics
 
 BATCH = 64
 EVERY = 10
@@ -30,7 +30,6 @@ EVERY = 10
 
 def images_a_second(processes: int, threads: int, steps: int) -> float:
     """Images of all processes in a second of a short training on glyphs, fakes and back-translations at work from the start."""
-    out = Path(tempfile.mkdtemp(prefix="scaling-")) / "run"
     settings = {
         "training.steps": steps,
         "training.batch": BATCH,
@@ -42,12 +41,11 @@ def images_a_second(processes: int, threads: int, steps: int) -> float:
     }
     given = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    command = [sys.executable, *launch, "-m", "sivae_translate", "train", "demo", "--out", str(out), *given]
-    try:
+    with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
+        out = Path(folder) / "run"
+        command = [sys.executable, *launch, "-m", "sivae_translate", "train", "demo", "--out", str(out), *given]
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
-        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    finally:
-        shutil.rmtree(out.parent)
+        lines = read_metrics(out)
     first, last = lines[0], lines[-1]
     return float(BATCH * (last["step"] - first["step"]) / (last["seconds"] - first["seconds"]))
 

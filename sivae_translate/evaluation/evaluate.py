@@ -19,7 +19,7 @@ from sivae_translate.evaluation.classifier import Classifier, train_classifier
 from sivae_translate.evaluation.fidelity import Inception, frechet_distance, kernel_distance
 from sivae_translate.evaluation.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.evaluation.metrics import Interval, bootstrap, bootstrap_gain
-from sivae_translate.evaluation.probes import ProbeResult, probe_codes, probe_views
+from sivae_translate.evaluation.probes import ProbeResult, labelled, probe_codes, probe_views
 from sivae_translate.progress import track
 from sivae_translate.translator import Translator
 
@@ -321,16 +321,11 @@ def make_judges(data: DomainData, lpips: Lpips, *, inception: Inception | None =
     domains, classes = None, []
     if len(data.domains) > 1 and not data.test_names and len(data.test) == len(data.domains):
         train, test = ([_stack(source, CLASSIFIED) for source in sources] for sources in (data.train, data.test))
-        domains = train_classifier(*_labelled(train), _labelled(test), seed=seed)
+        domains = train_classifier(*labelled(train), labelled(test), seed=seed)
     for source, held, (known, asked) in zip(data.train, data.test, data.classes, strict=False):
         images, labels = _stack(source, None), torch.from_numpy(known)
         classes.append(train_classifier(images, labels, (_stack(held, None), torch.from_numpy(asked)), seed=seed))
     return Judges(lpips, inception, domains, tuple(classes), cycle=True)
-
-
-def _labelled(groups: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Images of several groups in one tensor, and the number of the group that each is from."""
-    return torch.cat(groups), torch.cat([torch.full((len(group),), index) for index, group in enumerate(groups)])
 
 
 def _spread(count: int, limit: int | None) -> Sequence[int]:

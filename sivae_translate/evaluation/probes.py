@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from sivae_translate.errors import InputError
 from sivae_translate.translator import Translator
 
 ProbeKind = Literal["linear", "mlp"]
+KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
 HIDDEN = 128
 LEARNING_RATE = 1e-2
 WEIGHT_DECAY = 1e-2
@@ -132,6 +133,11 @@ def probe_accuracy(
     return ProbeResult(accuracy=accuracy, chance=chance, ratio=accuracy / chance)
 
 
+def labelled(groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """All rows of some groups, and the number of the group that each is from."""
+    return torch.cat(list(groups)), torch.cat([torch.full((len(group),), index) for index, group in enumerate(groups)])
+
+
 def probe_codes(translator: Translator, data: DomainData, images: Sequence[Tensor], seed: int) -> dict[str, ProbeResult]:
     """What is left of the domain in the content code, and of the content in the style code.
 
@@ -145,14 +151,11 @@ def probe_codes(translator: Translator, data: DomainData, images: Sequence[Tenso
     with torch.no_grad():
         learn = [translator.encode(x) for x in train]
         asked = [translator.encode(x) for x in images]
-    for kind in ("linear", "mlp"):
+    train_codes, train_domain = labelled([p.content.mean.flatten(1).cpu() for p in learn])
+    test_codes, test_domain = labelled([p.content.mean.flatten(1).cpu() for p in asked])
+    for kind in KINDS:
         found[f"domain from content, {kind}"] = probe_accuracy(
-            torch.cat([p.content.mean.flatten(1) for p in learn]).cpu(),
-            torch.cat([torch.full((len(p.content.mean),), d) for d, p in enumerate(learn)]),
-            torch.cat([p.content.mean.flatten(1) for p in asked]).cpu(),
-            torch.cat([torch.full((len(p.content.mean),), d) for d, p in enumerate(asked)]),
-            kind=kind,
-            seed=seed,
+            train_codes, train_domain, test_codes, test_domain, kind=kind, seed=seed
         )
     if len(images) > 2 and len(set(map(len, images))) == 1:
         centred = [p.style.mean - translator.style_code(name) for p, name in zip(asked, data.domains, strict=True)]
@@ -175,9 +178,9 @@ def probe_views(translator: Translator, data: DomainData, seed: int) -> dict[str
     codes = torch.stack([translator.encode(some).content.mean.flatten(1).cpu() for some in images])
     domain = torch.arange(len(codes))[:, None].expand(codes.shape[:2])
     places = place.expand(codes.shape[:2])
+    learn, ask = slice(0, None, 2), slice(1, None, 2)
     found = {}
-    for kind in ("linear", "mlp"):
-        learn, ask = (slice(0, None, 2), slice(1, None, 2))
+    for kind in KINDS:
         found[f"viewpoint from content, {kind}"] = probe_accuracy(
             codes[learn].flatten(0, 1),
             places[learn].flatten(),
