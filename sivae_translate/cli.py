@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sivae_translate.translator import StyleLike
 
 INTERRUPTED = 130
+CLOSED = 141
+"""128 + SIGPIPE: what programs that the signal ends return."""
 
 
 @dataclass(frozen=True)
@@ -339,7 +341,20 @@ Command = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``sivae-translate`` and ``python -m sivae_translate``."""
-    given, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            code = _answer(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+        code = CLOSED
+    sys.exit(code)
+
+
+def _answer(arguments: list[str]) -> int:
+    """Run the command that the arguments name; the exit status."""
+    given, overrides = split_overrides(arguments)
     command = tyro.cli(
         Command,  # type: ignore[arg-type]  # tyro takes a union of annotated types
         prog="sivae-translate",
@@ -351,13 +366,12 @@ def main(arguments: list[str] | None = None) -> None:
             raise ConfigError(
                 f"unexpected settings: {' '.join(overrides)}", remedy="'train' and 'benchmark' take --section.name VALUE"
             )
-        sys.exit(_run(command, overrides))
-    except ConfigError as error:
-        _fail(error, 2)
+        return _run(command, overrides)
     except SivaeError as error:
-        _fail(error, 1)
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+        return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
 
 
 def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -379,11 +393,6 @@ def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _show(table: str) -> None:
     """What a command was asked for, on standard output, where it can be piped; progress and notes go to standard error."""
     print(table)  # noqa: T201 - this is the command line
-
-
-def _fail(error: SivaeError, code: int) -> None:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
-    sys.exit(code)
 
 
 def _run(command: object, rest: list[str]) -> int:

@@ -126,6 +126,10 @@ class ObjectiveConfig(Section):
         Field(description="of pixels; bernoulli for ink on paper; points for the 2D laboratory"),
     ] = "gaussian"
     beta_rec: Annotated[Positive, Field(description="weight of the reconstruction error")] = 1.0
+    perceptual: Annotated[
+        NonNegative,
+        Field(description="weight of LPIPS beside the mean error of a pixel; evaluation judges by the same LPIPS"),
+    ] = 0.0
     beta_kl: Annotated[Positive, Field(description="weight of the content KL once the content code is open")] = 0.2
     beta_kl_start: Annotated[Positive, Field(description="weight of the content KL at the start, when little passes")] = 20.0
     open_until: Annotated[Share, Field(description="time at which the content KL's weight has fallen to beta_kl")] = 0.3
@@ -135,6 +139,9 @@ class ObjectiveConfig(Section):
         Field(description="nats of style from which each costs ten times as much; for styles that differ within a domain"),
     ] = None
     style_swap: Annotated[Share, Field(description="share of images decoded with the style of another of their domain")] = 1.0
+    prior_style: Annotated[
+        Share, Field(description="share of images decoded with a draw from their domain's style prior; for many small domains")
+    ] = 0.0
     back: Annotated[NonNegative, Field(description="weight of the back-translation error")] = 1.0
     back_from: Annotated[Share, Field(description="time at which back-translation starts")] = 0.3
     introspection_from: Annotated[Share, Field(description="time at which fakes enter; 1 is a VAE to the end")] = 0.5

@@ -85,3 +85,11 @@ def test_public_names_are_all_there():
         assert getattr(sivae_translate, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         _ = sivae_translate.nonsense
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    command = [sys.executable, "-m", "sivae_translate", "train", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        run.stdout.close()
+        assert run.stderr.read() == ""
+    assert run.returncode == 141

@@ -11,6 +11,7 @@ from sivae_translate.codes import Codes, Gaussian
 from sivae_translate.config import DataConfig, EncoderAugmentConfig, ModelConfig, ObjectiveConfig, RampConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.errors import ConfigError
+from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.model import PlainVAE, TranslationVAE
 from sivae_translate.objectives.augment import EncoderAugmentation
 from sivae_translate.objectives.elbo import dearer_beyond, exp_elbo, reconstruction_error
@@ -575,3 +576,37 @@ def test_style_beyond_its_capacity_costs_ten_times_as_much(monkeypatch):
         losses.append(objective.encoder_loss(batch, shared, weights))
     _, style = objective.passes.real_nats(batch, shared.posterior)
     torch.testing.assert_close(losses[1] - losses[0], SCALE * 9 * (style - 1e-3).mean())
+
+
+def test_lpips_joins_the_error_of_real_images_as_if_every_pixel_had_it():
+    model, batch = tiny_model(), tiny_batch()
+    plain, both = (Passes(ObjectiveConfig(likelihood="laplace", perceptual=weight), model) for weight in (0.0, 0.5))
+    logits = torch.randn(batch.images.shape, dtype=torch.float64, requires_grad=True)
+    expected = plain.real_error(logits, batch.images) + 0.5 * SIZE**2 * Lpips.load()(logits.sigmoid(), batch.images)
+    torch.testing.assert_close(both.real_error(logits, batch.images), expected)
+    assert torch.autograd.grad(
+        both.real_error(logits, batch.images).sum() - plain.real_error(logits, batch.images).sum(), logits
+    )[0].any()
+    torch.testing.assert_close(both.error(logits, batch.images), plain.error(logits, batch.images))
+
+
+def test_styles_drawn_from_the_prior_are_learnt_by_reconstruction_alone():
+    model, batch = tiny_model(), tiny_batch()
+    shared = Passes(ObjectiveConfig(prior_style=1.0), model).forward(
+        batch, weights_at(ObjectiveConfig(), 0.0, introspective=True)
+    )
+    assert shared.codes.style.std(0).min() > 0  # drawn, not the means
+    encoder, means = torch.autograd.grad(
+        shared.error.sum(), [model.style_encoder.head.weight, model.style_prior.means], allow_unused=True
+    )
+    assert encoder is None or not encoder.any()
+    assert means.abs().sum(1).gt(0).all()  # of every domain of the batch
+
+
+def test_a_share_of_the_images_takes_its_style_from_the_prior():
+    model, batch = tiny_model(), Batch(torch.rand(400, 1, SIZE, SIZE, dtype=torch.float64), torch.arange(400) * 3 // 400)
+    config = ObjectiveConfig(prior_style=0.25, style_swap=0.0)
+    posterior = model.encode(batch.images)
+    torch.manual_seed(2)
+    styles = Passes(config, model).own_styles(posterior.style.mean, batch.domain)
+    assert 0.15 < (styles != posterior.style.mean).any(1).double().mean() < 0.35

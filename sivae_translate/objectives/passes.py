@@ -20,6 +20,7 @@ from sivae_translate.codes import Codes, Gaussian, Posterior
 from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.errors import ConfigError
+from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.model import LatentModel
 from sivae_translate.nn.published import has_batch_norm
 from sivae_translate.objectives.augment import EncoderAugmentation
@@ -48,8 +49,8 @@ class Forward:
 
     Attributes:
         posterior: q(c | x), q(s | x).
-        codes: a draw from it, styles swapped within domains; what x was reconstructed from.
-        error: L_rec(x), (B,).
+        codes: a draw from it, styles swapped within domains or drawn from their priors; what x was reconstructed from.
+        error: L_rec(x), LPIPS with its weight included, (B,).
         fakes: reconstructions, then translations and prior samples, attached to the decoder; (2B, C, H, W), or None before
             introspection.
         claimed: prior style mean of the domain that each fake claims to be in, (2B, S).
@@ -81,6 +82,7 @@ class Passes:
         self.model = model
         self.augment = EncoderAugmentation(config.augment_encoder)
         self.judge_content = judged_content(config, model)
+        self.lpips = Lpips.load(device=model.style_prior.means.device) if config.perceptual else None
         # A BatchNorm would mix reconstructions and samples; other networks take both in one batch.
         self.batches = 2 if has_batch_norm(model) else 1
 
@@ -89,15 +91,15 @@ class Passes:
         model, domain = self.model, batch.domain
         posterior = model.encode(self.augment(batch.images))
         drawn = posterior.sample()
-        codes = Codes(drawn.content, swap_styles(drawn.style, domain, self.config.style_swap))
+        codes = Codes(drawn.content, self.own_styles(drawn.style, domain))
         back = bool(weights.back) and model.translates
         if not (weights.introspection or back):
-            return Forward(posterior, codes, self.error(model.logits(codes), batch.images))
+            return Forward(posterior, codes, self.real_error(model.logits(codes), batch.images))
         styled, claimed = self._other_styles(drawn.style.detach(), domain)
         wanted = Codes(drawn.content.detach(), styled)
         if not weights.introspection:
             returned = self._back(wanted, codes, batch)
-            return Forward(posterior, codes, self.error(model.logits(codes), batch.images), back=returned)
+            return Forward(posterior, codes, self.real_error(model.logits(codes), batch.images), back=returned)
         return self._introspect(batch, posterior, codes, wanted, claimed, back)
 
     def _introspect(
@@ -117,11 +119,11 @@ class Passes:
             translations = slice(len(batch.domain) + samples, None)
             content = judged.content[translations] if judged.content else self.content(fakes.detach()[translations])
             shown = Codes(content.sample(), codes.style[samples:])
-            returned = self.error(model.logits(shown), batch.images[samples:])
+            returned = self.real_error(model.logits(shown), batch.images[samples:])
         return Forward(
             posterior=posterior,
             codes=codes,
-            error=self.error(logits, batch.images),
+            error=self.real_error(logits, batch.images),
             fakes=fakes,
             claimed=claimed,
             wanted=Codes(torch.cat([codes.content, wanted.content]), torch.cat([codes.style, wanted.style])).detach(),
@@ -156,6 +158,17 @@ class Passes:
         """L_rec, (B,), of decoded images before `LatentModel.observed`."""
         return reconstruction_error(logits, target, self.config.likelihood)
 
+    def real_error(self, logits: Tensor, images: Tensor) -> Tensor:
+        """L_rec, (B,), of real images (B, C, H, W): of their pixels, and their LPIPS as if every pixel had it.
+
+        Fakes are judged without LPIPS: there it would say how alike a fake and its copy are, at twice the cost.
+        """
+        error = self.error(logits, images)
+        if self.lpips is None:
+            return error
+        distance: Tensor = self.lpips(self.model.observed(logits), images)
+        return error + self.config.perceptual * images[0].numel() * distance
+
     def real_nats(self, batch: Batch, posterior: Posterior) -> tuple[Tensor, Tensor]:
         """KL of real images' content, and of their style under their own domain's prior; (B,) each."""
         prior = self.model.prior_style(batch.domain, len(batch.domain))
@@ -171,7 +184,16 @@ class Passes:
         with torch.no_grad():
             translations = self.model.decode(wanted)
         content = self.model.content_encoder(translations).sample()
-        return self.error(self.model.logits(Codes(content, codes.style)), batch.images)
+        return self.real_error(self.model.logits(Codes(content, codes.style)), batch.images)
+
+    def own_styles(self, style: Tensor, domain: Tensor) -> Tensor:
+        """Styles, (B, S), that images are reconstructed with: of another image of their domain, or drawn from its prior."""
+        swapped = swap_styles(style, domain, self.config.style_swap)
+        if not self.config.prior_style:
+            return swapped
+        mean = self.model.prior_style(domain, len(domain))
+        drawn = torch.rand(len(domain), 1, device=domain.device) < self.config.prior_style
+        return torch.where(drawn, mean + torch.randn_like(mean), swapped)
 
     def _other_styles(self, style: Tensor, domain: Tensor) -> tuple[Tensor, Tensor]:
         """Target styles for translations and the prior means of the domains they belong to; (B, S) each.
