@@ -610,3 +610,5 @@ def test_a_share_of_the_images_takes_its_style_from_the_prior():
     torch.manual_seed(2)
     styles = Passes(config, model).own_styles(posterior.style.mean, batch.domain)
     assert 0.15 < (styles != posterior.style.mean).any(1).double().mean() < 0.35
+    with pytest.raises(ConfigError, match="prior_style"):
+        Passes(config, tiny_model(domains=0))

@@ -75,6 +75,9 @@ class Passes:
     Args:
         config: weights and times.
         model: translation or plain model.
+
+    Raises:
+        ConfigError: the configuration asks for something that this model has not.
     """
 
     def __init__(self, config: ObjectiveConfig, model: LatentModel) -> None:
@@ -82,6 +85,11 @@ class Passes:
         self.model = model
         self.augment = EncoderAugmentation(config.augment_encoder)
         self.judge_content = judged_content(config, model)
+        if config.prior_style and model.domains < 2:
+            raise ConfigError(
+                "objective.prior_style draws the style of an image's domain, but there are no domains to tell apart",
+                remedy="leave it out, or train with domain labels",
+            )
         self.lpips = Lpips.load(device=model.style_prior.means.device) if config.perceptual else None
         # A BatchNorm would mix reconstructions and samples; other networks take both in one batch.
         self.batches = 2 if has_batch_norm(model) else 1
