@@ -140,7 +140,7 @@ class ObjectiveConfig(Section):
     ] = None
     style_swap: Annotated[Share, Field(description="share of images decoded with the style of another of their domain")] = 1.0
     prior_style: Annotated[
-        Share, Field(description="share of images decoded with a draw from their domain's style prior; for many small domains")
+        Share, Field(description="share of images decoded with their domain's prior mean as style; for many small domains")
     ] = 0.0
     back: Annotated[NonNegative, Field(description="weight of the back-translation error")] = 1.0
     back_from: Annotated[Share, Field(description="time at which back-translation starts")] = 0.3
@@ -179,6 +179,9 @@ class TrainingConfig(Section):
     init: Annotated[str | None, Field(description="start from the weights of this run, model file or pretrained name")] = None
     batch: Annotated[int, Field(ge=2, description="images in a step")] = 32
     learning_rate: Annotated[Positive, Field(description="Adam's, of both halves")] = 1e-3
+    means_rate: Annotated[
+        Positive, Field(description="factor on the rate of the domains' prior means; more where each of many is seen rarely")
+    ] = 1.0
     warmup_steps: Annotated[int, Field(ge=0, description="the learning rate rises over these")] = 100
     decay_from: Annotated[Share, Field(description="time from which the learning rate falls to a twentieth")] = 0.6
     clip_norm: Annotated[Positive, Field(description="largest gradient norm of each half")] = 1.0

@@ -83,9 +83,10 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path, dat
     assert any(not torch.equal(value, weights(other)[name]) for name, value in weights(first).items())
 
 
-def test_a_resumed_run_ends_with_the_same_weights_and_no_step_twice(tmp_path, data):
-    whole = train(settings(), tmp_path / "whole", data=data)
-    broken = Trainer(settings(), tmp_path / "broken", data=data)
+@pytest.mark.parametrize("means_rate", [1.0, 10.0])
+def test_a_resumed_run_ends_with_the_same_weights_and_no_step_twice(tmp_path, data, means_rate):
+    whole = train(settings(means_rate=means_rate), tmp_path / "whole", data=data)
+    broken = Trainer(settings(means_rate=means_rate), tmp_path / "broken", data=data)
     step = broken.step
 
     def fail_at_seven(batch):
@@ -97,7 +98,7 @@ def test_a_resumed_run_ends_with_the_same_weights_and_no_step_twice(tmp_path, da
     with pytest.raises(RuntimeError, match="power cut"):
         broken.run()
     assert checkpoints.latest(tmp_path / "broken" / "checkpoints").name == "step-00000004"
-    resumed = train(settings(), tmp_path / "broken", data=data, resume=True)
+    resumed = train(settings(means_rate=means_rate), tmp_path / "broken", data=data, resume=True)
     assert_same(whole, resumed)
     steps = [json.loads(line)["step"] for line in (resumed / "metrics.jsonl").read_text().splitlines()]
     assert steps == [2, 4, 6, 8, 10, 12]
@@ -140,6 +141,17 @@ def test_a_vae_step_moves_everything(tmp_path, data):
     after = dict(trainer.model.named_parameters())
     same = {name for name, value in before.items() if torch.equal(value, after[name])}
     assert not {name.split(".")[0] for name in before} - {name.split(".")[0] for name in before if name not in same}
+
+
+def test_the_prior_means_can_move_at_a_rate_of_their_own(tmp_path, data):
+    moved = []
+    for factor in (1.0, 10.0):
+        trainer = Trainer(settings(means_rate=factor), tmp_path / str(factor), data=data)
+        before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
+        trainer.step(trainer.batches[0].to(trainer.device))
+        moved.append({name: value.detach() - before[name] for name, value in trainer.model.named_parameters()})
+    for name, step in moved[0].items():
+        torch.testing.assert_close(moved[1][name], step * (10 if name == "style_prior.means" else 1), rtol=1e-3, atol=1e-6)
 
 
 def poison(trainer, steps):

@@ -49,7 +49,7 @@ class Forward:
 
     Attributes:
         posterior: q(c | x), q(s | x).
-        codes: a draw from it, styles swapped within domains or drawn from their priors; what x was reconstructed from.
+        codes: a draw from it, styles swapped within domains or replaced by their priors' means; what x was reconstructed from.
         error: L_rec(x), LPIPS with its weight included, (B,).
         fakes: reconstructions, then translations and prior samples, attached to the decoder; (2B, C, H, W), or None before
             introspection.
@@ -87,7 +87,7 @@ class Passes:
         self.judge_content = judged_content(config, model)
         if config.prior_style and model.domains < 2:
             raise ConfigError(
-                "objective.prior_style draws the style of an image's domain, but there are no domains to tell apart",
+                "objective.prior_style takes the style of an image's domain, but there are no domains to tell apart",
                 remedy="leave it out, or train with domain labels",
             )
         self.lpips = Lpips.load(device=model.style_prior.means.device) if config.perceptual else None
@@ -195,13 +195,12 @@ class Passes:
         return self.real_error(self.model.logits(Codes(content, codes.style)), batch.images)
 
     def own_styles(self, style: Tensor, domain: Tensor) -> Tensor:
-        """Styles, (B, S), that images are reconstructed with: of another image of their domain, or drawn from its prior."""
+        """Styles, (B, S), that images are reconstructed with: of another image of their domain, or its prior's mean."""
         swapped = swap_styles(style, domain, self.config.style_swap)
         if not self.config.prior_style:
             return swapped
-        mean = self.model.prior_style(domain, len(domain))
-        drawn = torch.rand(len(domain), 1, device=domain.device) < self.config.prior_style
-        return torch.where(drawn, mean + torch.randn_like(mean), swapped)
+        taken = torch.rand(len(domain), 1, device=domain.device) < self.config.prior_style
+        return torch.where(taken, self.model.prior_style(domain, len(domain)), swapped)
 
     def _other_styles(self, style: Tensor, domain: Tensor) -> tuple[Tensor, Tensor]:
         """Target styles for translations and the prior means of the domains they belong to; (B, S) each.

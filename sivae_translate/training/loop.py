@@ -109,7 +109,12 @@ class Trainer:
             self._start_from(config.training.init)
         self.ema = deepcopy(self.model).requires_grad_(False).eval()
         self.objective = make_objective(config.objective, self.model)
-        self.stepper = Stepper(self.objective, config.training.clip_norm, processes=self.world.size)
+        self.stepper = Stepper(
+            self.objective,
+            config.training.clip_norm,
+            processes=self.world.size,
+            means_rate=config.training.means_rate,
+        )
         self.optimizers = self.stepper.optimizers
         self.reserve = tuple(min(64, int(len(source) * config.training.validation)) for source in self.data.train)
         share, seed = self.world.share(config.training.batch), config.training.seed

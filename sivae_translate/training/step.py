@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.objectives.family import VAE
 from sivae_translate.objectives.passes import Forward
 from sivae_translate.objectives.schedule import Weights
+
+FACTOR = "rate_factor"
+"""Key of an optimizer's group for a factor on the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Stepper:
         betas: Adam's.
         replicas: independent models in one, whose losses are means over all their samples; their gradients are scaled back.
         processes: how many have a share of each batch.
+        means_rate: factor on the learning rate of the domains' prior means.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class Stepper:
         betas: tuple[float, float] = (0.9, 0.99),
         replicas: int = 1,
         processes: int = 1,
+        means_rate: float = 1.0,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
         self.encoders, self.decoders = objective.model.encoder_parameters(), objective.model.decoder_parameters()
@@ -96,7 +102,7 @@ class Stepper:
         self.run_decoder = _averaged(self.decoder_half) if processes > 1 else self.decoder_half
         self.optimizers = {
             "encoders": torch.optim.Adam(self.encoders, betas=betas, fused=True),
-            "decoder": torch.optim.Adam(self.decoders, betas=betas, fused=True),
+            "decoder": torch.optim.Adam(self._decoder_groups(means_rate), betas=betas, fused=True),
         }
 
     def step(
@@ -127,6 +133,14 @@ class Stepper:
         norms["decoder"] = self._move("decoder", rate)
         return Step(shared, loss, norms)
 
+    def _decoder_groups(self, means_rate: float) -> list[dict[str, Any]]:
+        """Adam's groups of the decoder's half: one, or the prior means apart at a rate of their own."""
+        if means_rate == 1:
+            return [{"params": self.decoders}]
+        means = self.objective.model.style_prior.means
+        others = [parameter for parameter in self.decoders if parameter is not means]
+        return [{"params": others}, {"params": [means], FACTOR: means_rate}]
+
     def _differentiate(self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool = False) -> None:
         """Gradients of some parameters alone, into their ``grad``."""
         total = loss * self.replicas if self.replicas > 1 else loss
@@ -141,7 +155,7 @@ class Stepper:
             norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         optimizer = self.optimizers[half]
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(FACTOR, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return norm
