@@ -3,8 +3,9 @@
     python -m benchmarks.ablations --config demo --minutes 5
     python -m benchmarks.ablations --config cars3d --data FOLDER --minutes 10
 
-Every arm has the same minutes, so a part that costs time has to earn them. Stopped and called again, it goes on. Written are
-results.json and results.md. Run it on an otherwise idle machine, or on a core that nothing else uses.
+Every arm has the same minutes, so a part that costs time has to earn them. Parts that the configuration does not use have no
+arm. Stopped and called again, it goes on. Written are results.json and results.md. Run it on an otherwise idle machine, or on a
+core that nothing else uses.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ ARMS: dict[str, dict[str, object]] = {
     "no translations among the fakes": {"objective.prior_samples": 1.0},
     "no capacity schedule": {"objective.open_until": 0.0},
     "no back-translation": {"objective.back": 0.0},
+    "no prior means as styles": {"objective.prior_style": 0.0},
+    "no rate of their own for prior means": {"training.means_rate": 1.0},
+    "no LPIPS in the error": {"objective.perceptual": 0.0},
 }
 """Name to the settings that leave a part out."""
 
@@ -40,14 +44,14 @@ def run(
     minutes: float,
     style: StyleKind,
     overrides: dict[str, object],
-    arms: Sequence[str],
+    arms: Sequence[str] | None,
     limit: int | None,
 ) -> None:
     """Train and judge every arm, and write the results as they come."""
     data = load_data(load_config(config_path(name), overrides).data)
     judges = Judges(Lpips.load())
     rows: list[dict[str, Any]] = []
-    for arm in arms:
+    for arm in arms or used(name, overrides):
         settings = {**overrides, **ARMS[arm], "training.minutes": minutes, "training.picture_every": 0}
         folder = train(load_config(config_path(name), settings), out / arm.replace(" ", "-"), data=data, resume=True)
         translator = Translator.from_pretrained(folder)
@@ -59,6 +63,13 @@ def run(
         write_json(out / "results.json", {"config": name, "style": style, "rows": rows})
         write_text(out / "results.md", table(rows))
         print(table(rows[-1:]), flush=True)
+
+
+def used(name: str, overrides: dict[str, object]) -> list[str]:
+    """The arms that leave out something that the configuration has."""
+    configs = {arm: load_config(config_path(name), overrides | settings) for arm, settings in ARMS.items()}
+    whole = configs["everything"]
+    return ["everything", *(arm for arm, config in configs.items() if config != whole)]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -75,7 +86,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, help="where the configuration needs a folder or zip file")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--style", choices=["domain", "reference"], default="domain")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, help="left out: all of which the configuration has the part")
     parser.add_argument("--limit", type=int, help="test images a domain")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     given, rest = parser.parse_known_args()
