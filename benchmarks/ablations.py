@@ -86,7 +86,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, help="where the configuration needs a folder or zip file")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--style", choices=["domain", "reference"], default="domain")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, help="left out: all of which the configuration has the part")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, help="left out: every part that the configuration has")
     parser.add_argument("--limit", type=int, help="test images a domain")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     given, rest = parser.parse_known_args()

@@ -210,6 +210,16 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder, tm
     assert all(torch.equal(before[name], value) for name, value in after.items())  # a finished run is only judged
 
 
+def test_a_report_says_that_the_model_was_trained_on_its_judge(folder, tmp_path):
+    settings = {**SETTINGS, "data": {**SETTINGS["data"], "root": str(folder)}}
+    said = []
+    for weight in (0.0, 0.5):
+        config = from_dict({**settings, "objective": {"perceptual": weight}}, "test")
+        out = run_benchmark(config, tmp_path / str(weight), command="", inception=False, limit=4)
+        said.append("LPIPS in its error (weight 0.5)" in (out / "report.md").read_text())
+    assert said == [False, True]
+
+
 def test_the_commands(folder, tmp_path, capsys):
     settings = tmp_path / "tiny.yaml"
     settings.write_text(json.dumps(SETTINGS))

@@ -125,6 +125,7 @@ def run_benchmark(
         "peak_memory_bytes": peak_memory(translator.device),
         "environment": environment(translator.device),
         "facts": translator.facts,
+        "lpips_in_training": config.objective.perceptual,
         "judges": {name: round(c.accuracy, 4) for name, c in _classifiers(judges, data).items()},
     }
     write_json(out / "report.json", {**about, "results": {style: _as_json(judged) for style, judged in found.items()}})
@@ -224,6 +225,8 @@ def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged
         f"- {name}: {accuracy:.3f}" + (" (too low: what it says of translations means little)" if accuracy < JUDGE else "")
         for name, accuracy in about["judges"].items()
     ]
+    if about["lpips_in_training"]:
+        lines += [f"- trained with LPIPS in its error (weight {about['lpips_in_training']:g}): look at L1, SSIM and KID, too"]
     for style, judged in found.items():
         lines += ["", f"## {style} style", "", *_rows({one.method: one.figures() for one in judged})]
         probes = judged[0].evaluation.probes
