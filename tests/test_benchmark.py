@@ -157,8 +157,10 @@ def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data, l
 
         def forward(self, images):
             means = images.mean((2, 3))
+            asked.append(len(images))
             return torch.cat([means, means.square()], 1)
 
+    asked = []
     judges = Judges(lpips, inception=Statistics())
     good, bad = (evaluate(method, data, judges=judges) for method in (Perfect(), Copying()))
     assert [(t.target, t.images, t.real) for t in good.targets] == [("red", COUNT, COUNT), ("blue", COUNT, COUNT)]
@@ -166,6 +168,7 @@ def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data, l
     assert all(0 <= t.fid < 0.01 for t in good.targets)  # not 0, since the shades differ
     assert all(t.kid > 0.05 for t in bad.targets)
     assert all(t.fid > 0.05 for t in bad.targets)
+    assert len(asked) == 2 * 2 + 2  # translations of both methods, but the real images of each domain only once
 
 
 # ---- the whole run

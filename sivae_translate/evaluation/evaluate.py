@@ -96,7 +96,7 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class Judges:
-    """What translations are judged by; the more, the slower.
+    """What translations between the domains of one data set are judged by; the more, the slower.
 
     Attributes:
         lpips: always.
@@ -104,6 +104,7 @@ class Judges:
         domains: classifier of the data's domains.
         classes: one classifier a domain, of its classes.
         cycle: also translate back.
+        known: domain and number of images to Inception's features of that many real test images, kept from method to method.
     """
 
     lpips: Lpips
@@ -111,6 +112,15 @@ class Judges:
     domains: Classifier | None = None
     classes: tuple[Classifier, ...] = ()
     cycle: bool = False
+    known: dict[tuple[str, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def real_features(self, domain: str, images: Tensor) -> Tensor:
+        """Inception's features (N, F) of a domain's real test images (N, C, H, W)."""
+        assert self.inception is not None
+        key = (domain, len(images))
+        if key not in self.known:
+            self.known[key] = self.inception(images)
+        return self.known[key]
 
 
 @dataclass(frozen=True)
@@ -238,7 +248,7 @@ def evaluate(
         paired=paired,
         pairs=tuple(results),
         overall=_overall(values, seed),
-        targets=_to_targets(features, images, data, judges.inception, seed),
+        targets=_to_targets(features, images, data, judges, seed),
         probes=found,
         cases=_pick(cases),
     )
@@ -353,13 +363,12 @@ def _distances(made: _Outputs, lpips: Lpips) -> dict[str, Tensor]:
 
 
 def _to_targets(
-    features: dict[int, list[Tensor]], images: list[Tensor], data: DomainData, inception: Inception | None, seed: int
+    features: dict[int, list[Tensor]], images: list[Tensor], data: DomainData, judges: Judges, seed: int
 ) -> tuple[TargetResult, ...]:
     """FID and KID of the features of all translations into each domain."""
     results = []
     for j in sorted(features):
-        assert inception is not None
-        theirs, ours = inception(images[j]), torch.cat(features[j])
+        theirs, ours = judges.real_features(data.tested[j], images[j]), torch.cat(features[j])
         kid, _ = kernel_distance(theirs, ours, seed=seed)
         results.append(TargetResult(data.tested[j], len(ours), len(theirs), frechet_distance(theirs, ours), kid))
     return tuple(results)
