@@ -24,6 +24,8 @@ from sivae_translate.resources import asset_path
 ASSET = "lpips_alexnet.safetensors"
 SMALLEST_SIDE = 32
 """AlexNet's poolings leave nothing of images below 31 pixels; at 32 its last features are a single pixel."""
+STRIDE = 4
+"""Pixels between two places that AlexNet's first convolution looks at."""
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "features.0.weight": (64, 3, 11, 11),
