@@ -135,7 +135,7 @@ class Stepper:
 
     def _decoder_groups(self, means_rate: float) -> list[dict[str, Any]]:
         """Adam's groups of the decoder's half: one, or the prior means apart at a rate of their own."""
-        if means_rate == 1:
+        if means_rate == 1:  # one group keeps the parameters' order, by which checkpoints number Adam's moments
             return [{"params": self.decoders}]
         means = self.objective.model.style_prior.means
         others = [parameter for parameter in self.decoders if parameter is not means]
