@@ -67,14 +67,15 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """A line a pair: AUROC of each score, the best in bold, and the shares of known and foreign images that are flagged."""
     names = list(rows[0]["scores"])
     lines = [
-        "| model | foreign | " + " | ".join(names) + " | flagged: known | foreign |",
-        "|" + " --- |" * (len(names) + 4),
+        "| model | foreign | " + " | ".join(names) + " | percentile | flagged: known | foreign |",
+        "|" + " --- |" * (len(names) + 5),
     ]
     for row in rows:
         figures = {name: row["scores"][name]["auroc"]["mean"] for name in names}
         best = max(figures.values())
         cells = [f"**{value:.3f}**" if value == best else f"{value:.3f}" for value in figures.values()]
-        flagged = ["-" if share is None else f"{share:.1%}" for share in row["flagged"].values()]
+        found = row["flagged"]
+        flagged = [f"{found['percentile']:g}", f"{found['inside']:.1%}", f"{found['outside']:.1%}"] if found else ["-"] * 3
         lines.append(" | ".join([f"| {row['model']}", row["foreign"], *cells, *flagged]) + " |")
     return "\n".join(lines) + "\n"
 

@@ -232,7 +232,7 @@ def run(sides: Sequence[int], count: int, rounds: int, device: str) -> dict[str,
     peak = measure.peaks(place)
     results: dict[str, Any] = {"machine": measure.machine(place), "peaks": peak}
     for side in sides:
-        for batch in (1, 64 if side <= 64 else 8):
+        for batch in (1, 64):
             results[f"{side} px, batch {batch}"] = alone(side, batch, rounds, place, peak)
         results[f"{side} px, files"] = {"ours": {**files(side, count, device), "first call, s": first_call(side, device)}}
     return results

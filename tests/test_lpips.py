@@ -119,6 +119,21 @@ def test_autocast_does_not_lower_the_precision(distance, images):
     assert torch.equal(value, distance(*images))
 
 
+def test_an_inexact_distance_to_learn_from_is_near_and_points_the_same_way(distance, images):
+    def learned(exact):
+        made = images[0].clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = distance(made, images[1], exact=exact)
+        value.sum().backward()
+        return value.detach(), made.grad.flatten(1)
+
+    (value, gradient), (near, slope) = learned(exact=True), learned(exact=False)
+    assert near.dtype == torch.float32
+    assert not torch.equal(value, near)
+    torch.testing.assert_close(near, value, rtol=0.02, atol=0)
+    assert torch.cosine_similarity(gradient, slope, dim=1).min() > 0.98
+
+
 def test_training_the_surrounding_model_does_not_switch_dropout_on(distance, images):
     before = distance(*images)
     torch.nn.ModuleList([distance]).train()

@@ -150,7 +150,8 @@ def test_the_command_leaves_a_report_and_pictures(run, tmp_path, capsys):
     assert report["scores"]["elbo"]["auroc"]["mean"] > 0.99
     assert "AUROC" in (run / "ood" / "foreign" / "report.md").read_text()
     assert "regret" not in report["scores"]
-    assert report["flagged"] == {"inside": None, "outside": None}  # six held-out images say nothing of percentile 99
+    assert report["flagged"]["percentile"] == 85  # six held-out images tell 100 * 6 / 7 at most
+    assert report["flagged"]["outside"] == 1
     for name in ("histograms.png", "hardest.png"):
         with Image.open(run / "ood" / "foreign" / name) as picture:
             assert picture.width > 400
@@ -173,5 +174,6 @@ def test_the_runs_own_test_images_are_the_known_ones_by_default(tmp_path, capsys
     assert "percentile 99 flags" in capsys.readouterr().out
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["images"] == {"inside": 40, "outside": 12}
+    assert report["flagged"]["percentile"] == 99
     assert report["flagged"]["outside"] == 1
     assert report["flagged"]["inside"] < 0.1

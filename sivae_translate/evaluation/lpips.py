@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import safetensors
@@ -158,12 +159,13 @@ class Lpips(nn.Module):
         """Stay in evaluation mode: the heads would drop features at random when a surrounding model is set to train."""
         return super().train(False)
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distance of each image of ``a`` to its partner in ``b``, computed in float32 also under autocast.
+    def forward(self, a: Tensor, b: Tensor, *, exact: bool = True) -> Tensor:
+        """Distance of each image of ``a`` to its partner in ``b``.
 
         Args:
             a: (B, 1|3, H, W) float in [0, 1], sides of 32 or more; grey counts as three equal channels.
             b: the same.
+            exact: in float32 also under autocast, as one judges; else in autocast's precision, which is enough to learn from.
 
         Returns:
             (B,) float32, non-negative; 0 for equal images.
@@ -174,9 +176,9 @@ class Lpips(nn.Module):
         if a.shape[:1] != b.shape[:1] or a.shape[2:] != b.shape[2:]:
             what = f"LPIPS cannot compare images {tuple(a.shape)} with {tuple(b.shape)}"
             raise InputError(what, remedy="pass as many images on both sides, of the same height and width")
-        with torch.autocast(a.device.type, enabled=False):
+        with torch.autocast(a.device.type, enabled=False) if exact else nullcontext():
             distances: Tensor = self.network(_rgb(a, "a"), _rgb(b, "b"), normalize=True)
-        return distances.flatten()
+        return distances.flatten().float()
 
     @torch.no_grad()
     def distances(self, a: Tensor, b: Tensor, batch: int = 256) -> Tensor:

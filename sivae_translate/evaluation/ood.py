@@ -65,6 +65,21 @@ class Separation:
 
 
 @dataclass(frozen=True)
+class Flagged:
+    """What the translator's check (`sivae_translate.calibration`) flags.
+
+    Attributes:
+        percentile: asked for: the default, or the highest whole one that the model's held-out images can tell.
+        inside: share of known images.
+        outside: share of foreign images.
+    """
+
+    percentile: float
+    inside: float
+    outside: float
+
+
+@dataclass(frozen=True)
 class OodResult:
     """What came out of one comparison.
 
@@ -73,31 +88,30 @@ class OodResult:
         outside: the same of foreign images.
         separations: score name to figures.
         bits: mean bits per dimension of known and of foreign images.
-        flagged: share of known and of foreign images that the translator's check flags (`sivae_translate.calibration`); None
-            for a model without a comparison with held-out images.
+        flagged: what the translator's check flags; None for a model without a comparison with held-out images.
     """
 
     inside: dict[str, np.ndarray]
     outside: dict[str, np.ndarray]
     separations: dict[str, Separation]
     bits: tuple[float, float]
-    flagged: tuple[float, float] | None = None
+    flagged: Flagged | None = None
 
     def as_json(self) -> dict[str, object]:
         """Nested dicts of numbers."""
         figures = {name: asdict(separation) for name, separation in self.separations.items()}
         counts = {"inside": len(self.inside["elbo"]), "outside": len(self.outside["elbo"])}
-        named = {"bits_per_dimension": self.bits, "flagged": self.flagged or (None, None)}
-        means = {name: dict(zip(counts, values, strict=True)) for name, values in named.items()}
-        return {"images": counts, **means, "scores": figures}
+        bits = dict(zip(counts, self.bits, strict=True))
+        flagged = asdict(self.flagged) if self.flagged else None
+        return {"images": counts, "bits_per_dimension": bits, "flagged": flagged, "scores": figures}
 
     def markdown(self, title: str) -> str:
         """A table, the best score first."""
         ranked = sorted(self.separations.items(), key=lambda item: -item[1].auroc.mean)
         rows = (f"| {name} | {_interval(s.auroc)} | {_interval(s.aupr)} | {_interval(s.fpr95)} |" for name, s in ranked)
         flagged = ""
-        if self.flagged:
-            flagged = f" The check at percentile {PERCENTILE:g} flags {self.flagged[0]:.1%} and {self.flagged[1]:.1%} of them."
+        if (found := self.flagged) is not None:
+            flagged = f" The check at percentile {found.percentile:g} flags {found.inside:.1%} and {found.outside:.1%} of them."
         lines = [
             f"## {title}",
             "",
@@ -288,14 +302,19 @@ def compare(
     size = math.prod(translator.model.image_shape)
     bits = [float(bits_per_dimension(-torch.from_numpy(found["likelihood"]), size).mean()) for found in scores]
     separations = {name: separation(scores[0][name], scores[1][name], seed=seed) for name in scores[0]}
-    flagged = None
-    if translator.calibration is not None and translator.calibration.highest >= PERCENTILE:
-        known, foreign = (
-            float(np.mean([verdict.percentile >= PERCENTILE for verdict in translator.judge(list(images))]))
-            for images in (inside, outside)
-        )
-        flagged = (known, foreign)
-    return OodResult(scores[0], scores[1], separations, (bits[0], bits[1]), flagged)
+    return OodResult(scores[0], scores[1], separations, (bits[0], bits[1]), _flagged(translator, inside, outside))
+
+
+def _flagged(translator: Translator, inside: np.ndarray, outside: np.ndarray) -> Flagged | None:
+    """What the check flags, at a percentile that the model's held-out images can tell."""
+    if translator.calibration is None:
+        return None
+    percentile = min(PERCENTILE, math.floor(translator.calibration.highest))
+    known, foreign = (
+        float(np.mean([verdict.percentile >= percentile for verdict in translator.judge(list(images))]))
+        for images in (inside, outside)
+    )
+    return Flagged(percentile, known, foreign)
 
 
 # ---- report
