@@ -4,8 +4,9 @@
     python -m benchmarks.supervised_bound --config facades --data FOLDER --minutes 10 --out runs/supervised-facades
 
 A source is decoded in the style of the target domain, or of another image of it where the benchmark translates by references,
-and compared with the truth. A tenth of the contents is kept to choose the best moment, since so few overfit. Then the bound is
-judged like every model: ``sivae-translate evaluate runs/supervised``, or ``benchmark ... --against runs/supervised``.
+and compared with the truth by the configuration's own error, LPIPS included where it has that. A tenth of the contents is kept
+to choose the best moment, since so few overfit. Then the bound is judged like every model: ``sivae-translate evaluate
+runs/supervised``, or ``benchmark ... --against runs/supervised``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from sivae_translate.evaluation.benchmark import STYLES
 from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.files import write_text
 from sivae_translate.model import TranslationVAE
-from sivae_translate.objectives.elbo import reconstruction_error
+from sivae_translate.objectives.passes import Passes
 from sivae_translate.resources import config_path
 from sivae_translate.weights import save_model
 
@@ -104,6 +105,7 @@ def run(config: Config, minutes: float, out: Path) -> None:
     )
     average.load_state_dict(model.state_dict())
     optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate, betas=(0.9, 0.99), fused=True)
+    error = Passes(config.objective, model).real_error
     judge, batch = Lpips.load(), config.training.batch
     best, began, step = float("inf"), time.monotonic(), 0
     while (spent := (time.monotonic() - began) / (60 * minutes)) < 1:
@@ -112,7 +114,7 @@ def run(config: Config, minutes: float, out: Path) -> None:
         sources, truths, references, target = train.draw(batch, rng)
         with autocast(device, dtype):
             logits = train.translated(model, sources, references, target)
-            loss = reconstruction_error(logits, truths, config.objective.likelihood).mean() / truths[0].numel()
+            loss = error(logits, truths).mean() / truths[0].numel()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
