@@ -59,6 +59,13 @@ class DataConfig(Section):
     labels: Annotated[bool, Field(description="false: ignore which folder an image is in")] = True
     pairs: Annotated[bool, Field(description="folders: test files of equal names in two domains show the same content")] = False
     split_seed: Annotated[int, Field(ge=0, description="glyphs: which letters are held out; 0 is the benchmark")] = 0
+    hold_out: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="cars3d, facades, emoji: choose settings on so many training cars or pairs instead of the test's",
+        ),
+    ] = 0
     max_unreadable: Annotated[int, Field(ge=0, description="unreadable images to skip before giving up")] = 100
     cache_megabytes: Annotated[int, Field(ge=0, description="decode sets up to this size once and keep them")] = 2048
     cache: Annotated[Path | None, Field(description="folder for decoded images; none is the user's cache folder")] = None

@@ -16,6 +16,9 @@ digits   ``mnist/`` and ``usps/``: idx files or       as published; of ten thous
 ======== ============================================ ==========================================================================
 
 A folder, a zip file, or a folder with that zip file in it will do.
+
+``data.hold_out`` leaves the test images alone: so many cars, or facades or code points in both domains, are taken from the
+training set and tested instead. Settings are chosen on those.
 """
 
 from __future__ import annotations
@@ -53,8 +56,11 @@ SOURCES = {
     "digits": "MNIST's four idx files in mnist/, and zip.train.gz and zip.test.gz of the ESL book's site in usps/",
 }
 
-
 BENCHMARKS = tuple(SOURCES)
+PAIRED = ("cars3d", "facades", "emoji")
+"""Those whose training images have truths, which supervised bounds and ``data.hold_out`` use and nothing else."""
+HELD_OUT = "val"
+"""Key of the order in which training cars or pairs are held out."""
 
 
 # ---- files, in a folder or a zip
@@ -128,7 +134,7 @@ def load_benchmark(config: DataConfig) -> DomainData:
     """The benchmark that ``config.name`` names.
 
     Raises:
-        ConfigError: ``data.root`` is missing, or the set has colours and ``data.channels`` is 1.
+        ConfigError: ``data.root`` is missing, or ``data.hold_out`` cannot be had.
         DataError: the files are not there, incomplete, or damaged; the message says where to get them.
     """
     if config.root is None:
@@ -150,7 +156,7 @@ def ranked(items: Iterable[str], key: str) -> list[str]:
 
 
 def load_pairs(config: DataConfig) -> np.ndarray:
-    """Training images with the truths that no unsupervised method may see, for supervised bounds.
+    """Training images with the truths that no unsupervised method may see, for supervised bounds; none that are held out.
 
     Returns:
         uint8 (D, N, H, W, C); image n shows the same content in each of the D domains.
@@ -159,14 +165,14 @@ def load_pairs(config: DataConfig) -> np.ndarray:
         ConfigError: the set has no pairs, or see `load_benchmark`.
         DataError: see `load_benchmark`.
     """
-    if config.root is None or config.name not in ("cars3d", "facades", "emoji"):
+    if config.root is None or config.name not in PAIRED:
         raise ConfigError(f"there are no true pairs of {config.name}", remedy="name glyphs, cars3d, facades or emoji")
     files = list_files(config.root)
     if config.name == "cars3d":
         train = _cars3d(files, config.model_copy(update={"labels": True})).train
         return np.stack([np.stack([source[view] for view in range(len(source))]) for source in train])
     images = (_facade_halves if config.name == "facades" else _emoji_halves)(files, config)["train"]
-    shared = sorted(set.intersection(*(set(found) for found in images.values())))
+    shared = sorted(_shared(images) - _held_out(images, config))
     return np.stack([np.stack([found[stem] for stem in shared]) for found in images.values()])
 
 
@@ -177,9 +183,9 @@ _Halves = dict[str, dict[str, dict[str, np.ndarray]]]
 def _facades(files: Files, config: DataConfig) -> DomainData:
     """Photo and label; of every training facade one of the two is seen."""
     halves = _facade_halves(files, config)
-    shared = sorted(halves["train"]["photo"].keys() & halves["train"]["label"].keys())
+    shared = sorted(_shared(halves["train"]))
     middle = len(shared) // 2
-    return _two_domains(halves, {"photo": shared[:middle], "label": shared[middle:]})
+    return _two_domains(halves, {"photo": shared[:middle], "label": shared[middle:]}, config)
 
 
 def _facade_halves(files: Files, config: DataConfig) -> _Halves:
@@ -212,9 +218,9 @@ def _side_by_side(files: Files, splits: Sequence[str], config: DataConfig) -> di
 def _emoji(files: Files, config: DataConfig) -> DomainData:
     """Noto and OpenMoji; of every training code point one of the two is seen."""
     halves = _emoji_halves(files, config)
-    order = ranked(halves["train"]["noto"].keys() & halves["train"]["openmoji"].keys(), "0:emoji")
+    order = ranked(_shared(halves["train"]), "0:emoji")
     middle = len(order) // 2
-    return _two_domains(halves, {"noto": sorted(order[:middle]), "openmoji": sorted(order[middle:])})
+    return _two_domains(halves, {"noto": sorted(order[:middle]), "openmoji": sorted(order[middle:])}, config)
 
 
 def _emoji_halves(files: Files, config: DataConfig) -> _Halves:
@@ -225,15 +231,41 @@ def _emoji_halves(files: Files, config: DataConfig) -> _Halves:
     return {split: {d: _images(files, found, config) for d, found in domains.items()} for split, domains in names.items()}
 
 
-def _two_domains(
-    images: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], train: Mapping[str, Sequence[str]]
-) -> DomainData:
+def _shared(images: Mapping[str, Mapping[str, np.ndarray]]) -> set[str]:
+    """Stems that every domain has."""
+    return set.intersection(*(set(found) for found in images.values()))
+
+
+def _held_out(images: Mapping[str, Mapping[str, np.ndarray]], config: DataConfig) -> set[str]:
+    """Training stems that are tested instead of the test's.
+
+    Raises:
+        ConfigError: too few would be left.
+    """
+    shared = _shared(images)
+    _check_hold_out(config, len(shared), "pairs")
+    return set(ranked(shared, HELD_OUT)[: config.hold_out])
+
+
+def _check_hold_out(config: DataConfig, available: int, what: str) -> None:
+    if config.hold_out > available // 2:
+        raise ConfigError(
+            f"data.hold_out is {config.hold_out}, but {config.name} has {available} training {what}",
+            remedy="hold out half of them at most",
+        )
+
+
+def _two_domains(images: _Halves, train: Mapping[str, Sequence[str]], config: DataConfig) -> DomainData:
     """Paired test data, and training data without a pair.
 
     Raises:
+        ConfigError: see `_held_out`.
         DataError: the test images of the two domains are not pairs, or one is trained on.
     """
     domains = tuple(train)
+    if held := _held_out(images["train"], config):
+        train = {domain: [stem for stem in stems if stem not in held] for domain, stems in train.items()}
+        images = images | {"test": {domain: {stem: images["train"][domain][stem] for stem in held} for domain in domains}}
     test = [sorted(images["test"][domain]) for domain in domains]
     if test[0] != test[1]:
         odd = sorted(set(test[0]) ^ set(test[1]))[:5]
@@ -258,14 +290,20 @@ def _array(image: Image.Image, config: DataConfig) -> np.ndarray:
 # ---- Cars3D
 
 
-def held_out_cars(cars: int = CARS, held_out: int = TEST_CARS) -> tuple[int, ...]:
-    """Indices of the cars that are held out: whole groups of twins or single cars, in a fixed pseudo-random order."""
+def held_out_cars(names: Mapping[str, int], count: int, key: str) -> tuple[int, ...]:
+    """Indices of so many cars: whole groups of twins or single cars, in the pseudo-random order of their names.
+
+    Args:
+        names: cars to choose from, a name to an index.
+        count: how many.
+        key: of the order.
+    """
     twin = {car: pair for pair in TWINS for car in pair}
     chosen: list[int] = []
-    for car in ranked(map(str, range(cars)), "0:cars3d"):
-        group = twin.get(int(car), (int(car),))
-        if int(car) not in chosen and len(chosen) + len(group) <= held_out:
-            chosen += [member for member in group if member < cars]
+    for name in ranked(names, key):
+        group = twin.get(names[name], (names[name],))
+        if names[name] not in chosen and len(chosen) + len(group) <= count:
+            chosen += group
     return tuple(sorted(chosen))
 
 
@@ -274,11 +312,15 @@ def _cars3d(files: Files, config: DataConfig) -> DomainData:
     names = sorted(name for name in files.readers if PurePosixPath(name).name.startswith("car_"))
     if len(names) != CARS:
         raise _missing("cars3d", files, f"{CARS} files car_NNN_mesh.mat or .webp, but {len(names)}")
-    held = held_out_cars()
+    labels = [PurePosixPath(name).stem for name in names]
+    held = held_out_cars({str(car): car for car in range(CARS)}, TEST_CARS, "0:cars3d")
+    seen = [car for car in range(CARS) if car not in held]
+    if config.hold_out:
+        _check_hold_out(config, len(seen), "cars")
+        held = held_out_cars({labels[car]: car for car in seen}, config.hold_out, HELD_OUT)
+        seen = [car for car in seen if car not in held]
     views = tuple(f"elevation {e}, azimuth {a}" for e in range(ELEVATIONS) for a in range(AZIMUTHS))
     cars = [_car(files, name, config) for name in track(names, "reading cars")]
-    labels = [PurePosixPath(name).stem for name in names]
-    seen = [car for car in range(CARS) if car not in held]
     train: tuple[ImageSource, ...] = tuple(ArrayImages(cars[car]) for car in seen)
     domains = tuple(labels[car] for car in seen)
     if not config.labels:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data import glyphs, idx
-from sivae_translate.data.benchmarks import BENCHMARKS, load_benchmark
+from sivae_translate.data.benchmarks import BENCHMARKS, PAIRED, load_benchmark
 from sivae_translate.data.cache import decode
 from sivae_translate.data.folders import UNLABELLED, find_domains, list_images
 from sivae_translate.data.sets import ArrayImages, DomainData, FileImages, ImageSource, read
@@ -21,9 +21,11 @@ def load_data(config: DataConfig) -> DomainData:
     """The data set that a configuration names.
 
     Raises:
-        ConfigError: ``data.root`` is missing for folder data.
+        ConfigError: ``data.root`` is missing for folder data, or ``data.hold_out`` is set where nothing can be held out.
         DataError: the folder has no usable layout, or too many of its images are unreadable.
     """
+    if config.hold_out and config.name not in PAIRED:
+        raise ConfigError(f"data.hold_out is for {', '.join(PAIRED)}, not for {config.name}", remedy="leave it out")
     if config.name.startswith("glyphs"):
         return _load_glyphs(config)
     if config.name in BENCHMARKS:
