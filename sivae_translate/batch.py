@@ -18,7 +18,7 @@ from sivae_translate.errors import DataError, InputError
 from sivae_translate.files import require_writable
 from sivae_translate.names import Check
 from sivae_translate.progress import progress_bar
-from sivae_translate.translator import PERCENTILE, StyleLike, Translator
+from sivae_translate.translator import PERCENTILE, StyleLike, Translator, check_choices
 
 GRID_ROWS = 16
 """Pairs in a comparison grid."""
@@ -86,8 +86,7 @@ def translate_files(
         DataError: an input is missing, or a file is unreadable and ``strict`` is set.
         OutputError: ``out`` cannot be written to.
     """
-    if size not in ("model", "input"):
-        raise InputError(f"size is '{size}'", remedy="choose model or input")
+    check_choices("pil", size, check, batch_size)
     jobs = [_Job(source, out / place.with_suffix(".png")) for source, place in list_images(inputs)]
     _check_targets(jobs)
     if check != "off":

@@ -241,8 +241,8 @@ class Benchmark:
     """Training time; left out: the configuration's budget."""
     out: Path | None = None
     """Output folder; left out: runs/benchmark-NAME. A run in it is gone on with, a finished one is only judged."""
-    seed: int = 0
-    """Of training, references, judges and the bootstrap."""
+    seed: int | None = None
+    """Of training, references, judges and the bootstrap; left out: the configuration's."""
     kid: bool = True
     """Also FID and KID to the target domains, which need the extra 'fid' and are slow on a CPU."""
     limit: int | None = None
@@ -496,8 +496,11 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
     from sivae_translate.cluster import translate_on_cluster
     from sivae_translate.progress import console
 
-    if command.strict or command.grid:
-        raise ConfigError("--engine ray has neither --strict nor --grid", remedy="leave them out, or use --engine local")
+    if command.strict or command.grid or command.device != "auto":
+        raise ConfigError(
+            "--engine ray has neither --strict nor --grid, and its workers choose their devices",
+            remedy="leave out --strict, --grid and --device, or use --engine local",
+        )
     result = translate_on_cluster(
         command.run,
         command.inputs,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import posixpath
 import tempfile
 import uuid
@@ -25,7 +26,7 @@ from sivae_translate.data.images import IMAGE_SUFFIXES, open_image
 from sivae_translate.errors import ConfigError, DataError, InputError, OutputError
 from sivae_translate.names import Check, Precision
 from sivae_translate.progress import progress_bar
-from sivae_translate.translator import PERCENTILE, StyleLike, Translator
+from sivae_translate.translator import PERCENTILE, StyleLike, Translator, check_choices
 from sivae_translate.weights import find_model
 
 if TYPE_CHECKING:
@@ -94,10 +95,11 @@ def translate_on_cluster(
 
     Raises:
         ConfigError: Ray is not installed.
-        InputError: an unknown style or argument, or two inputs with one output.
+        InputError: an unknown style or argument, two inputs with one output, or an output that would replace an input.
         DataError: an input is missing.
         OutputError: ``out`` cannot be written to.
     """
+    check_choices("pil", size, check, batch_size)
     if check == "raise":
         raise InputError("check 'raise' stops at an image, which a cluster cannot", remedy="--check warn lists them")
     ray = _ray()
@@ -135,7 +137,7 @@ def list_jobs(inputs: Sequence[str], out: str) -> list[Job]:
 
     Raises:
         DataError: an input is missing or a folder without images.
-        InputError: two inputs would become one output.
+        InputError: two inputs would become one output, or an output would replace an input.
     """
     jobs: dict[str, Job] = {}
     for given in inputs:
@@ -144,7 +146,16 @@ def list_jobs(inputs: Sequence[str], out: str) -> list[Job]:
             if target in jobs:
                 raise InputError(f"{jobs[target].source} and {source} would both become {target}", remedy="rename one of them")
             jobs[target] = Job(source, target)
+    targets = {_place(target) for target in jobs}
+    if replaced := next((job.source for job in jobs.values() if _place(job.source) in targets), None):
+        raise InputError(f"{replaced} would be replaced by an output", remedy="choose another --out")
     return list(jobs.values())
+
+
+def _place(name: str) -> str:
+    """What a file is called whichever way it was named: its real path on this machine, else with its protocol."""
+    fs, path = _filesystem(name)
+    return os.path.realpath(path) if _is_local(fs) else str(fs.unstrip_protocol(path))
 
 
 def _expand(given: str) -> Iterator[tuple[str, str]]:

@@ -279,7 +279,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
     Values are read as YAML, so numbers, booleans, null and lists work.
 
     Raises:
-        ConfigError: an argument is not of that form, or its name is unknown.
+        ConfigError: an argument is not of that form, its name is unknown, or its value cannot be read.
     """
     known = dict(field_names())
     overrides: dict[str, Any] = {}
@@ -295,7 +295,10 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
             if not rest:
                 raise ConfigError(f"'{name}' has no value", remedy=f"{name} VALUE: {known[dotted]}")
             value = rest.pop(0)
-        overrides[dotted] = yaml.safe_load(value)
+        try:
+            overrides[dotted] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"'{name} {value}' is no YAML value", remedy=known[dotted]) from error
     return overrides
 
 

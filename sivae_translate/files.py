@@ -48,21 +48,38 @@ def replacing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``target`` to fill; on success it takes the target's place (an older one is removed)."""
+    """Give a temporary folder beside ``target`` to fill; on success it takes the target's place.
+
+    An older folder is moved aside and removed afterwards, so that at no time half of one has the name.
+
+    Raises:
+        OutputError: the folder cannot be written to, or the disk is full.
+    """
     temporary: Path | None = None
+    aside = target.with_name(f".{target.name}.{os.getpid()}.old.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
         yield temporary
-        if target.exists():
-            shutil.rmtree(target)
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as written:
+                    os.fsync(written.fileno())
         temporary.chmod(0o777 & ~UMASK)  # mkdtemp makes folders for one user alone
-        temporary.replace(target)
+        if target.exists():
+            target.replace(aside)
+        try:
+            temporary.replace(target)
+        except OSError:
+            if aside.exists():
+                aside.replace(target)
+            raise
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        for leftover in (temporary, aside):
+            if leftover is not None:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_json(target: Path, value: Any) -> None:

@@ -162,7 +162,7 @@ class Translator:
                 ``raise``, an unusual image.
             DataError: an image file cannot be read.
         """
-        _check_choices(output, size, check, batch_size)
+        check_choices(output, size, check, batch_size)
         single, sources = _as_list(images)
         if check != "off":
             self._check(sources, check, percentile, batch_size)
@@ -376,7 +376,8 @@ def _as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageL
     return True, [images]  # type: ignore[list-item]  # one image, by elimination
 
 
-def _check_choices(output: str, size: str, check: str, batch_size: int) -> None:
+def check_choices(output: str, size: str, check: str, batch_size: int) -> None:
+    """Raises InputError for an argument of `Translator.__call__` that is none of its choices."""
     choices = (
         ("output", output, ("pil", "tensor")),
         ("size", size, ("model", "input")),

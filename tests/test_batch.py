@@ -76,6 +76,8 @@ def test_outputs_that_would_collide_or_replace_inputs_are_refused(translator, fo
     (folder / "a.jpg").unlink()
     with pytest.raises(InputError, match="would replace an input"):
         translate_files(translator, [folder], "dogs", folder)
+    with pytest.raises(InputError, match="batch_size is -1"):
+        translate_files(translator, [folder], "dogs", tmp_path / "out", batch_size=-1)
     linked = tmp_path / "linked"
     linked.mkdir()
     name = next(path.name for path in sorted(folder.iterdir()) if path.suffix == ".png")

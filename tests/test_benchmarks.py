@@ -259,7 +259,8 @@ def test_digits_from_arrays_even_if_sorted(tmp_path):
     assert not data.paired
 
 
-def test_digits_as_published(tmp_path):
+@pytest.mark.parametrize("zipped", [False, True])
+def test_digits_as_published(tmp_path, zipped):
     images, labels = np.full((6, 28, 28), 200, np.uint8), np.arange(6, dtype=np.uint8)
     mnist = {
         f"mnist/{split}-{kind}": gzip.compress(idx_bytes(array))
@@ -268,7 +269,12 @@ def test_digits_as_published(tmp_path):
     }
     line = "7.0000 " + " ".join(["-1.0000"] * 128 + ["1.0000"] * 128)
     usps = {f"usps/zip.{split}.gz": gzip.compress(f"{line}\n{line}\n".encode()) for split in ("train", "test")}
-    data = load_data(config("digits", lay(tmp_path, {**mnist, **usps}), channels=1))
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "digits.zip", "w") as archive:
+            for name, raw in (mnist | usps).items():
+                archive.writestr(name, raw)
+    root = tmp_path / "digits.zip" if zipped else lay(tmp_path, {**mnist, **usps})
+    data = load_data(config("digits", root, channels=1))
     assert data.classes[0][0].tolist() == list(range(6))
     assert data.classes[1][1].tolist() == [7, 7]
     # 16 rows of which the lower half is light, in the margin of 3 pixels that makes it 22, drawn at 32.
@@ -276,6 +282,16 @@ def test_digits_as_published(tmp_path):
     assert column[:12].max() == 0
     assert column[20:24].min() == 255  # the next row is mixed with the margin
     assert column[-1] == 0
+
+
+def test_idx_files_that_do_not_belong_together_are_named(tmp_path):
+    images = gzip.compress(idx_bytes(np.zeros((6, 28, 28), np.uint8)))
+    lay(tmp_path, {"train-images-idx3-ubyte.gz": images})
+    with pytest.raises(DataError, match="four idx files"):
+        load_data(config("digits", tmp_path, channels=1))
+    lay(tmp_path, {"train-labels-idx1-ubyte": idx_bytes(np.zeros(5, np.uint8))})
+    with pytest.raises(DataError, match="6 images but 5 labels"):
+        load_data(config("digits", tmp_path, channels=1))
 
 
 # ---- errors

@@ -107,5 +107,11 @@ def test_what_cannot_be_done_is_said_before_a_cluster_starts(tiny_run, folder):
         list_jobs(["/nowhere"], "/out")
     with pytest.raises(InputError, match="would both become"):
         list_jobs([str(folder / "a.png"), str(folder)], "/out")
+    (folder.parent / "link").symlink_to(folder)
+    for out in (str(folder), f"{folder}/deep/..", str(folder.parent / "link")):
+        with pytest.raises(InputError, match=r"a\.png would be replaced"):
+            list_jobs([str(folder)], out)
+    with pytest.raises(InputError, match="batch_size is 0"):
+        translate_on_cluster(tiny_run, [str(folder)], "dogs", "/out", batch_size=0)
     with pytest.raises(InputError, match="raise"):
         translate_on_cluster(tiny_run, [str(folder)], "dogs", "/out", check="raise")

@@ -59,6 +59,7 @@ def test_overrides_are_parsed_with_their_types():
         (["--steps", "1"], "--training.steps"),
         (["--training.steps"], "has no value"),
         (["stray"], "unexpected argument"),
+        (["--model.widths", "[32,96"], r"'--model.widths \[32,96' is no YAML value"),
     ],
 )
 def test_wrong_overrides_are_refused(arguments, message):

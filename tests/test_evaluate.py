@@ -1,12 +1,13 @@
 """The judgement: perfect and useless models get the figures they deserve."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from sivae_translate.config import DataConfig, ModelConfig, from_dict
+from sivae_translate.config import ModelConfig, from_dict
 from sivae_translate.data.images import to_tensor
 from sivae_translate.data.sets import ArrayImages, DomainData
 from sivae_translate.errors import DataError
@@ -113,7 +114,9 @@ def test_the_report_holds_the_same_figures_in_json_and_markdown(data, judge, tmp
 def test_data_without_test_images_and_images_too_small_are_refused(data, judge):
     with pytest.raises(DataError, match="no test images"):
         evaluate(translator(), DomainData(data.domains, data.train), judges=judge)
-    assert DataConfig().image_size >= 32
+    small = tuple(ArrayImages(source.array[:, :28, :28]) for source in data.test)
+    with pytest.raises(DataError, match="32 px or more"):
+        evaluate(translator(), replace(data, test=small), judges=judge)
 
 
 def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(data, judge):

@@ -23,6 +23,13 @@ def test_fid_is_the_frechet_distance_of_fitted_gaussians(features):
     assert fidelity.frechet_distance(*features) == pytest.approx(expected, rel=1e-4)
 
 
+def test_kid_of_unequal_sets_takes_subsets_that_both_have(features):
+    real, fake = features
+    few, _ = fidelity.kernel_distance(real, fake[:40])
+    same, _ = fidelity.kernel_distance(real, real[:40])
+    assert few > 10 * abs(same)
+
+
 def test_kid_of_everything_is_the_unbiased_cubic_mmd():
     generator = torch.Generator().manual_seed(1)
     real, fake = torch.randn(30, 5, generator=generator), torch.randn(30, 5, generator=generator) + 1

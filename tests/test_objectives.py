@@ -110,7 +110,7 @@ def transcription(model, config, batch, shared, weights):
     def real_terms():
         posterior = model.encode(batch.images)
         codes = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style))
-        loss = bce(model.logits(codes), batch.images).mean()
+        loss = weights.beta_rec * bce(model.logits(codes), batch.images).mean()
         loss = (
             loss
             + (weights.beta_kl * gauss_kl(posterior.content, 0) + config.beta_style * gauss_kl(posterior.style, own)).mean()
@@ -119,7 +119,7 @@ def transcription(model, config, batch, shared, weights):
         samples = round(config.prior_samples * count)
         content = fixed_sample(model.encode(fakes.detach()).content[slice(count + samples, None)])
         back = bce(model.logits(Codes(content, codes.style[samples:])), batch.images[samples:]).mean()
-        return SCALE * (loss + weights.back * back)
+        return SCALE * (loss + weights.back * weights.beta_rec * back)
 
     def fake_terms_of_encoders():
         with torch.no_grad():
@@ -151,6 +151,7 @@ def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(monke
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     config = ObjectiveConfig(
         likelihood="bernoulli",
+        beta_rec=1.3,
         introspection_from=0,
         back_from=0,
         back=0.7,

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from sivae_translate.config import AugmentConfig, DataConfig
-from sivae_translate.data.batches import TrainingBatches, iterate
+from sivae_translate.data.batches import TrainingBatches, iterate, parts_of
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.sets import ArrayImages, DomainData, FileImages
 from sivae_translate.errors import ConfigError, DataError
@@ -100,7 +100,7 @@ def numbered(sizes=(20, 30, 40)):
 
 def batches(data=None, batch=12, seed=0, **changes):
     data = data or numbered()
-    return TrainingBatches(data, DataConfig(**changes), batch, seed, tuple(5 for _ in data.train))
+    return TrainingBatches(data, DataConfig(**changes), batch, seed, parts_of(data.train, 5 / 20))
 
 
 def test_a_batch_depends_on_the_seed_and_the_step_alone():
@@ -133,10 +133,28 @@ def test_many_domains_are_drawn_a_few_at_a_time():
     assert len(torch.cat(seen).unique()) == 8
 
 
-def test_the_reserve_is_never_drawn():
-    drawn = torch.cat([batches()[step].images[:, 0, 0, 0] for step in range(60)]).mul(255).round().reshape(60, 3, 4)
-    assert drawn[:, 0].max() == 14
-    assert drawn[:, 2].max() == 34
+def test_what_is_held_out_is_never_drawn_and_all_else_is():
+    data = numbered()
+    drawn = torch.cat([batches(data)[step].images[:, 0, 0, 0] for step in range(60)]).mul(255).round().reshape(60, 3, 4)
+    for domain, parts in enumerate(parts_of(data.train, 5 / 20)):
+        assert set(drawn[:, domain].flatten().int().tolist()) == set(parts.seen.tolist())
+        assert sorted([*parts.seen, *parts.held]) == list(range(len(data.train[domain])))
+
+
+def test_held_out_images_are_a_random_choice():
+    ordered = parts_of(numbered((200,)).train, 0.1)[0].held  # files lie sorted by what they show
+    assert len(ordered) == 20
+    assert ordered.min() < 50
+    assert ordered.max() > 150
+    assert abs(ordered.mean() - 99.5) < 40
+
+
+@pytest.mark.parametrize(
+    ("sizes", "share", "held"),
+    [((40, 9, 10), 0.02, [1, 0, 1]), ((40, 40), 0.0, [0, 0]), ((4000,), 0.1, [256]), ((1000,) * 5, 0.1, [64] * 5)],
+)
+def test_a_share_is_held_out_one_at_least_and_not_many(sizes, share, held):
+    assert [len(parts.held) for parts in parts_of(numbered(sizes).train, share)] == held
 
 
 def test_an_image_that_became_unreadable_is_replaced_and_reported(root):
@@ -145,7 +163,7 @@ def test_an_image_that_became_unreadable_is_replaced_and_reported(root):
     assert isinstance(data.train[0], FileImages)
     for index in range(7):
         (root / "train" / "day" / f"{index}.png").write_bytes(b"gone bad")
-    batch = TrainingBatches(data, settings, 4, 0, (0, 0))[0]
+    batch = TrainingBatches(data, settings, 4, 0, parts_of(data.train, 0))[0]
     assert len(batch.images) == 4
     assert batch.unreadable
     assert all("day" in problem for problem in batch.unreadable)

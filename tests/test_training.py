@@ -18,7 +18,9 @@ from sivae_translate.data.sets import ArrayImages, DomainData
 from sivae_translate.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from sivae_translate.training import checkpoints
 from sivae_translate.training.guard import Guard
+from sivae_translate.training.log import read_metrics
 from sivae_translate.training.loop import Trainer, train
+from sivae_translate.translator import Translator
 from sivae_translate.weights import load_model
 
 SETTINGS = {
@@ -189,8 +191,36 @@ def test_weights_gone_bad_are_never_saved(tmp_path, data):
     trainer.progress.step = 3
     with torch.no_grad():
         trainer.model.encoder_parameters()[0].fill_(float("nan"))
-    trainer._checkpoint()
+    assert not trainer._checkpoint()
+    assert trainer.progress.step == 0
+    assert all(torch.isfinite(value).all() for value in trainer.model.state_dict().values())
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000000"]
+
+
+def test_a_bad_last_step_that_no_log_shows_is_done_again(tmp_path, data):
+    trainer = Trainer(settings(log_every=100), tmp_path, data=data)
+    bad = {11}
+    poison(trainer, bad)
+    retreat = trainer._retreat
+
+    def once(problem):
+        retreat(problem)
+        bad.clear()
+
+    trainer._retreat = once
+    trainer.run()
+    assert trainer.progress.guard.retreats == 1
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+
+
+def test_after_a_retreat_no_step_is_logged_twice(tmp_path, data):
+    trainer = Trainer(settings(log_every=1), tmp_path, data=data)
+    bad = {6}
+    poison(trainer, bad)
+    trainer.objective.after_step = lambda step: bad.clear() if step == 7 else None
+    trainer.run()
+    assert trainer.progress.guard.retreats == 1
+    assert [line["step"] for line in read_metrics(tmp_path)] == list(range(1, 13))
 
 
 def test_a_run_that_cannot_be_saved_stops_with_an_error_and_a_checkpoint(tmp_path, data):
@@ -233,11 +263,24 @@ def test_an_existing_run_is_not_overwritten(tmp_path, data):
         Trainer(settings(steps=2), tmp_path, data=data)
 
 
-def test_resuming_with_another_model_is_refused(tmp_path, data):
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [("model", "style_dim", 7), ("training", "seed", 1), ("training", "learning_rate", 2e-3), ("objective", "beta_kl", 0.1)],
+)
+def test_resuming_with_other_settings_is_refused(tmp_path, data, section, name, value):
+    config = settings(steps=2)
+    train(config, tmp_path, data=data)
+    before = (tmp_path / "config.yaml").read_text()
+    other = config.model_copy(update={section: getattr(config, section).model_copy(update={name: value})})
+    with pytest.raises(CheckpointError, match=rf"{section}\.{name}"):
+        train(other, tmp_path, data=data, resume=True)
+    assert (tmp_path / "config.yaml").read_text() == before
+
+
+def test_a_run_may_go_on_for_longer_and_report_more_often(tmp_path, data):
     train(settings(steps=2), tmp_path, data=data)
-    other = settings(steps=2).model_copy(update={"model": settings().model.model_copy(update={"style_dim": 7})})
-    with pytest.raises(CheckpointError, match="'model'"):
-        Trainer(other, tmp_path, data=data, resume=True)
+    train(settings(steps=4, log_every=1), tmp_path, data=data, resume=True)
+    assert Translator.from_pretrained(tmp_path).facts["steps"] == 4
 
 
 def test_tensorboard_gets_the_same_figures(tmp_path, data):

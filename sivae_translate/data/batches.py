@@ -6,7 +6,8 @@ to be saved in a checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from sivae_translate.config import DataConfig
 from sivae_translate.data.augment import Augmentation
 from sivae_translate.data.images import to_tensor
-from sivae_translate.data.sets import DomainData
+from sivae_translate.data.sets import DomainData, ImageSource
 from sivae_translate.errors import DataError
 
 
@@ -41,6 +42,44 @@ class Batch:
         return Batch(images, self.domain.to(device, non_blocking=True), self.unreadable)
 
 
+HELD_OUT = 256
+"""Held-out images of all domains together from which on a domain holds out no more than `HELD_OUT_EACH`."""
+HELD_OUT_EACH = 64
+FEWEST = 10
+"""Images of a domain from which on at least one is held out, where any are."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A domain's training images by their positions, in a pseudo-random order: files lie sorted by what they show.
+
+    Attributes:
+        seen: those that are trained on.
+        held: those that validation and calibration keep to themselves.
+    """
+
+    seen: np.ndarray
+    held: np.ndarray
+
+
+def parts_of(sources: Sequence[ImageSource], share: float) -> tuple[Parts, ...]:
+    """Which training images of each domain are held out: a share of them, the same for every seed.
+
+    Args:
+        sources: one a domain.
+        share: 0 to 1. A domain of `FEWEST` images or more holds out at least one, where the share is not 0.
+    """
+    most = max(HELD_OUT_EACH, math.ceil(HELD_OUT / len(sources)))
+    parts = []
+    for index, source in enumerate(sources):
+        held = min(most, int(len(source) * share))
+        if share and len(source) >= FEWEST:
+            held = max(1, held)
+        order = np.random.default_rng((HELD_OUT, index)).permutation(len(source))
+        parts.append(Parts(order[held:], order[:held]))
+    return tuple(parts)
+
+
 class TrainingBatches(Dataset[Batch]):
     """Batch number n, for every n.
 
@@ -52,15 +91,15 @@ class TrainingBatches(Dataset[Batch]):
         config: augmentation.
         batch: B.
         seed: of the draws.
-        reserve: images at the end of each source that are kept for validation.
+        parts: which images of each domain are drawn; see `parts_of`.
         rank: which of the processes that share the run; each draws batches of its own.
     """
 
     def __init__(
-        self, data: DomainData, config: DataConfig, batch: int, seed: int, reserve: tuple[int, ...], rank: int = 0
+        self, data: DomainData, config: DataConfig, batch: int, seed: int, parts: Sequence[Parts], rank: int = 0
     ) -> None:
         self.sources = data.train
-        self.sizes = [len(source) - held for source, held in zip(data.train, reserve, strict=True)]
+        self.seen = [domain.seen for domain in parts]
         self.batch = batch
         self.seed, self.rank = seed, rank
         self.augmentation = Augmentation(config.augment)
@@ -79,7 +118,7 @@ class TrainingBatches(Dataset[Batch]):
         """A random image of a domain, augmented; an unreadable one is noted and another drawn."""
         for _ in range(100):
             try:
-                image = self.sources[domain][int(rng.integers(self.sizes[domain]))]
+                image = self.sources[domain][int(rng.choice(self.seen[domain]))]
             except DataError as error:
                 problems.append(error.what)
             else:

@@ -24,10 +24,9 @@ training set and tested instead. Settings are chosen on those.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -38,7 +37,7 @@ from PIL import Image
 from sivae_translate.config import DataConfig
 from sivae_translate.data import idx
 from sivae_translate.data.images import IMAGE_SUFFIXES, open_image, to_array
-from sivae_translate.data.sets import ArrayImages, DomainData, ImageSource
+from sivae_translate.data.sets import ArrayImages, DomainData, ImageSource, ranked
 from sivae_translate.errors import ConfigError, DataError
 from sivae_translate.progress import track
 
@@ -150,11 +149,6 @@ def _missing(name: str, files: Files, what: str) -> DataError:
     return DataError(f"{files.root} holds no {what}", remedy=f"get {SOURCES[name]}, and name its folder or zip file by --data")
 
 
-def ranked(items: Iterable[str], key: str) -> list[str]:
-    """In a pseudo-random order that depends on ``key`` alone."""
-    return sorted(items, key=lambda item: hashlib.sha256(f"{key}:{item}".encode()).digest())
-
-
 def load_pairs(config: DataConfig) -> np.ndarray:
     """Training images with the truths that no unsupervised method may see, for supervised bounds; none that are held out.
 
@@ -260,7 +254,7 @@ def _two_domains(images: _Halves, train: Mapping[str, Sequence[str]], config: Da
 
     Raises:
         ConfigError: see `_held_out`.
-        DataError: the test images of the two domains are not pairs, or one is trained on.
+        DataError: the test images of the two domains are not pairs.
     """
     domains = tuple(train)
     if held := _held_out(images["train"], config):
@@ -396,10 +390,12 @@ _Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def _mnist(files: Files) -> _Splits:
-    if files.named("train-images-idx3-ubyte.gz") or files.named("train-images-idx3-ubyte"):
-        folder = next(path.parent for path in files.root.rglob("train-images-idx3-ubyte*"))
-        splits = {split: idx.read_split(folder, split) for split in ("train", "test")}
-        return {split: (images, labels) for split, (images, labels) in splits.items() if labels is not None}
+    published = {
+        split: [files.named(f"{start}-{what}") or files.named(f"{start}-{what}.gz") for what in idx.FILES]
+        for split, start in idx.SPLITS.items()
+    }
+    if any(published["train"]):
+        return {split: _idx_pair(files, names) for split, names in published.items()}
     name = files.named("mnist_10k.npz")
     if name is None:
         raise _missing("digits", files, "MNIST")
@@ -407,6 +403,20 @@ def _mnist(files: Files) -> _Splits:
     # The file may be sorted by digit: a split into a first and a last part would then hold back whole digits.
     held = np.arange(len(arrays["labels"])) % 5 == 4
     return {split: (arrays["images"][mask], arrays["labels"][mask]) for split, mask in (("train", ~held), ("test", held))}
+
+
+def _idx_pair(files: Files, names: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels from the two files of a split.
+
+    Raises:
+        DataError: one is missing or damaged, or they differ in number.
+    """
+    found = [name for name in names if name is not None]
+    if len(found) < len(names):
+        raise _missing("digits", files, "four idx files of MNIST")
+    images, labels = (idx.parse(files.readers[name](), f"{files.root}/{name}") for name in found)
+    idx.check_pair(images, labels, str(files.root))
+    return images, labels
 
 
 def _usps(files: Files) -> _Splits:

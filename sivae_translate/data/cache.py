@@ -148,7 +148,7 @@ def _load(folder: Path) -> tuple[dict[str, _Entry], np.ndarray]:
         files = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
         index = {name: (int(size), int(time), int(row), str(why)) for name, (size, time, row, why) in files.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, EOFError, ValueError, AttributeError, TypeError):
         return {}, np.empty(0, np.uint8)
     rows = max((row for _, _, row, _ in index.values()), default=-1) + 1
     return (index, pixels) if len(pixels) == rows else ({}, np.empty(0, np.uint8))

@@ -14,7 +14,6 @@ version of numpy.
 from __future__ import annotations
 
 import hashlib
-import os
 import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
+from sivae_translate.data.cache import default_folder
+from sivae_translate.data.sets import ranked
 from sivae_translate.errors import DataError, OutputError
 from sivae_translate.files import replacing
 
@@ -97,11 +98,6 @@ def letters(domain: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _ranked(codes: set[int], key: str) -> list[int]:
-    """The code points in a pseudo-random order that depends on ``key`` alone."""
-    return sorted(codes, key=lambda code: hashlib.sha256(f"{key}:{code}".encode()).digest())
-
-
 def split(seed: int = 0, held_out: int = 120) -> GlyphSplit:
     """The letters of the training folders and of the test.
 
@@ -111,11 +107,11 @@ def split(seed: int = 0, held_out: int = 120) -> GlyphSplit:
     """
     per_font = {domain: set(letters(domain)) for domain in FONTS}
     everywhere = set.intersection(*per_font.values())
-    test = set(_ranked(everywhere, f"{seed}:test")[:held_out])
+    test = set(ranked(everywhere, f"{seed}:test")[:held_out])
     train = {}
     for domain, codes in per_font.items():
         rest = codes - test
-        train[domain] = tuple(sorted(_ranked(rest, f"{seed}:{domain}")[: len(rest) // 2]))
+        train[domain] = tuple(sorted(ranked(rest, f"{seed}:{domain}")[: len(rest) // 2]))
     return GlyphSplit(train=train, test=tuple(sorted(test)), common=tuple(sorted(everywhere - test)))
 
 
@@ -164,8 +160,7 @@ def _cache_path(domain: str, codes: tuple[int, ...], size: int) -> Path:
     """Named by everything that the drawing depends on."""
     font = hashlib.sha256(font_path(domain).read_bytes()).hexdigest()
     key = repr((font, codes, size, EM, BASELINE, OVERSAMPLING, features.version("freetype2")))
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "sivae-translate" / f"glyphs-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
+    return default_folder() / f"glyphs-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from sivae_translate.errors import DataError
 
 UNSIGNED_BYTE = 8
 SPLITS = {"train": "train", "test": "t10k"}
+FILES = ("images-idx3-ubyte", "labels-idx1-ubyte")
+"""What the files of a split are called behind its name."""
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -26,8 +29,20 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}", remedy="get the file again from the data set's authors") from error
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, path: str) -> np.ndarray:
+    """`read_idx` of a file's bytes; ``path`` is for errors.
+
+    Raises:
+        DataError: they are truncated or of another format.
+    """
+    try:
         data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}", remedy="get the file again from the data set's authors") from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE or not 1 <= data[3] <= 4:
         raise DataError(f"{path} is no idx file of unsigned bytes", remedy="name a folder with the published files")
@@ -49,17 +64,22 @@ def read_split(root: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
     Raises:
         DataError: the images are missing, a file is damaged, or images and labels differ in number.
     """
-    images = _find(root, f"{SPLITS[split]}-images-idx3-ubyte")
+    images, labels = (_find(root, f"{SPLITS[split]}-{what}") for what in FILES)
     if images is None:
         raise DataError(
             f"{root} holds no {SPLITS[split]}-images-idx3-ubyte or .gz",
             remedy="Fashion-MNIST: Debian package dataset-fashion-mnist; MNIST: its authors' four files, in one folder",
         )
-    labels = _find(root, f"{SPLITS[split]}-labels-idx1-ubyte")
     pixels, classes = read_idx(images), read_idx(labels) if labels else None
-    if classes is not None and len(classes) != len(pixels):
-        raise DataError(f"{len(pixels)} images but {len(classes)} labels in {root}", remedy="get the files again")
+    if classes is not None:
+        check_pair(pixels, classes, str(root))
     return pixels, classes
+
+
+def check_pair(images: np.ndarray, labels: np.ndarray, root: str) -> None:
+    """Raises DataError when there are not as many labels as images; ``root`` is for the error."""
+    if len(images) != len(labels):
+        raise DataError(f"{len(images)} images but {len(labels)} labels in {root}", remedy="get the files again")
 
 
 def _find(root: Path, name: str) -> Path | None:

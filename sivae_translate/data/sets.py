@@ -6,15 +6,23 @@ Everything that training, evaluation and the translator want to know about data 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.images import open_image, to_array
+
+T = TypeVar("T")
+
+
+def ranked(items: Iterable[T], key: str) -> list[T]:
+    """In a pseudo-random order that depends on the items' names and ``key`` alone, the same everywhere."""
+    return sorted(items, key=lambda item: hashlib.sha256(f"{key}:{item}".encode()).digest())
 
 
 class ImageSource(Protocol):

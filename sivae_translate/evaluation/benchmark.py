@@ -24,7 +24,7 @@ from sivae_translate.data.sets import DomainData
 from sivae_translate.errors import DataError
 from sivae_translate.evaluation import report
 from sivae_translate.evaluation.baselines import ColourStatistics, Copying, Method, NearestNeighbour
-from sivae_translate.evaluation.evaluate import Evaluation, Judges, StyleKind, evaluate, make_judges
+from sivae_translate.evaluation.evaluate import Evaluation, Judges, StyleKind, check_limit, evaluate, make_judges
 from sivae_translate.evaluation.fidelity import Inception
 from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.evaluation.metrics import Interval
@@ -95,8 +95,11 @@ def run_benchmark(
     Raises:
         DataError: the data cannot be used or has no test images.
         ConfigError: the settings do not fit, or ``inception`` is set and the extra is not installed.
+        CheckpointError: the run in ``out`` was trained with other settings.
+        InputError: the limit is below 1.
     """
     # First, since what is missing should not be noticed after hours of training.
+    check_limit(limit)
     features = Inception() if inception else None
     others: list[tuple[str, Method | Translator]] = [
         (name, Translator.from_pretrained(name, device=config.training.device)) for name in against

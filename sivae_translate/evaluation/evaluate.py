@@ -206,10 +206,12 @@ def evaluate(
 
     Raises:
         DataError: there are no test images, or the images are too small for LPIPS.
-        InputError: a domain of the data is unknown to the model, or it has no domains and ``style`` is ``domain``.
+        InputError: a domain of the data is unknown to the model, it has no domains and ``style`` is ``domain``, or the limit is
+            below 1.
     """
     if not data.test:
         raise DataError("the data has no test images", remedy="add root/test/<domain>/, or evaluate on another --data")
+    check_limit(limit)
     if len(data.test[0][0]) < SMALLEST_SIDE:
         raise DataError(f"LPIPS needs {SMALLEST_SIDE} px or more", remedy="evaluate a model of larger images")
     translator = method if isinstance(method, Translator) else None
@@ -317,6 +319,12 @@ class _Judged:
             right = torch.from_numpy(self.data.classes[pair[0]][1][list(made.chosen)])
             found["classified"] = (judges.classes[pair[1]].classes(made.outputs) == right).float()
         return found
+
+
+def check_limit(limit: int | None) -> None:
+    """Raises InputError unless a limit on the number of images leaves one at least."""
+    if limit is not None and limit < 1:
+        raise InputError(f"the limit is {limit} images", remedy="give 1 or more, or leave it out")
 
 
 def make_judges(data: DomainData, lpips: Lpips, *, inception: Inception | None = None, seed: int = 0) -> Judges:

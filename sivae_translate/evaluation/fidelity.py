@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from sivae_translate.errors import ConfigError, InputError
 
 SIDE = 299
+BATCH = 50
+"""Images that Inception sees at a time."""
 SUBSETS = 100
 NEIGHBOUR = 3
 
@@ -71,6 +73,10 @@ class Inception(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise InputError(f"images have shape {tuple(images.shape)}", remedy="give (N, 1 or 3, H, W)")
+        return torch.cat([self._features(part) for part in torch.split(images, BATCH)])
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Of few images: at 299 px a thousand would need gigabytes."""
         pixels = (images.to(self.device).float().clamp(0, 1) * 255).round()
         pixels = pixels.expand(-1, 3, -1, -1)
         if pixels.shape[-2:] != (SIDE, SIDE):
@@ -126,7 +132,9 @@ def kernel_distance(real: Tensor, fake: Tensor, subsets: int = SUBSETS, seed: in
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*will save all extracted features")  # they are in memory already
         metric = KernelInceptionDistance(
-            feature=_Given(real.shape[1]), subsets=subsets, subset_size=max(2, min(1000, len(real) // 2))
+            feature=_Given(real.shape[1]),
+            subsets=subsets,
+            subset_size=max(2, min(1000, min(len(real), len(fake)) // 2)),
         )
     metric.update(real, real=True)
     metric.update(fake, real=False)

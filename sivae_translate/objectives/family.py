@@ -3,8 +3,8 @@ r"""The introspective family: what the encoders and the decoder minimise. Four o
 With ``scale`` = 1 / (C H W) and f running over the two kinds of fakes, reconstructions and translations or prior samples,
 
 .. math::
-    encoders &: scale\,(\beta_{rec} L_{rec}(x) + KL(x) + \gamma_{back} L_{back}(x)) + push(f) \\
-    decoder &: scale\,(\beta_{rec} L_{rec}(x) + KL_s(x) + \gamma_{back} L_{back}(x)) + pull(f)
+    encoders &: scale\,(\beta_{rec} L_{rec}(x) + KL(x) + \gamma_{back} \beta_{rec} L_{back}(x)) + push(f) \\
+    decoder &: scale\,(\beta_{rec} L_{rec}(x) + KL_s(x) + \gamma_{back} \beta_{rec} L_{back}(x)) + pull(f)
 
 and the members of the family differ in push and pull alone:
 
@@ -162,7 +162,7 @@ class VAE:
         return figures
 
     def _elbo(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
-        """Scale * (beta_rec * L_rec + KL + gamma_back * L_back) of the real images."""
+        """Scale * (beta_rec * (L_rec + gamma_back * L_back) + KL) of the real images."""
         content, style = self.passes.real_nats(batch, shared.posterior)
         nats = weights.beta_kl * content + weights.beta_style * dearer_beyond(style, self.config.style_capacity)
         loss = weights.beta_rec * shared.error.mean() + nats.mean()

@@ -194,7 +194,7 @@ class Passes:
         """L_back, (B,): images translated to ``wanted``, without a gradient, and back."""
         with torch.no_grad():
             translations = self.model.decode(wanted)
-        content = self.model.content_encoder(translations).sample()
+        content = self.content(translations).sample()
         return self.real_error(self.model.logits(Codes(content, codes.style)), batch.images)
 
     def own_styles(self, style: Tensor, domain: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Progress:
 
     Attributes:
         step: steps done.
-        seconds: training time so far, the validation's included.
+        seconds: of training so far, with loading, validation and pictures.
         best_score: lowest validation score so far.
         guard: the guard's state.
     """

@@ -12,7 +12,7 @@ from sivae_translate.files import write_text
 
 
 class MetricsLog:
-    """Appends to metrics.jsonl; lines after the step that a run resumes from are dropped, so no step is there twice.
+    """Appends to metrics.jsonl; lines after a step that a run resumes from or goes back to are dropped: no step is there twice.
 
     Args:
         folder: the run's.
@@ -25,8 +25,7 @@ class MetricsLog:
 
     def __init__(self, folder: Path, resumed_step: int, tensorboard: bool) -> None:
         self.path = folder / "metrics.jsonl"
-        kept = [line for line in read_metrics(folder) if line["step"] <= resumed_step]
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self.forget_after(resumed_step)
         self.writer: Any = None
         if tensorboard:
             try:
@@ -37,6 +36,11 @@ class MetricsLog:
                     remedy="pip install 'sivae-translate[tensorboard]'",
                 ) from error
             self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_step)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the lines after a step."""
+        kept = [line for line in read_metrics(self.path.parent) if line["step"] <= step]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
         """One line."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from sivae_translate.calibration import Calibration, read
 from sivae_translate.config import Config, load_config, to_yaml
-from sivae_translate.data.batches import Batch, TrainingBatches, iterate
+from sivae_translate.data.batches import Batch, TrainingBatches, iterate, parts_of
 from sivae_translate.data.images import to_tensor
 from sivae_translate.data.loading import check_unreadable, load_data
 from sivae_translate.data.sets import DomainData
 from sivae_translate.devices import autocast, pick_dtype
-from sivae_translate.errors import CheckpointError, ConfigError, SivaeError, TrainingError
+from sivae_translate.errors import CheckpointError, ConfigError, DataError, SivaeError, TrainingError
 from sivae_translate.files import require_writable, write_text
 from sivae_translate.model import make_model
 from sivae_translate.nn.published import has_batch_norm, settle
@@ -45,6 +45,9 @@ SETTLING_BATCHES = 8
 SEEN_IMAGES = 256
 """Training images that the pixel variance, and what is usual, are fitted on."""
 READ_BATCH = 64
+FREE = {"steps", "epochs", "minutes", "device", "precision", "channels_last", "log_every", "picture_every", "checkpoint_every"}
+FREE |= {"keep_checkpoints", "tensorboard", "retreats"}
+"""Settings of training that may change when a run is gone on with."""
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error: the user asked for it
@@ -71,7 +74,7 @@ class Trainer:
 
     Raises:
         ConfigError: the settings do not fit together, or ``out`` holds another run and ``resume`` is not set.
-        CheckpointError: ``resume`` is set and the checkpoint cannot be read or was made with another model or data set.
+        CheckpointError: ``resume`` is set and the checkpoint cannot be read or the run was started with other settings.
         DataError: the data cannot be used.
         OutputError: ``out`` cannot be written to.
     """
@@ -116,9 +119,9 @@ class Trainer:
             means_rate=config.training.means_rate,
         )
         self.optimizers = self.stepper.optimizers
-        self.reserve = tuple(min(64, int(len(source) * config.training.validation)) for source in self.data.train)
+        self.parts = parts_of(self.data.train, config.training.validation)
         share, seed = self.world.share(config.training.batch), config.training.seed
-        self.batches = TrainingBatches(self.data, config.data, share, seed, self.reserve, self.world.rank)
+        self.batches = TrainingBatches(self.data, config.data, share, seed, self.parts, self.world.rank)
         self.progress = Progress()
         self.rate = 0.0
         if found:
@@ -141,9 +144,13 @@ class Trainer:
         if training.minutes is not None:
             return None
         if training.epochs is not None:
-            images = sum(self.batches.sizes)
-            return max(1, round(training.epochs * images / training.batch))
+            return max(1, round(training.epochs * self._count / training.batch))
         return training.steps or DEFAULT_STEPS
+
+    @property
+    def _count(self) -> int:
+        """Images that are trained on."""
+        return sum(len(part.seen) for part in self.parts)
 
     @property
     def share_done(self) -> float:
@@ -175,7 +182,7 @@ class Trainer:
         with _signals() as received, progress_bar("rate", "health", silent=not self.world.writes) as bar:
             unit = "seconds" if self.total_steps is None else "steps"
             task = bar.add_task(f"training ({unit})", total=self._budget()[1], rate="", health="")
-            while self.share_done < 1:
+            while self.share_done < 1 or not self._checkpoint():
                 for figures in self._healthy_steps():
                     rate = f"{self.rate:.1f} steps/s"
                     bar.update(task, completed=self._budget()[0], rate=rate)
@@ -194,14 +201,16 @@ class Trainer:
         """Train until the budget is spent or the guard orders a retreat; yields each step's figures (most are empty)."""
         training = self.config.training
         stop = self.total_steps or 2**40
+        last = time.monotonic()
         for batch in iterate(self.batches, self.progress.step, stop, self.config.data.workers):
             began = time.monotonic()
-            self._note_unreadable(batch)
+            self._note_unreadable(batch.unreadable)
             figures = self.step(batch.to(self.device))
             self.progress.step += 1
-            spent = time.monotonic() - began
-            self.progress.seconds += spent
-            self.rate = 1 / spent if not self.rate else 0.95 * self.rate + 0.05 / spent
+            now = time.monotonic()
+            # The budget pays for everything, loading, validation and pictures included; the rate is that of the steps alone.
+            self.progress.seconds, last = self.progress.seconds + now - last, now
+            self.rate = 1 / (now - began) if not self.rate else 0.95 * self.rate + 0.05 / (now - began)
             step = self.progress.step
             figures = self.world.mean(figures, self.device)
             problem = self.progress.guard.problem(figures)
@@ -213,8 +222,8 @@ class Trainer:
             if self.world.writes and training.picture_every and step % training.picture_every == 0:
                 self._settle()
                 report.save_grid(self.ema, self.data, self.out / "pictures" / f"step-{step:08d}.png", self._autocast)
-            if step % training.checkpoint_every == 0:
-                self._checkpoint()
+            if step % training.checkpoint_every == 0 and not self._checkpoint():
+                return
             yield figures
             if self.share_done >= 1:
                 return
@@ -259,14 +268,18 @@ class Trainer:
         """
         guard, step = self.progress.guard, self.progress.step
         saved = checkpoints.latest(self.out / "checkpoints")
-        assert saved is not None  # step 0 is saved before the first step
+        if saved is None:
+            raise TrainingError(f"before the first step, {problem}", remedy="start from another model (training.init)")
         if guard.retreats >= self.config.training.retreats:
             raise TrainingError(
                 f"training went wrong again at step {step}: {problem}; the last good state is {saved}",
-                remedy="lower training.learning_rate or objective.beta_neg, then start again or go on with --resume",
+                remedy="start again with a lower training.learning_rate or objective.beta_neg, "
+                "or go on with --resume and more training.retreats",
             )
         self.progress = checkpoints.load(saved, self._modules, self.optimizers)
         self.progress.guard = guard.retreat()
+        if self.log is not None:
+            self.log.forget_after(self.progress.step)
         scale = self.progress.guard.learning_rate_scale
         self._say(f"[yellow]step {step}: {problem}; back to step {self.progress.step} with {scale:g} x the learning rate[/]")
 
@@ -275,17 +288,24 @@ class Trainer:
         if self.world.writes:
             console.print(text, highlight=False)
 
-    def _checkpoint(self) -> None:
-        """Save, by the process that writes; the others wait until the checkpoint is there."""
+    def _checkpoint(self) -> bool:
+        """Save, by the process that writes; the others wait until the checkpoint is there.
+
+        Weights gone bad are never saved: training goes back to the last checkpoint instead. All processes have the same ones.
+
+        Returns:
+            whether it was saved.
+        """
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
+            self._retreat("the weights are not finite")
+            return False
         if self.world.writes:
             self._validate_and_save()
         self.world.wait()
+        return True
 
     def _validate_and_save(self) -> None:
-        """Validate and save; the best checkpoint so far is kept beside the last ones. Weights gone bad are never saved."""
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
-            self._say(f"[yellow]step {self.progress.step}: the weights are not finite, no checkpoint is saved[/]")
-            return
+        """Validate and save; the best checkpoint so far is kept beside the last ones."""
         self._settle()
         self._fit_variance()
         score = self.validate()
@@ -316,16 +336,14 @@ class Trainer:
     def _seen(self) -> Tensor:
         """Some training images of every domain."""
         each = -(-SEEN_IMAGES // len(self.data.train))
-        counts = (min(each, size) for size in self.batches.sizes)
-        return torch.cat([self._images(index, range(count)) for index, count in enumerate(counts)])
+        return torch.cat([self._images(index, part.seen[:each]) for index, part in enumerate(self.parts)])
 
     def _calibration(self) -> Calibration | None:
         """What is usual for held-out training images; None without any."""
-        if not all(self.reserve):
+        held = torch.cat([self._images(index, part.held) for index, part in enumerate(self.parts)])
+        if not len(held):
             return None
-        sources = list(zip(self.data.train, self.reserve, strict=True))
-        held = [self._images(index, range(len(s) - kept, len(s))) for index, (s, kept) in enumerate(sources)]
-        return Calibration.fit(self._read(self._seen()), self._read(torch.cat(held)), max(1, self.ema.domains))
+        return Calibration.fit(self._read(self._seen()), self._read(held), max(1, self.ema.domains))
 
     def _read(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """`calibration.read` in batches."""
@@ -333,10 +351,16 @@ class Trainer:
             parts = [read(self.ema, part) for part in torch.split(images, READ_BATCH)]
         return torch.cat([numbers for numbers, _ in parts]), torch.cat([domains for _, domains in parts])
 
-    def _images(self, domain: int, positions: range) -> Tensor:
-        """Training images of a domain without augmentation, (B, C, H, W)."""
-        source = self.data.train[domain]
-        return to_tensor(np.stack([source[position] for position in positions])).to(self.device)
+    def _images(self, domain: int, positions: np.ndarray) -> Tensor:
+        """Those training images of a domain that are readable, without augmentation, (B, C, H, W)."""
+        images = []
+        for position in positions:
+            try:
+                images.append(self.data.train[domain][int(position)])
+            except DataError as error:
+                self._note_unreadable([error.what])
+        shown = to_tensor(np.stack(images)) if images else torch.empty(0, *self.ema.image_shape)
+        return shown.to(self.device)
 
     @torch.no_grad()
     def validate(self) -> float | None:
@@ -345,15 +369,14 @@ class Trainer:
         It needs no truth: an image is translated to the next domain's style and back, and compared with itself. Where there are
         no domains to translate between, it is rebuilt from its own codes.
         """
-        if not all(self.reserve):
-            return None
         errors = []
-        for index, (source, held) in enumerate(zip(self.data.train, self.reserve, strict=True)):
-            images = self._images(index, range(len(source) - held, len(source)))
-            with self._autocast():
-                returned = self._there_and_back(images, index)
-            errors.append((returned - images).square().mean())
-        return float(torch.stack(errors).mean())
+        for index, part in enumerate(self.parts):
+            images = self._images(index, part.held)
+            if len(images):
+                with self._autocast():
+                    returned = self._there_and_back(images, index)
+                errors.append((returned - images).square().mean())
+        return float(torch.stack(errors).mean()) if errors else None
 
     def _there_and_back(self, images: Tensor, index: int) -> Tensor:
         """Images of a domain, translated to the next one and back, or rebuilt."""
@@ -364,8 +387,8 @@ class Trainer:
         there = self.ema.translate(images, self.ema.prior_style(next_domain, count))
         return self.ema.translate(there, self.ema.prior_style(torch.full_like(next_domain, index), count))
 
-    def _note_unreadable(self, batch: Batch) -> None:
-        for problem in batch.unreadable:
+    def _note_unreadable(self, problems: Iterable[str]) -> None:
+        for problem in problems:
             if problem not in self.problems:
                 self.problems.append(problem)
                 self._say(f"[yellow]skipped[/] {problem}")
@@ -378,7 +401,7 @@ class Trainer:
         return {
             "steps": progress.step,
             "minutes": round(progress.seconds / 60, 2),
-            "training_images": sum(self.batches.sizes),
+            "training_images": self._count,
             "device": str(self.device),
             "precision": str(self.dtype).removeprefix("torch."),
             "processes": self.world.size,
@@ -390,8 +413,7 @@ class Trainer:
         }
 
     def _finish(self) -> None:
-        """The last checkpoint, the model, the pictures and the report."""
-        self._checkpoint()
+        """The model, the pictures and the report."""
         if self.log is not None:
             self._save_model("model.safetensors")
             report.save_grid(self.ema, self.data, self.out / "grid.png", self._autocast)
@@ -415,13 +437,15 @@ class Trainer:
         checkpoints.load_weights(self.model, saved.model.state_dict(), path)
 
     def _check_same_run(self) -> None:
-        """Raises CheckpointError when the run in ``out`` had another model or other data."""
-        before = load_config(self.out / "config.yaml")
-        for name in ("data", "model", "objective"):
-            if getattr(before, name) != getattr(self.config, name):
+        """Raises CheckpointError when the run in ``out`` had other settings than how long, where and how often (`FREE`)."""
+        before, now = (config.model_dump() for config in (load_config(self.out / "config.yaml"), self.config))
+        for section, values in now.items():
+            other = [name for name, value in values.items() if value != before[section][name]]
+            if bound := [name for name in other if section != "training" or name not in FREE]:
                 raise CheckpointError(
-                    f"the run in {self.out} was started with other settings in '{name}'",
-                    remedy=f"resume with its own settings: sivae-translate train --out {self.out} --resume",
+                    f"the run in {self.out} was started with other settings: {', '.join(f'{section}.{b}' for b in bound)}",
+                    remedy=f"resume with its own settings (sivae-translate train --out {self.out} --resume), "
+                    "or choose another --out",
                 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from PIL import Image
 from sivae_translate import pictures
 from sivae_translate.config import Config, to_yaml
 from sivae_translate.data.images import to_pil, to_tensor
-from sivae_translate.data.sets import DomainData
+from sivae_translate.data.sets import DomainData, ImageSource
+from sivae_translate.errors import DataError
 from sivae_translate.files import write_text
 from sivae_translate.model import LatentModel
 from sivae_translate.training.log import read_metrics
@@ -47,7 +48,7 @@ def save_grid(model: LatentModel, data: DomainData, path: Path, autocast: Callab
     domains = list(range(len(data.domains)))
     targets = domains[:SHOWN_DOMAINS] if model.translates else []
     picks = [(domain, index) for index in range(SOURCES) for domain in domains][:SOURCES]
-    sources = np.stack([data.train[domain][(index * 37) % len(data.train[domain])] for domain, index in picks])
+    sources = np.stack([_readable(data.train[domain], index * 37) for domain, index in picks])
     images = to_tensor(sources).to(device)
     generator = torch.Generator(device).manual_seed(0)
     with autocast():
@@ -69,6 +70,14 @@ def save_grid(model: LatentModel, data: DomainData, path: Path, autocast: Callab
         cell=max(96, model.image_shape[1]),
     )
     pictures.save(picture, path)
+
+
+def _readable(source: ImageSource, start: int) -> np.ndarray:
+    """The first image from a place on that can be read; the loader reports the others."""
+    for index in range(start, start + len(source)):
+        with suppress(DataError):
+            return source[index % len(source)]
+    raise DataError("no image of a domain can be read any more", remedy="check that the data folder is still there")
 
 
 def write_report(folder: Path, config: Config, facts: Mapping[str, object]) -> None:
