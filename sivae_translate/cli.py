@@ -605,6 +605,11 @@ def theory(command: Theory) -> int:
     """``sivae-translate theory``."""
     from sivae_translate.toy.theory import check, write
 
+    if command.problems < 1 or command.iterations < 10:
+        raise ConfigError(
+            f"{command.problems} problems of {command.iterations} iterations say nothing",
+            remedy="ask for one problem and ten iterations at least",
+        )
     write(check(command.problems, iterations=command.iterations), command.out)
     _show((command.out / "theory.md").read_text(encoding="utf-8"))
     return 0
@@ -655,6 +660,8 @@ def fidelity(command: Fidelity) -> int:
     from sivae_translate.progress import console
     from sivae_translate.translator import Translator
 
+    if command.images < 10:
+        raise ConfigError(f"--images is {command.images}", remedy="FID and KID want 10 at least, and better 1,000")
     translator = Translator.from_pretrained(command.run, device=command.device)
     run = Path(command.run)
     data = load_data(_data_of(run, translator.config.data, command.data))
@@ -805,8 +812,14 @@ def settings(_: Settings) -> int:
 
 
 def demo(command: Demo) -> int:
-    """``sivae-translate demo``."""
+    """``sivae-translate demo``; 0, or 128 + the signal that stopped it."""
     from sivae_translate import demo
+    from sivae_translate.progress import console
+    from sivae_translate.training.loop import Interrupted
 
-    demo.demo(command.out, command.minutes)
+    try:
+        demo.demo(command.out, command.minutes)
+    except Interrupted as stop:
+        console.print(f"{stop}; the next demo starts anew")
+        return 128 + stop.signum
     return 0

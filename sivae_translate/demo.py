@@ -38,14 +38,15 @@ def demo(out: Path, minutes: float) -> None:
         minutes: training time.
 
     Raises:
-        ConfigError: ``out`` holds something else than a demo.
+        ConfigError: ``out`` holds something else than a demo, or the minutes are not positive.
+        Interrupted: SIGINT or SIGTERM.
     """
     console = Console()
     if out.exists() and any(out.iterdir()) and not (out / "demo.json").exists():
         raise ConfigError(f"{out} holds something else than a demo", remedy="choose another --out")
+    config = load_config(config_path("demo"), {"training.minutes": minutes})
     shutil.rmtree(out, ignore_errors=True)
     write_json(out / "demo.json", {"minutes": minutes})
-    config = load_config(config_path("demo"), {"training.minutes": minutes})
     data = load_data(config.data)
     counts = ", ".join(f"{name} {len(source)}" for name, source in zip(data.domains, data.train, strict=True))
     console.print(f"Six fonts are six domains. Unpaired training letters: {counts}.", highlight=False)

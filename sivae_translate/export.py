@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Literal
 
@@ -85,7 +86,7 @@ def export(translator: Translator, out: Path, form: Format = "onnx") -> Path:
         raise InputError(f"{out} exists", remedy="choose another --out, or remove it")
     if form == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         raise ConfigError("ONNX needs more packages", remedy="pip install 'sivae-translate[onnx]'")
-    model = translator.model.cpu().float().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    model = deepcopy(translator.model).cpu().float().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     write = _onnx if form == "onnx" else _torch
     graphs: dict[str, tuple[nn.Module, Callable[[int], tuple[Tensor, ...]], tuple[str, ...]]] = {
         "translate": (Translate(model), lambda count: (_images(model, count), _styles(model, count)), ("images", "style")),

@@ -68,15 +68,12 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         temporary.chmod(0o777 & ~UMASK)  # mkdtemp makes folders for one user alone
         if target.exists():
             target.replace(aside)
-        try:
-            temporary.replace(target)
-        except OSError:
-            if aside.exists():
-                aside.replace(target)
-            raise
+        temporary.replace(target)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
+        if aside.exists() and not target.exists():
+            aside.replace(target)
         for leftover in (temporary, aside):
             if leftover is not None:
                 shutil.rmtree(leftover, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -192,7 +193,7 @@ class TranslationVAE(LatentModel):
         self.style_dim = model.style_dim
         self.domains = domains
         self.translates = True
-        widths, style_widths = level_widths(model, data)
+        widths, style_widths = (level_widths(name, model, data) for name in ("widths", "style_widths"))
         self.content_prior = make_prior(self.content_shape, model.prior_components)
         self.content_encoder = ContentEncoder(
             data.channels, widths, model.encoder_blocks, model.content_channels, model.antialias
@@ -233,12 +234,11 @@ class PlainVAE(LatentModel):
         self.content_prior = make_prior(self.content_shape, model.prior_components)
         self.style_encoder = NoStyle()
         self.style_prior = StylePrior(0, 0)
+        widths = level_widths("widths", model, data)
         if model.kind == "published":
-            widths = model.widths[-len(resolutions(data.image_size, model.content_size)) :]
             self.content_encoder = PublishedEncoder(data.channels, widths, model.content_size, model.latent_dim)
             self.decoder = PublishedDecoder(data.channels, widths, model.content_size, model.latent_dim)
             return
-        widths, _ = level_widths(model, data)
         size, features = model.content_size, model.style_features
         self.content_encoder = LatentEncoder(
             data.channels, widths, model.encoder_blocks, size, model.latent_dim, model.antialias
@@ -292,20 +292,20 @@ def make_prior(shape: tuple[int, ...], components: int) -> StandardPrior | Mixtu
     return MixturePrior(shape, components) if components else StandardPrior(shape)
 
 
-def level_widths(model: ModelConfig, data: DataConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Channels at each resolution, finest first, of the content networks and of the style encoder.
+def level_widths(name: Literal["widths", "style_widths"], model: ModelConfig, data: DataConfig) -> tuple[int, ...]:
+    """Channels at each resolution, finest first, of the content networks or of the style encoder.
 
-    Small images use the coarse end of the lists, so that one list serves every image size.
+    Small images use the coarse end of the list, so that one list serves every image size.
 
     Raises:
-        ConfigError: a list is too short to lead from the image size to the content size.
+        ConfigError: the list is too short to lead from the image size to the content size.
     """
+    widths: tuple[int, ...] = getattr(model, name)
     levels = len(resolutions(data.image_size, model.content_size))
-    for name, widths in (("widths", model.widths), ("style_widths", model.style_widths)):
-        if len(widths) < levels:
-            raise ConfigError(
-                f"model.{name} lists {len(widths)} widths, but {levels} resolutions lie between an image of "
-                f"{data.image_size} px and a content code of {model.content_size} px",
-                remedy=f"give {levels} widths, the finest resolution first",
-            )
-    return model.widths[-levels:], model.style_widths[-levels:]
+    if len(widths) < levels:
+        raise ConfigError(
+            f"model.{name} lists {len(widths)} widths, but {levels} resolutions lie between an image of "
+            f"{data.image_size} px and a content code of {model.content_size} px",
+            remedy=f"give {levels} widths, the finest resolution first",
+        )
+    return widths[-levels:]

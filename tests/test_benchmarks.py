@@ -306,6 +306,17 @@ def test_a_missing_set_says_where_to_get_it(name, tmp_path):
         load_data(DataConfig(name=name))
 
 
+def test_a_damaged_file_inside_an_archive_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "emoji.zip", "w") as archive:
+        for name, raw in emoji_files().items():
+            archive.writestr(name, raw)
+    raw = bytearray((tmp_path / "emoji.zip").read_bytes())
+    raw[len("emoji/train/noto/0000.webp") + 40] ^= 255  # in the first member's data
+    (tmp_path / "emoji.zip").write_bytes(raw)
+    with pytest.raises(DataError, match=r"noto/0000\.webp.*CRC"):
+        load_data(config("emoji", tmp_path))
+
+
 def test_damaged_archives_are_named(tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"PK and then nothing")
     with pytest.raises(DataError, match=r"broken\.zip"):

@@ -45,6 +45,10 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(capsys, ti
         (("train", "--data", "/nowhere/at/all", "--out", "OUT"), 1, "/nowhere/at/all"),
         (("info", "/nowhere/at/all"), 1, "pretrained models are glyphs"),
         (("evaluate", "RUN"), 2, "data.root is not set"),
+        (("theory", "--iterations", "9", "--out", "OUT"), 2, "say nothing"),
+        (("fidelity", "RUN", "--images", "0"), 2, "--images is 0"),
+        (("benchmark", "glyphs", "--limit", "1", "--out", "OUT"), 1, "the limit is 1 images"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--engine", "ray", "--device", "cpu"), 2, "--device"),
     ],
 )
 def test_mistakes_are_explained(capsys, tiny_run, folder, tmp_path, arguments, code, message):

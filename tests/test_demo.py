@@ -26,6 +26,13 @@ def test_a_folder_with_something_else_in_it_is_not_touched(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+def test_wrong_minutes_leave_an_earlier_demo_alone(tmp_path):
+    (tmp_path / "demo.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"training\.minutes"):
+        demo(tmp_path, minutes=0)
+    assert (tmp_path / "demo.json").exists()
+
+
 @pytest.mark.full
 def test_a_short_demo_leaves_the_picture_and_judges_both_models(tmp_path):
     demo(tmp_path / "demo", minutes=0.05)

@@ -10,7 +10,7 @@ from PIL import Image
 from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.data.sets import ArrayImages, DomainData
-from sivae_translate.errors import InputError
+from sivae_translate.errors import ConfigError, InputError
 from sivae_translate.evaluation import generation
 from sivae_translate.generation import sample_files
 from sivae_translate.model import make_model
@@ -168,10 +168,17 @@ def test_a_run_of_the_published_networks_resumes_to_the_bit(tmp_path, noise):
         assert torch.equal(value, load_model(parts / "model.safetensors").model.state_dict()[name]), name
 
 
+def test_published_networks_with_too_few_widths_are_refused():
+    config = from_dict({"data": {"image_size": 128}, "model": {"kind": "published", "widths": [4, 6, 8]}}, "test")
+    with pytest.raises(ConfigError, match=r"model\.widths lists 3"):
+        make_model(config.model, config.data, 1)
+
+
 def test_a_plain_models_best_checkpoint_is_chosen_by_reconstruction(tmp_path, noise):
     trainer = Trainer(published(validation=0.2), tmp_path, data=noise)
     trainer.run()
-    held = torch.from_numpy(noise.train[0].array[-8:]).permute(0, 3, 1, 2) / 255
+    assert len(trainer.parts[0].held) == 8
+    held = torch.from_numpy(noise.train[0].array[trainer.parts[0].held]).permute(0, 3, 1, 2) / 255
     rebuilt = trainer.ema.decode(trainer.ema.encode(held).mean)
     assert trainer.validate() == pytest.approx((rebuilt - held).square().mean().item(), rel=1e-4)
     assert (tmp_path / "best.safetensors").exists()
@@ -188,8 +195,10 @@ class Colours(torch.nn.Module):
 
     def __init__(self, device="cpu"):
         super().__init__()
+        self.seen = 0
 
     def forward(self, images):
+        self.seen += len(images)
         return torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 4).flatten(1)
 
 
@@ -208,9 +217,10 @@ def test_a_judge_of_generation_computes_the_data_once_and_judges_many_models(mon
     perfect = Translator(make_model(config.model, config.data, 1), config, ("",), device="cpu")
     perfect.model_reconstruct = lambda batch: batch
     perfect.decode = lambda codes: torch.from_numpy(images[: len(codes.content)]).permute(0, 3, 1, 2) / 255
+    assert judge.inception.seen == 40  # held-out and training images
     worse, better = judge.judge(translator), judge.judge(perfect)
+    assert judge.inception.seen == 80  # and the samples of each
     assert better.reconstruction["lpips"].mean == pytest.approx(0, abs=1e-6)
     assert better.reconstruction["psnr"].mean == 100
     assert worse.reconstruction["lpips"].mean > 0.1
     assert better.samples.fid < worse.samples.fid
-    assert better.floor == worse.floor

@@ -16,6 +16,7 @@ import torch
 from sivae_translate.config import from_dict, to_yaml
 from sivae_translate.data.sets import ArrayImages, DomainData
 from sivae_translate.errors import CheckpointError, ConfigError, OutputError, TrainingError
+from sivae_translate.files import replacing_folder
 from sivae_translate.training import checkpoints
 from sivae_translate.training.guard import Guard
 from sivae_translate.training.log import read_metrics
@@ -239,6 +240,27 @@ def test_the_guard_notices_a_collapsed_kl_difference_and_forgives_a_short_one():
     assert not any(guard.problem(healthy) for _ in range(50))
     found = [guard.problem(lost) for _ in range(60)]
     assert "KL difference collapsed" in next(problem for problem in found if problem)
+
+
+@pytest.mark.parametrize("stopped", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
+def test_a_checkpoint_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch, stopped):
+    target, rename = tmp_path / "step-4", Path.replace
+    with replacing_folder(target) as folder:
+        (folder / "old").touch()
+
+    def fail(self, other):
+        if self.name.endswith(".old.tmp") or other != target:
+            return rename(self, other)
+        raise stopped
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises((OutputError, KeyboardInterrupt)), replacing_folder(target) as folder:
+        (folder / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["step-4", "old"]
+    monkeypatch.undo()
+    with replacing_folder(target) as folder:
+        (folder / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["step-4", "new"]
 
 
 def test_a_full_disk_is_reported_and_keeps_the_last_checkpoint(tmp_path, data, monkeypatch):

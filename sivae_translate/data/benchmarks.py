@@ -26,6 +26,7 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -90,13 +91,24 @@ class Files:
         """The first path that ends in this."""
         return next((name for name in sorted(self.readers) if f"/{name}".endswith(f"/{ending}")), None)
 
+    def read(self, name: str) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            DataError: it cannot be read, or the zip file is damaged there.
+        """
+        try:
+            return self.readers[name]()
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"cannot read {self.root}/{name}: {error}", remedy="copy it again") from error
+
     def image(self, name: str) -> Image.Image:
         """A file as an image.
 
         Raises:
             DataError: it is not readable as one.
         """
-        stream = io.BytesIO(self.readers[name]())
+        stream = io.BytesIO(self.read(name))
         stream.name = f"{self.root}/{name}"
         return open_image(stream)
 
@@ -337,7 +349,7 @@ def _car(files: Files, name: str, config: DataConfig) -> np.ndarray:
         DataError: the file is damaged or has another shape.
     """
     if name.endswith(".mat"):
-        tiles = _from_mat(files.readers[name](), f"{files.root}/{name}")
+        tiles = _from_mat(files.read(name), f"{files.root}/{name}")
     else:
         sheet = np.asarray(files.image(name).convert("RGB"))
         if sheet.shape != (ELEVATIONS * CAR_PIXELS, AZIMUTHS * CAR_PIXELS, 3):
@@ -414,7 +426,7 @@ def _idx_pair(files: Files, names: Sequence[str | None]) -> tuple[np.ndarray, np
     found = [name for name in names if name is not None]
     if len(found) < len(names):
         raise _missing("digits", files, "four idx files of MNIST")
-    images, labels = (idx.parse(files.readers[name](), f"{files.root}/{name}") for name in found)
+    images, labels = (idx.parse(files.read(name), f"{files.root}/{name}") for name in found)
     idx.check_pair(images, labels, str(files.root))
     return images, labels
 
@@ -428,19 +440,26 @@ def _usps(files: Files) -> _Splits:
     found = {split: name for split, name in names.items() if name is not None}
     if len(found) < 2:
         raise _missing("digits", files, "USPS")
-    return {split: _from_lines(gzip.decompress(files.readers[name]())) for split, name in found.items()}
+    return {split: _from_lines(files.read(name), f"{files.root}/{name}") for split, name in found.items()}
 
 
-def _from_lines(text: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """The ESL book's lines: a digit, then 256 pixels from -1 (ground) to 1."""
-    numbers = np.loadtxt(io.BytesIO(text))
+def _from_lines(raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The ESL book's gzipped lines: a digit, then 256 pixels from -1 (ground) to 1.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        numbers = np.loadtxt(io.BytesIO(gzip.decompress(raw)), ndmin=2).reshape(-1, 257)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"cannot read {name}: {error}", remedy="get the data set again") from error
     pixels = np.rint((numbers[:, 1:] + 1) * 127.5).clip(0, 255).astype(np.uint8)
     return pixels.reshape(-1, 16, 16), numbers[:, 0].astype(np.int64)
 
 
 def _npz(files: Files, name: str) -> dict[str, np.ndarray]:
     try:
-        with np.load(io.BytesIO(files.readers[name]()), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(files.read(name)), allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {files.root}/{name}: {error}", remedy="copy it again") from error

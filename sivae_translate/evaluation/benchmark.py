@@ -99,7 +99,7 @@ def run_benchmark(
         InputError: the limit is below 1.
     """
     # First, since what is missing should not be noticed after hours of training.
-    check_limit(limit)
+    check_limit(limit, 2 if inception else 1)  # FID needs a covariance
     features = Inception() if inception else None
     others: list[tuple[str, Method | Translator]] = [
         (name, Translator.from_pretrained(name, device=config.training.device)) for name in against

@@ -321,10 +321,10 @@ class _Judged:
         return found
 
 
-def check_limit(limit: int | None) -> None:
-    """Raises InputError unless a limit on the number of images leaves one at least."""
-    if limit is not None and limit < 1:
-        raise InputError(f"the limit is {limit} images", remedy="give 1 or more, or leave it out")
+def check_limit(limit: int | None, least: int = 1) -> None:
+    """Raises InputError unless a limit on the number of images leaves so many at least."""
+    if limit is not None and limit < least:
+        raise InputError(f"the limit is {limit} images", remedy=f"give {least} or more, or leave it out")
 
 
 def make_judges(data: DomainData, lpips: Lpips, *, inception: Inception | None = None, seed: int = 0) -> Judges:

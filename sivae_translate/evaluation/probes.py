@@ -157,7 +157,7 @@ def probe_codes(translator: Translator, data: DomainData, images: Sequence[Tenso
         found[f"domain from content, {kind}"] = probe_accuracy(
             train_codes, train_domain, test_codes, test_domain, kind=kind, seed=seed
         )
-    if len(images) > 2 and len(set(map(len, images))) == 1:
+    if len(images) > 2 and len(set(data.test_ids)) == 1:
         centred = [p.style.mean - translator.style_code(name) for p, name in zip(asked, data.domains, strict=True)]
         letters = torch.arange(len(images[0]))
         found["content from style, linear"] = probe_accuracy(

@@ -123,8 +123,8 @@ def study(
                 continue
             done = train(plane, objective, seeds, config)
             rows = judge(plane, done.model, min(seeds))
-            write_json(place, {"asked": asked, "seconds": round(done.seconds, 1), "rows": rows, "curves": done.curves})
             report.draw_model(plane, done.model, out / f"{plane}-{objective}.png", f"{plane}, {objective}, seed {seeds[0]}")
+            write_json(place, {"asked": asked, "seconds": round(done.seconds, 1), "rows": rows, "curves": done.curves})
             console.print(f"{plane} {objective}: {done.seconds:.0f} s", highlight=False)
     results: dict[str, dict[str, dict[str, Any]]] = {
         plane: {name: json.loads((out / f"{plane}-{name}.json").read_text(encoding="utf-8")) for name in objectives}

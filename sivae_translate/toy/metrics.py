@@ -11,7 +11,7 @@ Published (arXiv 2012.13253, appendix; lower is better):
 Sound:
 
 - KL(model || data): an estimate of the entropy of generated points from their nearest neighbours (Kozachenko and Leonenko,
-  1987), and the exact log density of the data.
+  1987), and the exact log density of the data, of which no point is taken to have less than log 1e-30.
 - Sliced Wasserstein-1 distance over fixed directions.
 - Modes found (8 Gaussians), and share of generated points off the support.
 """

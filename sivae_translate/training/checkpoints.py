@@ -18,7 +18,8 @@ from sivae_translate.errors import CheckpointError
 from sivae_translate.files import replacing_folder
 from sivae_translate.training.guard import Guard
 
-FORMAT = 1
+FORMAT = 2
+"""2: other images are held out than in 1, so that a run of 1 has been trained on some of them."""
 
 
 @dataclass

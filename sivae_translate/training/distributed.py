@@ -6,6 +6,7 @@ figures are means over processes, and when one of them is told to stop, all stop
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,5 +106,8 @@ def joined() -> Iterator[World]:
         ) from error
     try:
         yield world
+        # Gloo's threads may still hold the last sums' tensors; one that frees them while Python ends would abort the process.
+        world.wait()
     finally:
+        gc.collect()
         dist.destroy_process_group()

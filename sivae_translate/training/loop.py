@@ -219,7 +219,10 @@ class Trainer:
                 return
             if figures and self.log:
                 self.log.write(step, {**figures, "steps_per_second": self.rate, "seconds": self.progress.seconds})
-            if self.world.writes and training.picture_every and step % training.picture_every == 0:
+            pictured = training.picture_every and step % training.picture_every == 0
+            if pictured and not self._sound():
+                return
+            if pictured and self.world.writes:
                 self._settle()
                 report.save_grid(self.ema, self.data, self.out / "pictures" / f"step-{step:08d}.png", self._autocast)
             if step % training.checkpoint_every == 0 and not self._checkpoint():
@@ -291,18 +294,22 @@ class Trainer:
     def _checkpoint(self) -> bool:
         """Save, by the process that writes; the others wait until the checkpoint is there.
 
-        Weights gone bad are never saved: training goes back to the last checkpoint instead. All processes have the same ones.
-
         Returns:
-            whether it was saved.
+            whether it was saved: weights gone bad never are.
         """
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
-            self._retreat("the weights are not finite")
+        if not self._sound():
             return False
         if self.world.writes:
             self._validate_and_save()
         self.world.wait()
         return True
+
+    def _sound(self) -> bool:
+        """Whether the weights are finite. If not, training goes back; all processes have the same weights and do it alike."""
+        if all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
+            return True
+        self._retreat("the weights are not finite")
+        return False
 
     def _validate_and_save(self) -> None:
         """Validate and save; the best checkpoint so far is kept beside the last ones."""
