@@ -42,9 +42,8 @@ class Batch:
         return Batch(images, self.domain.to(device, non_blocking=True), self.unreadable)
 
 
-HELD_OUT = 256
-"""Held-out images of all domains together from which on a domain holds out no more than `HELD_OUT_EACH`."""
-HELD_OUT_EACH = 64
+HELD_OUT, HELD_OUT_EACH = 256, 64
+"""No domain holds out more images than the second, or than its part of the first where that is more."""
 FEWEST = 10
 """Images of a domain from which on at least one is held out, where any are."""
 
