@@ -201,6 +201,10 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder, tm
     assert list(methods) == ["model", "copying", "colour statistics", "nearest neighbour"]
     assert methods["copying"]["figures"]["gain"]["mean"] == 0
     assert methods["colour statistics"]["figures"]["gain"]["mean"] > 0.3
+    for method in methods.values():
+        to = [method["targets"][name] for name in ("red", "blue")]
+        assert np.mean([row["l1"] for row in to]) == pytest.approx(method["figures"]["l1"]["mean"], rel=1e-5)
+    assert "| copying, to red |" in (out / "report.md").read_text()
     assert written["environment"]["torch"] == torch.__version__
     assert written["peak_memory_bytes"] > 10**7
     for name in ("report.md", "grid.png", "domain/cases.png", "domain/evaluation.json", "run/report.html"):

@@ -44,6 +44,8 @@ JUDGE = 0.9
 """Accuracy on real images from which a classifier's word on translations is worth something."""
 SHOWN = 8
 SHOWN_STYLES = 10
+SHOWN_TARGETS = 6
+"""Test domains up to which the report has a table of each."""
 FIGURES = ("lpips", "gain", "l1", "ssim", "psnr", "fid", "kid", "recognised", "classified", "diversity", "cycle_lpips")
 
 
@@ -68,6 +70,16 @@ class Judged:
         targets = self.evaluation.targets
         single = {"diversity": diversity, "fid": [t.fid for t in targets], "kid": [t.kid for t in targets]}
         return found | {name: float(np.mean(values)) for name, values in single.items() if values}
+
+    def by_target(self) -> dict[str, dict[str, float]]:
+        """Target domain to its own figures: means over the pairs into it, and its FID and KID."""
+        found: dict[str, dict[str, float]] = {}
+        for target in dict.fromkeys(pair.target for pair in self.evaluation.pairs):
+            pairs = [asdict(pair) for pair in self.evaluation.pairs if pair.target == target]
+            features = [asdict(one) for one in self.evaluation.targets if one.target == target]
+            values = {name: [row[name] for row in pairs + features if row.get(name) is not None] for name in FIGURES}
+            found[target] = {name: float(np.mean(numbers)) for name, numbers in values.items() if numbers}
+        return found
 
 
 def run_benchmark(
@@ -166,6 +178,7 @@ def _as_json(judged: Sequence[Judged]) -> dict[str, object]:
         one.method: {
             "seconds": round(one.seconds, 1),
             "figures": {name: asdict(v) if isinstance(v, Interval) else v for name, v in one.figures().items()},
+            "targets": one.by_target(),
             "probes": {name: asdict(probe) for name, probe in one.evaluation.probes.items()},
         }
         for one in judged
@@ -232,6 +245,9 @@ def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged
         lines += [f"- trained with LPIPS in its error (weight {about['lpips_in_training']:g}): look at L1, SSIM and KID, too"]
     for style, judged in found.items():
         lines += ["", f"## {style} style", "", *_rows({one.method: one.figures() for one in judged})]
+        apart = {f"{one.method}, to {name}": row for one in judged for name, row in one.by_target().items()}
+        if len(judged) < len(apart) <= len(judged) * SHOWN_TARGETS:
+            lines += ["", *_rows(apart)]
         probes = judged[0].evaluation.probes
         lines += ["", *(f"- {name}: {p.accuracy:.3f}, {p.ratio:.2f} times chance" for name, p in probes.items())]
     return "\n".join(lines) + "\n"
