@@ -26,6 +26,7 @@ from sivae_translate.data import benchmarks, glyphs
 from sivae_translate.data.images import to_tensor
 from sivae_translate.data.loading import load_data
 from sivae_translate.devices import autocast, pick_device, pick_dtype
+from sivae_translate.errors import ConfigError
 from sivae_translate.evaluation.benchmark import STYLES
 from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.files import write_text
@@ -92,7 +93,11 @@ def validate(model: TranslationVAE, held: Pairs, judge: Lpips) -> float:
 
 
 def run(config: Config, minutes: float, out: Path) -> None:
-    """Train and write the best model."""
+    """Train and write the best model.
+
+    Raises:
+        ConfigError: there was no time for `CHECK_EVERY` steps, after which the first model is kept.
+    """
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     device = pick_device("cpu")
@@ -133,6 +138,8 @@ def run(config: Config, minutes: float, out: Path) -> None:
                 facts: dict[str, object] = {"supervised": True, "steps": step, "validation_lpips": score}
                 facts["minutes"] = round((time.monotonic() - began) / 60, 2)
                 save_model(out / "model.safetensors", average, config, domains, facts)
+    if step < CHECK_EVERY:
+        raise ConfigError(f"{minutes:g} min were too few: {step} steps, no model", remedy=f"allow {CHECK_EVERY} steps or more")
     write_text(out / "config.yaml", to_yaml(config))
 
 
