@@ -1,10 +1,11 @@
 """What is usual for a model's inputs: scores of held-out images, kept with the weights, that new inputs are compared with.
 
 Three numbers are read off an image: the squared error of its reconstruction, the KL of its content, and the KL of its style to
-the prior of the domain that fits it best. Each is measured in robust deviations from that domain's median over training images;
-the largest of the three is the image's score, and which one it is is the reason. With n of N held-out images below it, the
-image's percentile is 100 n / (N + 1). Among N + 1 images of one kind each is as likely as any other to be the most unusual, so
-an image of the training's kind reaches the percentile 100 - a with a probability of at most a % (conformal prediction).
+the prior of the domain that fits it best. Each is measured in robust deviations from that domain's median over training images,
+or from that of all where the domain has few; the largest of the three is the image's score, and which one it is is the reason.
+With n of N held-out images below it, the image's percentile is 100 n / (N + 1). Among N + 1 images of one kind each is as
+likely as any other to be the most unusual, so an image of the training's kind reaches the percentile 100 - a with a probability
+of at most a % (conformal prediction).
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ WORDS = {
     "content": "its content is unlike that of the training images",
     "style": "its style fits none of the domains",
 }
+FEWEST = 16
+"""Training images from which on a domain has a median and a deviation of its own; those of two or three are worth nothing."""
 MAD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
@@ -73,10 +76,10 @@ class Calibration:
         Args:
             seen: (M, 3) and (M,), the domain that fits each image best.
             held: (N, 3) and (N,).
-            count: D. A domain that fits none of the training images is described by all of them.
+            count: D. A domain that fits fewer than `FEWEST` of the training images is described by all of them.
         """
         values, index = seen[0].double().cpu().numpy(), seen[1].cpu().numpy()
-        groups = [values[index == domain] if (index == domain).sum() > 1 else values for domain in range(count)]
+        groups = [values[index == domain] if (index == domain).sum() >= FEWEST else values for domain in range(count)]
         medians = np.stack([np.median(group, axis=0) for group in groups])
         spreads = np.stack([MAD * np.median(np.abs(g - m), axis=0) for g, m in zip(groups, medians, strict=True)])
         floor = 1e-3 * np.abs(medians) + 1e-6  # where all images agree, as with the style KL of a plain model

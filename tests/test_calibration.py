@@ -68,6 +68,15 @@ def test_a_domain_without_images_and_numbers_without_spread_do_no_harm():
     assert all(verdict.reason != "style" for verdict in verdicts if verdict.percentile > 80)
 
 
+def test_many_domains_of_few_images_still_tell_what_is_far_out():
+    draws = 10 + torch.randn(600, 3, generator=torch.Generator().manual_seed(4)).double()
+    domains = torch.arange(600) % 150
+    calibration = Calibration.fit((draws[:300], domains[:300]), (draws[300:450], domains[300:450]), 150)
+    known = calibration.judge(draws[450:], domains[450:])
+    assert np.mean([verdict.percentile >= 90 for verdict in known]) == pytest.approx(0.1, abs=0.07)
+    assert all(verdict.percentile == calibration.highest for verdict in calibration.judge(draws[450:] + 10, domains[450:]))
+
+
 # ---- a trained model
 
 
