@@ -28,6 +28,8 @@ StyleLike: TypeAlias = "str | tuple[str, int] | ImageLike | Sequence[ImageLike]"
 
 
 PERCENTILE = 99.0
+CPU_PIXELS = 2**20
+"""Pixels that a CPU translates at a time: 16 images of 256 px, whose features still fit its caches (docs/performance.md)."""
 
 
 class UnusualInputWarning(UserWarning):
@@ -226,9 +228,16 @@ class Translator:
         warnings.warn(told, UnusualInputWarning, stacklevel=3)
 
     def model_translate(self, batch: Tensor, style: Tensor) -> Tensor:
-        """Prepared images (B, C, H, W) and style codes (B, S) on the device to translations (B, C, H, W) in [0, 1]."""
+        """Prepared images (B, C, H, W) and style codes (B, S) on the device to translations (B, C, H, W) in [0, 1].
+
+        On a CPU large batches are computed in parts (`CPU_PIXELS`).
+        """
+        size = len(batch)
+        if self.device.type == "cpu":
+            size = max(1, CPU_PIXELS // (batch.shape[2] * batch.shape[3]))
+        parts = zip(torch.split(batch, size), torch.split(style, size), strict=True)
         with torch.inference_mode(), autocast(self.device, self.dtype):
-            return self.model.translate(batch, style)
+            return torch.cat([self.model.translate(images, codes) for images, codes in parts])
 
     def model_reconstruct(self, batch: Tensor) -> Tensor:
         """Prepared images (B, C, H, W) on the device to their reconstructions (B, C, H, W) in [0, 1]."""

@@ -34,6 +34,18 @@ def test_every_kind_of_input_with_the_same_pixels_gives_the_same_result(translat
         assert same(translator(kind, "dogs"), expected)
 
 
+@pytest.mark.parametrize("most", [1, 2 * 32 * 32, 3 * 32 * 32])
+def test_parts_of_a_batch_are_translated_as_the_whole(translator, pixels, monkeypatch, most):
+    styles = ["cats", "dogs", "foxes", "cats", "dogs"]
+    codes = torch.cat([translator.style_code(name) for name in styles])
+    whole = translator(pixels[:5], codes, output="tensor")
+    sizes, forward = [], translator.model.translate
+    monkeypatch.setattr(translator.model, "translate", lambda x, s: sizes.append(len(x)) or forward(x, s))
+    monkeypatch.setattr("sivae_translate.translator.CPU_PIXELS", most)
+    torch.testing.assert_close(translator(pixels[:5], codes, output="tensor"), whole, atol=1e-4, rtol=0)
+    assert sizes == {1: [1] * 5, 2: [2, 2, 1], 3: [3, 2]}[max(1, most // 1024)]
+
+
 def test_one_image_gives_one_a_list_a_list_and_a_tensor_a_tensor(translator, pixels):
     images = list(pixels)
     one, many = translator(images[0], "cats"), translator(images, "cats", batch_size=2)
