@@ -166,7 +166,7 @@ def _check_targets(jobs: Sequence[_Job]) -> None:
     # Links are followed folder by folder: a set of every input's real path would cost a look at the disk and memory for each.
     real: dict[Path, Path] = {}
     targets = {_real(job.target.parent, real) for job in jobs}
-    sources = {place for job in jobs if (place := _real_file(job.source, real)).parent in targets}
+    sources = {place for job in jobs if (place := real_file(job.source, real)).parent in targets}
     for job in jobs:
         if sources and _real(job.target.parent, real) / job.target.name in sources:
             raise InputError(f"{job.target} would replace an input", remedy="choose another --out")
@@ -179,8 +179,8 @@ def _real(folder: Path, known: dict[Path, Path]) -> Path:
     return known[folder]
 
 
-def _real_file(path: Path, known: dict[Path, Path]) -> Path:
-    """A file with its links followed."""
+def real_file(path: Path, known: dict[Path, Path]) -> Path:
+    """A file with its links followed; ``known`` keeps the folders that were looked up."""
     return path.resolve() if path.is_symlink() else _real(path.parent, known) / path.name
 
 

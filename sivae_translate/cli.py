@@ -655,13 +655,14 @@ def evaluate(command: Evaluate) -> int:
 def fidelity(command: Fidelity) -> int:
     """``sivae-translate fidelity``."""
     from sivae_translate.data.loading import load_data
+    from sivae_translate.evaluation.fidelity import FEWEST
     from sivae_translate.evaluation.generation import GenerationJudge
     from sivae_translate.files import write_json, write_text
     from sivae_translate.progress import console
     from sivae_translate.translator import Translator
 
-    if command.images < 10:
-        raise ConfigError(f"--images is {command.images}", remedy="FID and KID want 10 at least, and better 1,000")
+    if command.images < FEWEST:
+        raise ConfigError(f"--images is {command.images}", remedy=f"FID and KID want {FEWEST} at least, and better 1,000")
     translator = Translator.from_pretrained(command.run, device=command.device)
     run = Path(command.run)
     data = load_data(_data_of(run, translator.config.data, command.data))

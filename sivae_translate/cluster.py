@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import posixpath
 import tempfile
 import uuid
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from PIL import Image
 
-from sivae_translate.batch import COMPRESSION, compute, scaled
+from sivae_translate.batch import COMPRESSION, compute, real_file, scaled
 from sivae_translate.data.images import IMAGE_SUFFIXES, open_image
 from sivae_translate.errors import ConfigError, DataError, InputError, OutputError
 from sivae_translate.names import Check, Precision
@@ -146,16 +145,17 @@ def list_jobs(inputs: Sequence[str], out: str) -> list[Job]:
             if target in jobs:
                 raise InputError(f"{jobs[target].source} and {source} would both become {target}", remedy="rename one of them")
             jobs[target] = Job(source, target)
-    targets = {_place(target) for target in jobs}
-    if replaced := next((job.source for job in jobs.values() if _place(job.source) in targets), None):
+    folders: dict[Path, Path] = {}
+    targets = {_place(target, folders) for target in jobs}
+    if replaced := next((job.source for job in jobs.values() if _place(job.source, folders) in targets), None):
         raise InputError(f"{replaced} would be replaced by an output", remedy="choose another --out")
     return list(jobs.values())
 
 
-def _place(name: str) -> str:
+def _place(name: str, folders: dict[Path, Path]) -> str:
     """What a file is called whichever way it was named: its real path on this machine, else with its protocol."""
     fs, path = _filesystem(name)
-    return os.path.realpath(path) if _is_local(fs) else str(fs.unstrip_protocol(path))
+    return str(real_file(Path(path), folders)) if _is_local(fs) else str(fs.unstrip_protocol(path))
 
 
 def _expand(given: str) -> Iterator[tuple[str, str]]:

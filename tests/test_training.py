@@ -167,20 +167,26 @@ def poison(trainer, steps):
     trainer.objective.encoder_loss = poisoned
 
 
-def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_path, data):
-    trainer = Trainer(settings(log_every=1), tmp_path, data=data)
-    bad = {6}
+def poison_until_retreat(trainer, step):
+    """One bad step, which is good when it is done again; returns what each retreat was ordered for, and the step it led to."""
+    bad, retreat, found = {step}, trainer._retreat, []
     poison(trainer, bad)
-    retreat = trainer._retreat
 
-    def once(problem):
-        assert "not finite" in problem
+    def watched(problem):
         retreat(problem)
-        assert trainer.progress.step == 4
+        found.append((problem, trainer.progress.step))
         bad.clear()
 
-    trainer._retreat = once
+    trainer._retreat = watched
+    return found
+
+
+def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_path, data):
+    trainer = Trainer(settings(log_every=1), tmp_path, data=data)
+    found = poison_until_retreat(trainer, 6)
     trainer.run()
+    assert [step for _, step in found] == [4]
+    assert all("not finite" in problem for problem, _ in found)
     assert trainer.progress.guard.retreats == 1
     assert trainer.progress.guard.learning_rate_scale == 0.5
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
@@ -200,15 +206,7 @@ def test_weights_gone_bad_are_never_saved(tmp_path, data):
 
 def test_a_bad_last_step_that_no_log_shows_is_done_again(tmp_path, data):
     trainer = Trainer(settings(log_every=100), tmp_path, data=data)
-    bad = {11}
-    poison(trainer, bad)
-    retreat = trainer._retreat
-
-    def once(problem):
-        retreat(problem)
-        bad.clear()
-
-    trainer._retreat = once
+    poison_until_retreat(trainer, 11)
     trainer.run()
     assert trainer.progress.guard.retreats == 1
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
@@ -216,9 +214,7 @@ def test_a_bad_last_step_that_no_log_shows_is_done_again(tmp_path, data):
 
 def test_after_a_retreat_no_step_is_logged_twice(tmp_path, data):
     trainer = Trainer(settings(log_every=1), tmp_path, data=data)
-    bad = {6}
-    poison(trainer, bad)
-    trainer.objective.after_step = lambda step: bad.clear() if step == 7 else None
+    poison_until_retreat(trainer, 6)
     trainer.run()
     assert trainer.progress.guard.retreats == 1
     assert [line["step"] for line in read_metrics(tmp_path)] == list(range(1, 13))

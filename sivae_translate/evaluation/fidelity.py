@@ -22,6 +22,8 @@ from sivae_translate.errors import ConfigError, InputError
 SIDE = 299
 BATCH = 50
 """Images that Inception sees at a time."""
+FEWEST = 10
+"""Images of each kind from which on they are compared."""
 SUBSETS = 100
 NEIGHBOUR = 3
 
@@ -100,10 +102,10 @@ def compare(real: Tensor, fake: Tensor, *, subsets: int = SUBSETS, seed: int = 0
         seed: of the subsets.
 
     Raises:
-        InputError: fewer than 10 images, or not as many of each: the figures depend on the number.
+        InputError: fewer than `FEWEST` images, or not as many of each: the figures depend on the number.
     """
-    if len(real) != len(fake) or len(real) < 10:
-        raise InputError(f"{len(real)} real and {len(fake)} generated images", remedy="give as many of each, 10 or more")
+    if len(real) != len(fake) or len(real) < FEWEST:
+        raise InputError(f"{len(real)} real and {len(fake)} generated images", remedy=f"give as many of each, {FEWEST} or more")
     kid, kid_std = kernel_distance(real, fake, subsets, seed)
     return Fidelity(
         fid=frechet_distance(real, fake),

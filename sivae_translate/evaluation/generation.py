@@ -13,13 +13,11 @@ from sivae_translate.data.images import to_tensor
 from sivae_translate.data.sets import DomainData, ImageSource
 from sivae_translate.errors import DataError
 from sivae_translate.evaluation import fidelity
-from sivae_translate.evaluation.fidelity import Fidelity, Inception
+from sivae_translate.evaluation.fidelity import BATCH, Fidelity, Inception
 from sivae_translate.evaluation.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.evaluation.metrics import Interval, bootstrap, l1, psnr, ssim
 from sivae_translate.progress import track
 from sivae_translate.translator import Translator
-
-BATCH = 50
 
 
 @dataclass(frozen=True)
