@@ -1,8 +1,11 @@
 """What is usual for a model's inputs: scores of held-out images, kept with the weights, that new inputs are compared with.
 
-Three numbers are read off an image: the squared error of its reconstruction, the KL of its content, and the KL of its style to
-the prior of the domain that fits it best. Each is measured in robust deviations from that domain's median over training images,
-or from that of all where the domain has few; the largest of the three is the image's score, and which one it is is the reason.
+Four numbers are read off an image: the squared error of its reconstruction, the KL of its content, the KL of its style to the
+prior of the domain that fits it best, and its complexity: the bits that the model needs for it (those three, the error as the
+density of a Gaussian) less the bits of the image as a PNG (arXiv 1909.11480). Without the last, what is simple would pass for
+usual whatever it shows, since it is rebuilt with little error. Each is measured in robust deviations from that domain's median
+over training images, or from that of all where the domain has few; the largest of the four is the image's score, and which one
+it is is the reason.
 With n of N held-out images below it, the image's percentile is 100 n / (N + 1). Among N + 1 images of one kind each is as
 likely as any other to be the most unusual, so an image of the training's kind reaches the percentile 100 - a with a probability
 of at most a % (conformal prediction).
@@ -10,6 +13,7 @@ of at most a % (conformal prediction).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +22,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sivae_translate.data.images import to_uint8
 from sivae_translate.model import LatentModel
+from sivae_translate.pictures import png_bits
 
-REASONS = ("reconstruction", "content", "style")
+REASONS = ("reconstruction", "content", "style", "complexity")
 WORDS = {
     "reconstruction": "it cannot be rebuilt well",
     "content": "its content is unlike that of the training images",
     "style": "its style fits none of the domains",
+    "complexity": "it is far simpler than the model takes it for",
 }
+PNG_LEVEL = 1
+"""Compression for the size as a PNG: ten times as fast as the best, and 10 % larger for all images alike."""
 FEWEST = 16
 """Training images from which on a domain has a median and a deviation of its own; those of two or three are worth nothing."""
 MAD = 1.4826
@@ -53,8 +62,8 @@ class Calibration:
     """What is usual.
 
     Attributes:
-        medians: (D, 3), by domain and reason; one domain without labels.
-        deviations: (D, 3) robust standard deviations.
+        medians: (D, 4), by domain and reason; one domain without labels. (D, 3) in older files, which know no complexity.
+        deviations: robust standard deviations, of the same shape.
         levels: (N,) sorted scores of the held-out images.
     """
 
@@ -74,8 +83,8 @@ class Calibration:
         Were both from the same images, these would seem a little more usual than new ones.
 
         Args:
-            seen: (M, 3) and (M,), the domain that fits each image best.
-            held: (N, 3) and (N,).
+            seen: (M, 4) and (M,), the domain that fits each image best.
+            held: (N, 4) and (N,).
             count: D. A domain that fits fewer than `FEWEST` of the training images is described by all of them.
         """
         values, index = seen[0].double().cpu().numpy(), seen[1].cpu().numpy()
@@ -87,8 +96,8 @@ class Calibration:
         return cls(scale.medians, scale.deviations, np.sort(scale.scores(*held).max(1)))
 
     def scores(self, numbers: Tensor, domains: Tensor) -> np.ndarray:
-        """Deviations from the median, (N, 3)."""
-        values, index = numbers.double().cpu().numpy(), domains.cpu().numpy()
+        """Deviations from the median, (N, 4), or as many as are stored."""
+        values, index = numbers.double().cpu().numpy()[:, : self.medians.shape[1]], domains.cpu().numpy()
         return np.asarray((values - self.medians[index]) / self.deviations[index])
 
     def judge(self, numbers: Tensor, domains: Tensor) -> list[Verdict]:
@@ -110,10 +119,10 @@ class Calibration:
 
 @torch.no_grad()
 def read(model: LatentModel, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The three numbers of each image, (B, 3), and the domain that fits its style best, (B,).
+    """The four numbers of each image, (B, 4), and the domain that fits its style best, (B,).
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode, its pixel variance fitted.
         images: (B, C, H, W) in [0, 1].
     """
     posterior = model.encode(images)
@@ -123,4 +132,6 @@ def read(model: LatentModel, images: Tensor) -> tuple[Tensor, Tensor]:
         style, domain = posterior.style.kl(), torch.zeros(len(images), dtype=torch.long, device=images.device)
     else:
         style, domain = torch.stack([posterior.style.kl(mean) for mean in model.style_prior.means]).min(0)
-    return torch.stack([error, content, style], 1), domain
+    nats = error / (2 * model.variance.clamp(min=1e-12)) + content + style  # less what is the same for all images
+    bits = torch.from_numpy(png_bits(to_uint8(images), PNG_LEVEL)).to(nats)
+    return torch.stack([error, content, style, nats / math.log(2) - bits], 1), domain

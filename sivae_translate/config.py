@@ -183,7 +183,10 @@ class TrainingConfig(Section):
     steps: Annotated[Count | None, Field(description="budget in steps")] = None
     epochs: Annotated[Positive | None, Field(description="budget in passes over the training images")] = None
     minutes: Annotated[Positive | None, Field(description="budget in minutes of training")] = None
-    init: Annotated[str | None, Field(description="start from the weights of this run, model file or pretrained name")] = None
+    init: Annotated[
+        str | None,
+        Field(description="start from the weights of this run, model file or pretrained name; it may be for smaller images"),
+    ] = None
     batch: Annotated[int, Field(ge=2, description="images in a step")] = 32
     learning_rate: Annotated[Positive, Field(description="Adam's, of both halves")] = 1e-3
     means_rate: Annotated[

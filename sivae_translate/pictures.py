@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +91,17 @@ def save(image: Image.Image, path: Path, compress_level: int = 6) -> None:
     """
     with replacing(path) as temporary:
         image.save(temporary, "PNG", compress_level=compress_level)
+
+
+def png_bits(images: np.ndarray, compress_level: int = 9) -> np.ndarray:
+    """Size of each image (N, H, W, C), uint8, as a PNG, in bits: (N,) float64."""
+
+    def size(image: np.ndarray) -> int:
+        buffer = io.BytesIO()
+        from_array(image).save(buffer, "PNG", compress_level=compress_level)
+        return 8 * buffer.tell()
+
+    return np.array([size(image) for image in images], dtype=np.float64)
 
 
 def curves(series: dict[str, dict[str, list[float]]], steps: list[int], path: Path, title: str) -> None:

@@ -207,6 +207,12 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder, tm
     assert "| copying, to red |" in (out / "report.md").read_text()
     assert written["environment"]["torch"] == torch.__version__
     assert written["peak_memory_bytes"] > 10**7
+    alarms = written["false_alarms"]
+    verdicts = Translator.from_pretrained(out / "run").judge(sorted((folder / "test").rglob("*.png")))
+    assert alarms["images"] == len(verdicts) == 2 * COUNT
+    assert alarms["percentile"] == 66  # two held-out images
+    assert alarms["share"]["mean"] == np.mean([verdict.percentile >= 66 for verdict in verdicts])
+    assert "- the check at percentile 66 flags" in (out / "report.md").read_text()
     for name in ("report.md", "grid.png", "domain/cases.png", "domain/evaluation.json", "run/report.html"):
         assert (out / name).stat().st_size > 200, name
     table = compare_reports([out, out])

@@ -1,5 +1,6 @@
 """Telling usual inputs from unusual ones: percentiles, the translator's check, the batch's list."""
 
+import io
 import warnings
 
 import numpy as np
@@ -18,10 +19,10 @@ from sivae_translate.weights import load_model, save_model
 
 
 def numbers(count, seed):
-    """Three numbers an image of two domains with their own scales, and the domains."""
-    draws = torch.randn(count, 3, generator=torch.Generator().manual_seed(seed)).double()
+    """Four numbers an image of two domains with their own scales, and the domains."""
+    draws = torch.randn(count, 4, generator=torch.Generator().manual_seed(seed)).double()
     domains = torch.arange(count) % 2
-    scale = torch.tensor([[1.0, 5.0, 0.2], [30.0, 2.0, 1.0]]).double()
+    scale = torch.tensor([[1.0, 5.0, 0.2, 2.0], [30.0, 2.0, 1.0, 3.0]]).double()
     return 10 + draws * scale[domains], domains
 
 
@@ -36,10 +37,10 @@ def test_an_image_of_the_same_kind_reaches_a_percentile_as_rarely_as_it_says():
 
 def test_the_reason_is_what_is_out_of_line():
     calibration = Calibration.fit(numbers(100, 3), numbers(200, 0), 2)
-    odd = torch.full((3, 3), 10.0).double()
-    odd[0, 0], odd[1, 1], odd[2, 2] = 20, 100, 30
-    verdicts = calibration.judge(odd, torch.tensor([0, 0, 1]))
-    assert [verdict.reason for verdict in verdicts] == ["reconstruction", "content", "style"]
+    odd = torch.full((4, 4), 10.0).double()
+    odd[0, 0], odd[1, 1], odd[2, 2], odd[3, 3] = 20, 100, 30, 60
+    verdicts = calibration.judge(odd, torch.tensor([0, 0, 1, 1]))
+    assert [verdict.reason for verdict in verdicts] == ["reconstruction", "content", "style", "complexity"]
     assert all(verdict.percentile == calibration.highest for verdict in verdicts)
     assert "style fits none" in str(verdicts[2])
     # 20 is far off for the first domain, whose deviation is 1, and nothing for the second, whose deviation is 30.
@@ -49,6 +50,13 @@ def test_the_reason_is_what_is_out_of_line():
 def test_the_highest_percentile_is_that_of_the_number_of_images():
     calibration = Calibration.fit(numbers(100, 3), numbers(49, 0), 2)
     assert calibration.highest == pytest.approx(98)
+
+
+def test_files_that_know_no_complexity_judge_by_the_other_three():
+    old = Calibration.fit((numbers(100, 3)[0][:, :3], numbers(100, 3)[1]), (numbers(49, 0)[0][:, :3], numbers(49, 0)[1]), 2)
+    values, domains = numbers(5, 1)
+    values[:, 3] = 1e6
+    assert old.judge(values, domains) == old.judge(values[:, :3], domains)
 
 
 def test_json_keeps_the_verdicts():
@@ -69,7 +77,7 @@ def test_a_domain_without_images_and_numbers_without_spread_do_no_harm():
 
 
 def test_many_domains_of_few_images_still_tell_what_is_far_out():
-    draws = 10 + torch.randn(600, 3, generator=torch.Generator().manual_seed(4)).double()
+    draws = 10 + torch.randn(600, 4, generator=torch.Generator().manual_seed(4)).double()
     domains = torch.arange(600) % 150
     calibration = Calibration.fit((draws[:300], domains[:300]), (draws[300:450], domains[300:450]), 150)
     known = calibration.judge(draws[450:], domains[450:])
@@ -134,7 +142,7 @@ def noise(count, seed=0):
 def test_training_stores_what_is_usual(run, trained):
     saved = load_model(run / "model.safetensors")
     assert len(saved.calibration.levels) == 80
-    assert saved.calibration.medians.shape == (2, 3)
+    assert saved.calibration.medians.shape == (2, 4)
     assert "calibration" not in saved.facts
 
 
@@ -152,6 +160,33 @@ def test_read_gives_the_models_own_figures(trained):
     each = torch.stack([posterior.style.kl(mean) for mean in trained.model.style_prior.means], 1)
     torch.testing.assert_close(values[:, 2], each.min(1).values)
     assert torch.equal(domain, each.argmin(1))
+    error = (trained.model.decode(posterior.mean) - images).square().flatten(1).sum(1)
+    torch.testing.assert_close(values[:, 0], error)
+    bits = (error / (2 * trained.model.variance) + values[:, 1] + values[:, 2]) / np.log(2)
+    pictures = [Image.fromarray((image[0] * 255).round().byte().numpy()) for image in images]
+    sizes = [8 * len(png(picture)) for picture in pictures]
+    torch.testing.assert_close(values[:, 3], bits - torch.tensor(sizes), rtol=1e-4, atol=0.1)
+
+
+def png(picture):
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()
+
+
+def test_an_empty_image_is_too_simple_where_training_images_are_not(tmp_path):
+    rng = np.random.default_rng(3)
+    save(rng.integers(0, 256, (200, 32, 32, 1), dtype=np.uint8), tmp_path / "data" / "noise")
+    settings = {
+        "data": {"name": "folder", "root": str(tmp_path / "data"), "image_size": 32, "channels": 1},
+        "model": {"widths": [4, 6, 8], "style_widths": [4, 4, 6], "style_features": 8, "content_channels": 2, "style_dim": 4},
+        "objective": {"introspection_from": 1.0},
+        "training": {"steps": 60, "batch": 16, "picture_every": 0, "precision": "float32", "device": "cpu", "validation": 0.2},
+    }
+    judge = Translator.from_pretrained(train(from_dict(settings, "test"), tmp_path / "run"), device="cpu").judge
+    (empty,) = judge([np.full((32, 32, 1), 128, np.uint8)])
+    assert empty.reason == "complexity"
+    assert empty.percentile > 97
 
 
 def test_the_check_warns_raises_or_keeps_still(trained):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from sivae_translate.codes import Codes
 from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.errors import ConfigError, InputError
-from sivae_translate.model import TranslationVAE
-from sivae_translate.nn.networks import smoothed
+from sivae_translate.model import PlainVAE, TranslationVAE
+from sivae_translate.nn.networks import Trunk, grown, smoothed
 
 SMALL = {"style_dim": 6, "style_features": 16, "content_channels": 5, "decoder_blocks": 1}
 
@@ -110,3 +110,54 @@ def test_smoothed_encoders_do_not_see_the_finest_chequers():
         before, after = (model.encode(x).content.mean for x in (picture, picture + chequer))
         moved.append((after - before).abs().mean().item())
     assert moved[1] < 0.2 * moved[0]
+
+
+# ---- growing
+
+
+def output_of(module, run):
+    """What a module gives while ``run`` runs."""
+    seen = []
+    handle = module.register_forward_hook(lambda _, __, output: seen.append(output))
+    run()
+    handle.remove()
+    return seen[0]
+
+
+def coarse(trunk: Trunk, skipped, features):
+    """A trunk's features from the outputs of its first resolution but for some."""
+    features = trunk.levels[skipped](features)
+    for down, level in zip(trunk.downs[skipped:], trunk.levels[skipped + 1 :], strict=True):
+        features = level(down(F.pixel_unshuffle(features, 2)))
+    return features
+
+
+@pytest.mark.parametrize("times", [2, 4])
+def test_a_grown_model_computes_at_the_old_resolutions_what_the_small_one_does(times):
+    small, large = build(32), build(32 * times)
+    own = {name: value.clone() for name, value in large.state_dict().items()}
+    large.load_state_dict(grown(small.state_dict(), own), strict=True)
+    added = times // 2
+    for name in ("content_encoder", "style_encoder"):
+        trunks = getattr(small, name).trunk, getattr(large, name).trunk
+        width = trunks[0].stem.out_channels
+        features = torch.rand(2, width, 16, 16)
+        assert torch.equal(coarse(trunks[0], 0, features), coarse(trunks[1], added, features))
+    codes = small.draw(2, torch.tensor([0, 1]))
+    shared = len(small.decoder.levels)
+    inner = [output_of(model.decoder.levels[shared - 1][-1], lambda m=model: m.decode(codes)) for model in (small, large)]
+    assert torch.equal(*inner)
+    for name in ("content_encoder.trunk.stem.weight", "decoder.exit.weight", "style_encoder.trunk.levels.0.0.conv1.weight"):
+        assert torch.equal(large.state_dict()[name], own[name])
+
+
+def test_a_plain_model_grows_as_well():
+    config = ModelConfig(kind="plain", latent_dim=8, widths=(4, 6, 8, 10))
+    small, large = (PlainVAE(config, DataConfig(image_size=size, channels=1)) for size in (32, 64))
+    large.load_state_dict(grown(small.state_dict(), large.state_dict()), strict=True)
+    latent = torch.randn(2, 8)
+    inner = [
+        output_of(model.decoder.decoder.levels[2][-1], lambda m=model: m.decode(Codes(latent, torch.empty(2, 0))))
+        for model in (small, large)
+    ]
+    assert torch.equal(*inner)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from sivae_translate import cli
+from sivae_translate.calibration import Verdict
 from sivae_translate.config import from_dict
 from sivae_translate.errors import InputError
 from sivae_translate.evaluation import ood
@@ -177,3 +179,16 @@ def test_the_runs_own_test_images_are_the_known_ones_by_default(tmp_path, capsys
     assert report["flagged"]["percentile"] == 99
     assert report["flagged"]["outside"] == 1
     assert report["flagged"]["inside"] < 0.1
+
+
+def test_false_alarms_are_the_images_that_reach_the_highest_percentile_that_can_be_told():
+    reached = [Verdict(float(place), "style") for place in range(100)]
+    translator = SimpleNamespace(calibration=SimpleNamespace(highest=98.4), judge=lambda images: reached[: len(images)])
+    alarms = ood.false_alarms(translator, [np.empty((1, 1, 1))] * 100)
+    assert (alarms.percentile, alarms.images, alarms.share.mean) == (98, 100, 0.02)
+    z, n, p = 1.959964, 100, 0.02  # Wilson 1927
+    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    expected = [(middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)]
+    assert [alarms.share.low, alarms.share.high] == pytest.approx(expected, abs=1e-6)
+    assert str(alarms) == "the check at percentile 98 flags 2.0% (0.6% to 7.0%) of 100 test images"
+    assert ood.false_alarms(SimpleNamespace(calibration=None), []) is None

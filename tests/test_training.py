@@ -320,6 +320,23 @@ def test_training_can_start_from_another_models_weights(tmp_path, data):
         Trainer(settings(init="glyphs"), tmp_path / "third", data=data)
 
 
+def test_training_can_start_from_a_model_for_smaller_images(tmp_path, data):
+    first = train(settings(), tmp_path / "first", data=data)
+    sources = tuple(ArrayImages(source.array.repeat(2, 1).repeat(2, 2)) for source in data.train)
+    large = DomainData(data.domains, sources)
+    config = settings(init=str(first), steps=2)
+    wider = config.model.model_copy(update={"widths": (3, 4, 6, 8), "style_widths": (3, 4, 4, 6)})
+    config = config.model_copy(update={"data": config.data.model_copy(update={"image_size": 64}), "model": wider})
+    trainer = Trainer(config, tmp_path / "second", data=large)
+    before, after = weights(first), trainer.model.state_dict()
+    assert torch.equal(after["style_prior.means"], before["style_prior.means"])
+    assert torch.equal(after["content_encoder.trunk.downs.1.weight"], before["content_encoder.trunk.downs.0.weight"])
+    trainer.run()
+    other = config.model_copy(update={"model": wider.model_copy(update={"decoder_blocks": 2})})
+    with pytest.raises(CheckpointError, match=r"does not fit the model: Missing .*decoder\.levels\.0\.1"):
+        Trainer(other, tmp_path / "third", data=large)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path, data):
     run = train(settings(steps=2), tmp_path, data=data)
     path = run / "checkpoints" / "step-00000002" / "weights.safetensors"

@@ -256,6 +256,12 @@ def to_tensor(arrays: np.ndarray | Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
 
 
+def to_uint8(batch: Tensor) -> np.ndarray:
+    """The inverse of `to_tensor`: float (B, C, H, W), clamped to [0, 1] and rounded to 8 bits, to uint8 (B, H, W, C)."""
+    pixels = batch.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
 def to_pil(image: Tensor) -> Image.Image:
     """A model's output as an image.
 
@@ -273,8 +279,8 @@ def to_pil(image: Tensor) -> Image.Image:
     pixels = image.detach().float().cpu()
     if pixels.isnan().any():
         raise InputError(f"the image of shape {tuple(image.shape)} has NaN pixels", remedy="check what computed it")
-    array = pixels.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array))
+    array = to_uint8(pixels[None])[0]
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 def from_any(image: str | Path | Image.Image | np.ndarray | Tensor) -> Image.Image:

@@ -22,9 +22,9 @@ from sivae_translate.data.images import to_pil, to_tensor
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.sets import DomainData
 from sivae_translate.errors import DataError
-from sivae_translate.evaluation import report
+from sivae_translate.evaluation import ood, report
 from sivae_translate.evaluation.baselines import ColourStatistics, Copying, Method, NearestNeighbour
-from sivae_translate.evaluation.evaluate import Evaluation, Judges, StyleKind, check_limit, evaluate, make_judges
+from sivae_translate.evaluation.evaluate import Evaluation, Judges, StyleKind, check_limit, evaluate, make_judges, spread
 from sivae_translate.evaluation.fidelity import Inception
 from sivae_translate.evaluation.lpips import Lpips
 from sivae_translate.evaluation.metrics import Interval
@@ -132,6 +132,7 @@ def run_benchmark(
     for style, judged in found.items():
         report.write(judged[0].evaluation, out / style, f"{config.data.name}, {style} style", {"command": command})
     pictures.save(content_and_style(translator, data, styles[0]), out / "grid.png")
+    alarms = ood.false_alarms(translator, [source[at] for source in data.test for at in spread(len(source), limit)])
     about = {
         "benchmark": config.data.name,
         "command": command,
@@ -143,8 +144,10 @@ def run_benchmark(
         "lpips_in_training": config.objective.perceptual,
         "judges": {name: round(c.accuracy, 4) for name, c in _classifiers(judges, data).items()},
     }
+    if alarms is not None:
+        about["false_alarms"] = asdict(alarms)
     write_json(out / "report.json", {**about, "results": {style: _as_json(judged) for style, judged in found.items()}})
-    write_text(out / "report.md", markdown(about, found))
+    write_text(out / "report.md", markdown(about, found, alarms))
     return out
 
 
@@ -228,7 +231,9 @@ def content_and_style(translator: Translator, data: DomainData, style: StyleKind
 # ---- tables
 
 
-def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged]]) -> str:
+def markdown(
+    about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged]], alarms: ood.FalseAlarms | None = None
+) -> str:
     """The report as Markdown."""
     lines = [f"# {about['benchmark']}", "", f"    {about['command']}", ""]
     facts, place = about["facts"], about["environment"]
@@ -243,6 +248,7 @@ def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged
     ]
     if about["lpips_in_training"]:
         lines += [f"- trained with LPIPS in its error (weight {about['lpips_in_training']:g}): look at L1, SSIM and KID, too"]
+    lines += [f"- {alarms}"] if alarms else []
     for style, judged in found.items():
         lines += ["", f"## {style} style", "", *_rows({one.method: one.figures() for one in judged})]
         apart = {f"{one.method}, to {name}": row for one in judged for name, row in one.by_target().items()}

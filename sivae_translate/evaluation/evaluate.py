@@ -219,7 +219,7 @@ def evaluate(
         raise InputError("the model has no domain labels, so no domain style", remedy="evaluate with --style reference")
     if style == "domain" and data.test_names:
         raise InputError("the test domains were not trained on", remedy="evaluate with --style reference")
-    positions = tuple(_spread(len(source), limit) for source in data.test)
+    positions = tuple(spread(len(source), limit) for source in data.test)
     judged = _Judged(
         ModelMethod(method) if isinstance(method, Translator) else method, translator, data, style, seed, positions
     )
@@ -346,7 +346,7 @@ def make_judges(data: DomainData, lpips: Lpips, *, inception: Inception | None =
     return Judges(lpips, inception, domains, tuple(classes), cycle=True)
 
 
-def _spread(count: int, limit: int | None) -> Sequence[int]:
+def spread(count: int, limit: int | None) -> Sequence[int]:
     """At most ``limit`` of ``count`` positions, spread evenly: the first few of a sorted set are no fair sample of it."""
     if limit is None or count <= limit:
         return range(count)
@@ -354,7 +354,7 @@ def _spread(count: int, limit: int | None) -> Sequence[int]:
 
 
 def _stack(source: ImageSource, limit: int | None) -> Tensor:
-    return to_tensor(np.stack([source[position] for position in _spread(len(source), limit)]))
+    return to_tensor(np.stack([source[position] for position in spread(len(source), limit)]))
 
 
 def _distances(made: _Outputs, lpips: Lpips) -> dict[str, Tensor]:

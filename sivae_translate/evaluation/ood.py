@@ -19,9 +19,8 @@ The style's prior is that of all domains alike: nobody says which domain an unkn
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from scipy.stats import rankdata
+from scipy.stats import binomtest, rankdata
 from torch import Tensor
 
 from sivae_translate import pictures
@@ -77,6 +76,25 @@ class Flagged:
     percentile: float
     inside: float
     outside: float
+
+
+@dataclass(frozen=True)
+class FalseAlarms:
+    """How often the translator's check flags what it should not.
+
+    Attributes:
+        percentile: asked for, see `Flagged`; at most 100 less this in a hundred are expected.
+        images: how many were judged.
+        share: of them that was flagged, with Wilson's 95 % interval.
+    """
+
+    percentile: float
+    images: int
+    share: Interval
+
+    def __str__(self) -> str:
+        share = f"{self.share.mean:.1%} ({self.share.low:.1%} to {self.share.high:.1%})"
+        return f"the check at percentile {self.percentile:g} flags {share} of {self.images} test images"
 
 
 @dataclass(frozen=True)
@@ -160,7 +178,7 @@ def surprise(
         batch = to_tensor(images[start : start + BATCH]).to(translator.device)
         parts.append(_scores(model, batch, samples, regret_steps))
     scores = {key: torch.cat([part[key] for part in parts]).double().cpu().numpy() for key in parts[0]}
-    scores["complexity"] = scores["likelihood"] / math.log(2) + _eight_bits(model) - png_bits(images)
+    scores["complexity"] = scores["likelihood"] / math.log(2) + _eight_bits(model) - pictures.png_bits(images)
     return scores
 
 
@@ -212,17 +230,6 @@ def _regret(model: LatentModel, images: Tensor, posterior: Posterior, steps: int
         optimizer.step()
     with torch.no_grad():
         return _negative_elbo(model, images, posterior, draws=8) - _negative_elbo(model, images, own, draws=8)
-
-
-def png_bits(images: np.ndarray) -> np.ndarray:
-    """Size of each image (N, H, W, C) as an optimised PNG, in bits: (N,) float64."""
-
-    def size(image: np.ndarray) -> int:
-        buffer = io.BytesIO()
-        pictures.from_array(image).save(buffer, format="png", optimize=True)
-        return 8 * buffer.tell()
-
-    return np.array([size(image) for image in images], dtype=np.float64)
 
 
 # ---- figures
@@ -305,16 +312,27 @@ def compare(
     return OodResult(scores[0], scores[1], separations, (bits[0], bits[1]), _flagged(translator, inside, outside))
 
 
-def _flagged(translator: Translator, inside: np.ndarray, outside: np.ndarray) -> Flagged | None:
-    """What the check flags, at a percentile that the model's held-out images can tell."""
+def false_alarms(translator: Translator, images: Sequence[np.ndarray]) -> FalseAlarms | None:
+    """How often the translator's check flags images of the kind that the model was trained on, which it has not seen.
+
+    Args:
+        translator: the model.
+        images: uint8 (H, W, C) each, at least one.
+
+    Returns:
+        None for a model without a comparison with held-out images.
+    """
     if translator.calibration is None:
         return None
     percentile = min(PERCENTILE, math.floor(translator.calibration.highest))
-    known, foreign = (
-        float(np.mean([verdict.percentile >= percentile for verdict in translator.judge(list(images))]))
-        for images in (inside, outside)
-    )
-    return Flagged(percentile, known, foreign)
+    flagged = sum(verdict.percentile >= percentile for verdict in translator.judge(images))
+    interval = binomtest(flagged, len(images)).proportion_ci(method="wilson")
+    return FalseAlarms(percentile, len(images), Interval(flagged / len(images), float(interval.low), float(interval.high)))
+
+
+def _flagged(translator: Translator, inside: np.ndarray, outside: np.ndarray) -> Flagged | None:
+    known, foreign = (false_alarms(translator, list(images)) for images in (inside, outside))
+    return Flagged(known.percentile, known.share.mean, foreign.share.mean) if known and foreign else None
 
 
 # ---- report

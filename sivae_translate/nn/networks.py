@@ -6,7 +6,8 @@ network never computes at full resolution, where a convolution has few channels 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -244,3 +245,47 @@ class Decoder(nn.Module):
                 x = block(x, features)
         logits = self.exit(activation(channel_norm(x)))
         return at_least_float32(F.pixel_shuffle(logits, PATCH))
+
+
+_PART = re.compile(r"\b(trunk|decoder)\.(stem|levels|downs|ups|exit)\b(?:\.(\d+))?")
+
+
+def grown(small: Mapping[str, Tensor], large: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of networks for larger images, made of those for smaller ones (progressive growing, arXiv 1710.10196).
+
+    Where both work at the same resolution, the weights are the small networks'; at the finer resolutions, and where pixels
+    come in and go out, the large ones keep their own. Nothing else may differ, or the result does not fit: load it strictly.
+
+    Args:
+        small: weights by name, of networks whose code has the same side.
+        large: the same for the larger images.
+    """
+    added = _resolutions(large) - _resolutions(small)
+    finer = {name: weight for name, weight in large.items() if _is_finer(name, added, _resolutions(large))}
+    return finer | {_moved(name, added): weight for name, weight in small.items() if not _is_finer(name, 0, 0)}
+
+
+def _resolutions(weights: Mapping[str, Tensor]) -> int:
+    """How many resolutions the networks work at."""
+    parts = [match for match in map(_PART.search, weights) if match]
+    return 1 + max((int(part[3]) for part in parts if part[1] == "trunk" and part[2] == "levels"), default=-1)
+
+
+def _is_finer(name: str, added: int, total: int) -> bool:
+    """Whether a weight belongs to the ``added`` finest of all resolutions (none: to the pixels alone)."""
+    part = _PART.search(name)
+    if part is None:
+        return False
+    if part[2] in ("stem", "exit"):
+        return True
+    if part[1] == "trunk":  # finest first
+        return int(part[3]) < added
+    return added > 0 and int(part[3]) >= total - added - (part[2] == "ups")
+
+
+def _moved(name: str, added: int) -> str:
+    """The name of a small network's weight in the large one, whose encoders have other resolutions before."""
+    part = _PART.search(name)
+    if part is None or part[1] == "decoder":
+        return name
+    return f"{name[: part.start(3)]}{int(part[3]) + added}{name[part.end(3) :]}"

@@ -25,6 +25,7 @@ from sivae_translate.devices import autocast, pick_dtype
 from sivae_translate.errors import CheckpointError, ConfigError, DataError, SivaeError, TrainingError
 from sivae_translate.files import require_writable, write_text
 from sivae_translate.model import make_model
+from sivae_translate.nn.networks import grown
 from sivae_translate.nn.published import has_batch_norm, settle
 from sivae_translate.objectives.family import make_objective
 from sivae_translate.progress import console, progress_bar
@@ -429,10 +430,10 @@ class Trainer:
         self.world.wait()
 
     def _start_from(self, source: str) -> None:
-        """Take over the weights of a trained model of the same sizes.
+        """Take over the weights of a trained model of the same sizes, or of one for smaller images (`grown`).
 
         Raises:
-            CheckpointError: there is none, or its sizes or domains differ.
+            CheckpointError: there is none, or other sizes or its domains differ.
         """
         path = find_model(source)
         saved = load_model(path)
@@ -441,7 +442,10 @@ class Trainer:
                 f"{path} knows the domains {', '.join(saved.domains)}, the data has {', '.join(self.data.domains)}",
                 remedy="start from a model of the same domains, or leave training.init out",
             )
-        checkpoints.load_weights(self.model, saved.model.state_dict(), path)
+        weights = saved.model.state_dict()
+        if saved.config.data.image_size < self.config.data.image_size:
+            weights = grown(weights, self.model.state_dict())
+        checkpoints.load_weights(self.model, weights, path)
 
     def _check_same_run(self) -> None:
         """Raises CheckpointError when the run in ``out`` had other settings than how long, where and how often (`FREE`)."""
