@@ -1,11 +1,14 @@
-"""Fits anew what is usual for the shipped glyphs model; run from the repository root: python assets/calibrate_glyphs.py
+"""Fits anew what is usual for a glyphs model that ships; run from the repository root: python assets/calibrate_glyphs.py [FILE]
 
 Training keeps some images to itself for this. When the shipped model was trained these were the last letters of each font by
-code point, rarer ones than a user's. Here they are letters that the font has but did not show in training, drawn by rank, none
-of them a test letter. The weights stay as they are.
+code point, rarer ones than a user's, and what is grown from it holds out letters that it was trained on. Here they are letters
+that the font has but did not show in training, drawn by rank, none of them a test letter. The weights stay as they are.
 """
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,9 +24,8 @@ EACH = 64
 """Letters a font, of those that it showed in training and of those that it did not."""
 
 
-def main() -> None:
-    """Write the model file again with another calibration."""
-    path = asset_path("glyphs.safetensors")
+def main(path: Path) -> None:
+    """Write a model file again with another calibration."""
     saved = load_model(path)
     split = glyphs.split(saved.config.data.split_seed)
     shown: list[np.ndarray] = []
@@ -41,4 +43,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # sums in one order on every machine
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else asset_path("glyphs.safetensors"))

@@ -32,6 +32,7 @@ ARMS: dict[str, dict[str, object]] = {
     "no back-translation": {"objective.back": 0.0},
     "no prior means as styles": {"objective.prior_style": 0.0},
     "no rate of their own for prior means": {"training.means_rate": 1.0},
+    "no consistency of fakes' codes": {"objective.content_consistency": 0.0, "objective.style_consistency": 0.0},
     "no LPIPS in the error": {"objective.perceptual": 0.0},
 }
 """Name to the settings that leave a part out."""

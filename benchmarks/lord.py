@@ -69,9 +69,9 @@ class Stage:
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
         """Indices, images and domains of a batch in which every domain is as likely as any."""
-        domain = torch.randint(int(self.domain.max()) + 1, (self.batch,))
+        domain = torch.randint(int(self.domain.max()) + 1, (self.batch,)).to(self.domain.device)
         first, size = torch.searchsorted(self.domain, domain), torch.bincount(self.domain)[domain]
-        index = first + (torch.rand(self.batch) * size).long()
+        index = first + (torch.rand(self.batch).to(size.device) * size).long()
         return index, self.images[index].contiguous(memory_format=torch.channels_last), domain
 
     def reconstruction(self, model: TranslationVAE, codes: Codes, images: Tensor) -> Tensor:
@@ -138,16 +138,16 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
         ConfigError: the data has no domain labels.
     """
     torch.manual_seed(config.training.seed)
-    device = pick_device("cpu")
+    device = pick_device(config.training.device)
     dtype = pick_dtype(config.training.precision, device)
     data = load_data(config.data)
     if len(data.domains) < 2:
         raise ConfigError("LORD needs domain labels", remedy="leave data.labels true")
-    images, domain = everything(data)
-    model = TranslationVAE(config.model, config.data, len(data.domains)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    table = nn.Embedding(len(images), int(torch.tensor(model.content_shape).prod()))
+    images, domain = (part.to(device) for part in everything(data))
+    model = TranslationVAE(config.model, config.data, len(data.domains)).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    table = nn.Embedding(len(images), int(torch.tensor(model.content_shape).prod())).to(device)
     nn.init.normal_(table.weight, std=0.05)
-    stage = Stage(images, domain, table, Lpips.load(), config.training.batch)
+    stage = Stage(images, domain, table, Lpips.load(device=str(device)), config.training.batch)
     counts = []
     with progress_bar("health") as bar:
         for name, share, losses in (

@@ -75,7 +75,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         best = max(figures.values())
         cells = [f"**{value:.3f}**" if value == best else f"{value:.3f}" for value in figures.values()]
         found = row["flagged"]
-        flagged = [f"{found['percentile']:g}", f"{found['inside']:.1%}", f"{found['outside']:.1%}"] if found else ["-"] * 3
+        shares = [f"{found[side]['share']['mean']:.1%}" for side in ("inside", "outside")] if found else ["-"] * 2
+        flagged = [f"{found['inside']['percentile']:g}" if found else "-", *shares]
         lines.append(" | ".join([f"| {row['model']}", row["foreign"], *cells, *flagged]) + " |")
     return "\n".join(lines) + "\n"
 

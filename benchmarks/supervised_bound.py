@@ -83,11 +83,13 @@ def load_pairs(config: Config) -> tuple[Pairs, Pairs]:
 @torch.no_grad()
 def validate(model: TranslationVAE, held: Pairs, judge: Lpips) -> float:
     """Mean LPIPS to truth over the same kept pairs each time."""
-    sources, truths, references, target = held.draw(CHECKED, np.random.default_rng(1))
-    parts = [torch.split(part, 100) for part in (sources, truths, references, target)]
+    device = next(model.parameters()).device
+    parts = [torch.split(part.to(device), 100) for part in held.draw(CHECKED, np.random.default_rng(1))]
     distances = [
         judge.distances(torch.sigmoid(held.translated(model, source, reference, domain)).float(), truth)
-        for source, truth, reference, domain in zip(*parts, strict=True)
+        for source, truth, reference, domain in (
+            [part.to(judge.device) for part in group] for group in zip(*parts, strict=True)
+        )
     ]
     return torch.cat(distances).mean().item()
 
@@ -100,23 +102,23 @@ def run(config: Config, minutes: float, out: Path) -> None:
     """
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    device = pick_device("cpu")
+    device = pick_device(config.training.device)
     dtype = pick_dtype("auto", device)
     train, held = load_pairs(config)
     domains = load_data(config.data).domains
     model, average = (
-        TranslationVAE(config.model, config.data, len(domains)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        TranslationVAE(config.model, config.data, len(domains)).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for _ in range(2)
     )
     average.load_state_dict(model.state_dict())
     optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate, betas=(0.9, 0.99), fused=True)
     error = Passes(config.objective, model).real_error
-    judge, batch = Lpips.load(), config.training.batch
+    judge, batch = Lpips.load(device=str(device)), config.training.batch
     best, began, step = float("inf"), time.monotonic(), 0
     while (spent := (time.monotonic() - began) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = config.training.learning_rate * min(1.0, (step + 1) / 100, max(0.05, (1 - spent) / 0.4))
-        sources, truths, references, target = train.draw(batch, rng)
+        sources, truths, references, target = (part.to(device) for part in train.draw(batch, rng))
         with autocast(device, dtype):
             logits = train.translated(model, sources, references, target)
             loss = error(logits, truths).mean() / truths[0].numel()

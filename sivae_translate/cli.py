@@ -228,9 +228,9 @@ class Fidelity:
 class Benchmark:
     """Train on a benchmark's domains, translate its test images with the model and with baselines, and judge all alike."""
 
-    name: Annotated[str, tyro.conf.Positional]
-    """glyphs, glyphs-colour, cars3d, facades, emoji, digits, or a YAML file of your own. Further --section.name VALUE settings
-    replace the file's."""
+    name: Annotated[str | None, tyro.conf.Positional] = None
+    """glyphs, glyphs-64, glyphs-colour, cars3d, facades, emoji, digits, or a YAML file of your own; left out, with --data: the
+    default settings. Further --section.name VALUE settings replace the file's."""
     root: Path | None = None
     """Folder or zip file with the published data; glyphs needs none."""
     data: Path | None = None
@@ -685,14 +685,17 @@ def benchmark(command: Benchmark, rest: list[str]) -> int:
     from sivae_translate.resources import config_path
     from sivae_translate.training.loop import Interrupted
 
-    path = config_path(command.name)
+    if command.name is None and command.data is None:
+        raise ConfigError("no benchmark is named", remedy="sivae-translate benchmark glyphs, or benchmark --data FOLDER")
+    path = config_path(command.name) if command.name else None
     given = {"training.seed": command.seed, "training.minutes": command.minutes, "data.root": command.root}
     overrides = {name: str(v) if isinstance(v, Path) else v for name, v in given.items() if v is not None}
     config = load_config(path, overrides | parse_overrides(rest))
     if command.data is not None:
         data = config.data.model_copy(update={"name": "folder", "root": command.data, "pairs": command.pairs})
         config = config.model_copy(update={"data": data})
-    out = command.out or Path("runs", f"benchmark-{command.data.name if command.data else path.stem}")
+    called = command.data.resolve().name if command.data else Path(command.name or "").stem
+    out = command.out or Path("runs", f"benchmark-{called}")
     try:
         run_benchmark(
             config,

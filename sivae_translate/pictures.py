@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -93,12 +93,18 @@ def save(image: Image.Image, path: Path, compress_level: int = 6) -> None:
         image.save(temporary, "PNG", compress_level=compress_level)
 
 
-def png_bits(images: np.ndarray, compress_level: int = 9) -> np.ndarray:
-    """Size of each image (N, H, W, C), uint8, as a PNG, in bits: (N,) float64."""
+def png_bits(images: np.ndarray, compress_level: int | None = None) -> np.ndarray:
+    """Size of each image (N, H, W, C), uint8, as a PNG, in bits: (N,) float64.
+
+    Args:
+        images: grey or RGB.
+        compress_level: zlib's, 0 to 9; None is Pillow's slow best.
+    """
+    chosen: dict[str, Any] = {"optimize": True} if compress_level is None else {"compress_level": compress_level}
 
     def size(image: np.ndarray) -> int:
         buffer = io.BytesIO()
-        from_array(image).save(buffer, "PNG", compress_level=compress_level)
+        from_array(image).save(buffer, "PNG", **chosen)
         return 8 * buffer.tell()
 
     return np.array([size(image) for image in images], dtype=np.float64)

@@ -115,6 +115,14 @@ def test_test_images_without_a_partner_are_an_error(tmp_path):
         load_data(config("emoji", tmp_path))
 
 
+def test_a_training_image_among_the_test_images_is_an_error(tmp_path):
+    lay(tmp_path, emoji_files())
+    for domain in ("noto", "openmoji"):
+        (tmp_path / f"emoji/test/{domain}/0003.webp").write_bytes((tmp_path / f"emoji/train/{domain}/0003.webp").read_bytes())
+    with pytest.raises(DataError, match=r"1 training images are test images, too: 0003"):
+        load_data(config("emoji", tmp_path))
+
+
 def test_true_pairs_of_training_images_are_there_for_supervised_bounds_alone(tmp_path):
     lay(tmp_path, FACADES)
     lay(tmp_path, emoji_files())
@@ -301,7 +309,10 @@ def test_idx_files_that_do_not_belong_together_are_named(tmp_path):
 def test_a_missing_set_says_where_to_get_it(name, tmp_path):
     with pytest.raises(DataError, match="get ") as error:
         load_data(config(name, tmp_path))
-    assert "--data" in str(error.value)
+    assert "--root (benchmark) or --data (train)" in str(error.value)
+    with pytest.raises(DataError, match="get ") as error:
+        load_data(config(name, tmp_path / "nowhere"))
+    assert "nowhere" in str(error.value)
     with pytest.raises(ConfigError, match=r"data\.root"):
         load_data(DataConfig(name=name))
 

@@ -40,6 +40,7 @@ def test_the_reason_is_what_is_out_of_line():
     odd = torch.full((4, 4), 10.0).double()
     odd[0, 0], odd[1, 1], odd[2, 2], odd[3, 3] = 20, 100, 30, 60
     verdicts = calibration.judge(odd, torch.tensor([0, 0, 1, 1]))
+    assert verdicts[0].score == pytest.approx(10, rel=0.3)  # 10 above the median, of deviation 1
     assert [verdict.reason for verdict in verdicts] == ["reconstruction", "content", "style", "complexity"]
     assert all(verdict.percentile == calibration.highest for verdict in verdicts)
     assert "style fits none" in str(verdicts[2])
@@ -170,7 +171,7 @@ def test_read_gives_the_models_own_figures(trained):
 
 def png(picture):
     buffer = io.BytesIO()
-    picture.save(buffer, format="png", compress_level=1)
+    picture.save(buffer, format="png", compress_level=6)
     return buffer.getvalue()
 
 
@@ -233,7 +234,8 @@ def test_the_command_lists_unusual_files_or_stops_at_them(run, tmp_path, capsys)
 
 def test_a_verdict_reads_well():
     assert (
-        str(Verdict(99.5, "content")) == "percentile 99.5 of held-out images, its content is unlike that of the training images"
+        str(Verdict(99.5, "content", 7.03))
+        == "percentile 99.5 of held-out images, score 7.0: its content is unlike that of the training images"
     )
 
 

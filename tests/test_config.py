@@ -5,7 +5,11 @@ import yaml
 
 from sivae_translate.config import Config, field_names, from_dict, load_config, parse_overrides, to_yaml
 from sivae_translate.errors import ConfigError
+from sivae_translate.model import make_model
+from sivae_translate.nn.networks import grown
 from sivae_translate.resources import config_path
+from sivae_translate.toy.settings import load_toy_config
+from sivae_translate.weights import find_model, load_model
 
 
 def test_an_empty_configuration_is_the_defaults(tmp_path):
@@ -19,9 +23,21 @@ def test_yaml_round_trips(tmp_path):
     assert load_config(tmp_path / "c.yaml") == config
 
 
-@pytest.mark.parametrize("name", ["glyphs", "demo"])
-def test_shipped_configurations_are_valid(name):
-    assert load_config(config_path(name)).data.name == "glyphs"
+@pytest.mark.parametrize("path", sorted(config_path("glyphs").parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_valid_and_make_a_model(path):
+    if path.stem.startswith("toy"):
+        assert load_toy_config(path.stem).objectives
+        return
+    config = load_config(path)
+    model = make_model(config.model, config.data, 6)
+    assert model.image_shape == (config.data.channels, config.data.image_size, config.data.image_size)
+
+
+def test_the_configuration_of_64_px_grows_the_shipped_model():
+    config = load_config(config_path("glyphs-64"))
+    assert config.training.init == "glyphs"
+    small, large = load_model(find_model("glyphs")), make_model(config.model, config.data, 6)
+    large.load_state_dict(grown(small.model.state_dict(), large.state_dict()), strict=True)
 
 
 @pytest.mark.parametrize(

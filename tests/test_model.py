@@ -147,6 +147,9 @@ def test_a_grown_model_computes_at_the_old_resolutions_what_the_small_one_does(t
     shared = len(small.decoder.levels)
     inner = [output_of(model.decoder.levels[shared - 1][-1], lambda m=model: m.decode(codes)) for model in (small, large)]
     assert torch.equal(*inner)
+    for name, weight in small.state_dict().items():
+        if ".head." in name or ".mapping." in name or "means" in name or ".canvas." in name:
+            assert torch.equal(large.state_dict()[name], weight), name
     for name in ("content_encoder.trunk.stem.weight", "decoder.exit.weight", "style_encoder.trunk.levels.0.0.conv1.weight"):
         assert torch.equal(large.state_dict()[name], own[name])
 

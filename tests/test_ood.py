@@ -152,8 +152,8 @@ def test_the_command_leaves_a_report_and_pictures(run, tmp_path, capsys):
     assert report["scores"]["elbo"]["auroc"]["mean"] > 0.99
     assert "AUROC" in (run / "ood" / "foreign" / "report.md").read_text()
     assert "regret" not in report["scores"]
-    assert report["flagged"]["percentile"] == 85  # six held-out images tell 100 * 6 / 7 at most
-    assert report["flagged"]["outside"] == 1
+    assert report["flagged"]["inside"]["percentile"] == 85  # six held-out images tell 100 * 6 / 7 at most
+    assert report["flagged"]["outside"]["share"]["mean"] == 1
     for name in ("histograms.png", "hardest.png"):
         with Image.open(run / "ood" / "foreign" / name) as picture:
             assert picture.width > 400
@@ -176,19 +176,19 @@ def test_the_runs_own_test_images_are_the_known_ones_by_default(tmp_path, capsys
     assert "percentile 99 flags" in capsys.readouterr().out
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["images"] == {"inside": 40, "outside": 12}
-    assert report["flagged"]["percentile"] == 99
-    assert report["flagged"]["outside"] == 1
-    assert report["flagged"]["inside"] < 0.1
+    assert report["flagged"]["outside"]["percentile"] == 99
+    assert report["flagged"]["outside"]["share"]["mean"] == 1
+    assert report["flagged"]["inside"]["share"]["mean"] < 0.1
 
 
-def test_false_alarms_are_the_images_that_reach_the_highest_percentile_that_can_be_told():
-    reached = [Verdict(float(place), "style") for place in range(100)]
+def test_flagged_are_the_images_that_reach_the_highest_percentile_that_can_be_told():
+    reached = [Verdict(float(place), "style", 0.0) for place in range(100)]
     translator = SimpleNamespace(calibration=SimpleNamespace(highest=98.4), judge=lambda images: reached[: len(images)])
-    alarms = ood.false_alarms(translator, [np.empty((1, 1, 1))] * 100)
-    assert (alarms.percentile, alarms.images, alarms.share.mean) == (98, 100, 0.02)
+    found = ood.flagged(translator, [np.empty((1, 1, 1))] * 100)
+    assert (found.percentile, found.images, found.share.mean) == (98, 100, 0.02)
     z, n, p = 1.959964, 100, 0.02  # Wilson 1927
     middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     expected = [(middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)]
-    assert [alarms.share.low, alarms.share.high] == pytest.approx(expected, abs=1e-6)
-    assert str(alarms) == "the check at percentile 98 flags 2.0% (0.6% to 7.0%) of 100 test images"
-    assert ood.false_alarms(SimpleNamespace(calibration=None), []) is None
+    assert [found.share.low, found.share.high] == pytest.approx(expected, abs=1e-6)
+    assert str(found) == "2.0% (0.6% to 7.0%) of 100"
+    assert ood.flagged(SimpleNamespace(calibration=None), []) is None

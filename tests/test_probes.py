@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sivae_translate.errors import InputError
-from sivae_translate.evaluation.probes import ProbeResult, probe_accuracy
+from sivae_translate.evaluation.probes import probe_accuracy
 
 
 def noise(seed, *shape):
@@ -22,7 +22,9 @@ LABELS = torch.arange(200) % 4
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_separable_codes_are_read_without_a_mistake(kind):
     result = probe_accuracy(clusters(0, LABELS), LABELS, clusters(1, LABELS), LABELS, kind=kind)
-    assert result == ProbeResult(accuracy=1.0, chance=0.25, ratio=4.0)
+    assert (result.accuracy, result.chance, result.ratio) == (1.0, 0.25, 4.0)
+    # Wilson's interval of n out of n is 1 / (1 + z^2 / n) to 1
+    assert (result.low, result.high) == pytest.approx((1 / (1 + 1.959964**2 / 200), 1.0))
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
@@ -43,7 +45,7 @@ def test_only_the_mlp_reads_what_no_plane_separates():
 def test_chance_is_the_share_of_the_tests_most_common_label():
     test_labels = torch.tensor([0] * 30 + [1] * 10)
     result = probe_accuracy(clusters(0, LABELS), LABELS, clusters(1, test_labels), test_labels)
-    assert result == ProbeResult(accuracy=1.0, chance=0.75, ratio=1 / 0.75)
+    assert (result.accuracy, result.chance, result.ratio) == (1.0, 0.75, 1 / 0.75)
 
 
 def test_on_a_circle_one_step_off_is_right_also_across_its_seam():
@@ -52,7 +54,8 @@ def test_on_a_circle_one_step_off_is_right_also_across_its_seam():
     codes, labels = 0.1 * noise(0, 120, 6) + 3 * torch.eye(6)[asked], asked
     off_by_one = 0.1 * noise(1, 120, 6) + 3 * torch.eye(6)[shifted]
     assert probe_accuracy(codes, labels, off_by_one, asked).accuracy == 0.0
-    assert probe_accuracy(codes, labels, off_by_one, asked, circle=6) == ProbeResult(accuracy=1.0, chance=0.5, ratio=2.0)
+    result = probe_accuracy(codes, labels, off_by_one, asked, circle=6)
+    assert (result.accuracy, result.chance, result.ratio) == (1.0, 0.5, 2.0)
     two_off = 0.1 * noise(1, 120, 6) + 3 * torch.eye(6)[(asked + 2) % 6]
     assert probe_accuracy(codes, labels, two_off, asked, circle=6).accuracy == 0.0
 

@@ -332,6 +332,15 @@ def test_training_can_start_from_a_model_for_smaller_images(tmp_path, data):
     assert torch.equal(after["style_prior.means"], before["style_prior.means"])
     assert torch.equal(after["content_encoder.trunk.downs.1.weight"], before["content_encoder.trunk.downs.0.weight"])
     trainer.run()
+    facts = load_model(tmp_path / "second" / "model.safetensors").facts
+    minutes = load_model(first / "model.safetensors").facts["minutes"]
+    assert facts["started_from"] == {"model": "first", "steps": 12, "minutes": minutes}
+    again = config.training.model_copy(update={"init": str(tmp_path / "second")})
+    further = Trainer(config.model_copy(update={"training": again}), tmp_path / "further", data=large)
+    assert further.progress.started_from["steps"] == 14
+    smooth = config.model_copy(update={"model": wider.model_copy(update={"antialias": True})})
+    with pytest.raises(CheckpointError, match="another antialias"):
+        Trainer(smooth, tmp_path / "smooth", data=large)
     other = config.model_copy(update={"model": wider.model_copy(update={"decoder_blocks": 2})})
     with pytest.raises(CheckpointError, match=r"does not fit the model: Missing .*decoder\.levels\.0\.1"):
         Trainer(other, tmp_path / "third", data=large)

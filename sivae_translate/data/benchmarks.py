@@ -56,6 +56,7 @@ SOURCES = {
     "digits": "MNIST's four idx files in mnist/, and zip.train.gz and zip.test.gz of the ESL book's site in usps/",
 }
 
+PLACE = "name its folder or zip file by --root (benchmark) or --data (train); docs/data.md has the addresses"
 BENCHMARKS = tuple(SOURCES)
 PAIRED = ("cars3d", "facades", "emoji")
 """Those whose training images have truths, which supervised bounds and ``data.hold_out`` use and nothing else."""
@@ -151,14 +152,18 @@ def load_benchmark(config: DataConfig) -> DomainData:
     if config.root is None:
         raise ConfigError(
             f"data.root is not set for {config.name}",
-            remedy=f"--root (benchmark) or --data (train) FOLDER with {SOURCES[config.name]}",
+            remedy=f"get {SOURCES[config.name]}; {PLACE}",
         )
     loaders = {"cars3d": _cars3d, "facades": _facades, "emoji": _emoji, "digits": _digits}
+    if not config.root.exists():
+        raise DataError(
+            f"there is no folder or zip file {config.root} with {config.name}", remedy=f"get {SOURCES[config.name]}; {PLACE}"
+        )
     return loaders[config.name](list_files(config.root), config)
 
 
 def _missing(name: str, files: Files, what: str) -> DataError:
-    return DataError(f"{files.root} holds no {what}", remedy=f"get {SOURCES[name]}, and name its folder or zip file by --data")
+    return DataError(f"{files.root} holds no {what}", remedy=f"get {SOURCES[name]}; {PLACE}")
 
 
 def load_pairs(config: DataConfig) -> np.ndarray:
@@ -261,6 +266,24 @@ def _check_hold_out(config: DataConfig, available: int, what: str) -> None:
         )
 
 
+def _check_no_leak(images: _Halves, train: Mapping[str, Sequence[str]]) -> None:
+    """Raises DataError when a test image lies among the training images, under the same name in either domain."""
+    leaked = [
+        stem
+        for domain, stems in train.items()
+        for stem in stems
+        if any(
+            stem in tested and np.array_equal(tested[stem], images["train"][other][stem])
+            for other, tested in images["test"].items()
+        )
+    ]
+    if leaked:
+        raise DataError(
+            f"{len(leaked)} training images are test images, too: {', '.join(leaked[:5])}",
+            remedy="get the data set again; its splits have no image in common",
+        )
+
+
 def _two_domains(images: _Halves, train: Mapping[str, Sequence[str]], config: DataConfig) -> DomainData:
     """Paired test data, and training data without a pair.
 
@@ -272,6 +295,8 @@ def _two_domains(images: _Halves, train: Mapping[str, Sequence[str]], config: Da
     if held := _held_out(images["train"], config):
         train = {domain: [stem for stem in stems if stem not in held] for domain, stems in train.items()}
         images = images | {"test": {domain: {stem: images["train"][domain][stem] for stem in held} for domain in domains}}
+    else:
+        _check_no_leak(images, train)
     test = [sorted(images["test"][domain]) for domain in domains]
     if test[0] != test[1]:
         odd = sorted(set(test[0]) ^ set(test[1]))[:5]

@@ -21,13 +21,24 @@ from sivae_translate.config import Config
 from sivae_translate.data.images import to_pil, to_tensor
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.sets import DomainData
+from sivae_translate.devices import pick_device
 from sivae_translate.errors import DataError
 from sivae_translate.evaluation import ood, report
 from sivae_translate.evaluation.baselines import ColourStatistics, Copying, Method, NearestNeighbour
-from sivae_translate.evaluation.evaluate import Evaluation, Judges, StyleKind, check_limit, evaluate, make_judges, spread
+from sivae_translate.evaluation.evaluate import (
+    RATIOS,
+    Evaluation,
+    Judges,
+    StyleKind,
+    check_limit,
+    evaluate,
+    make_judges,
+    spread,
+)
 from sivae_translate.evaluation.fidelity import Inception
 from sivae_translate.evaluation.lpips import Lpips
-from sivae_translate.evaluation.metrics import Interval
+from sivae_translate.evaluation.metrics import Interval, bootstrap
+from sivae_translate.evaluation.probes import ProbeResult
 from sivae_translate.files import write_json, write_text
 from sivae_translate.progress import console
 from sivae_translate.training.loop import train
@@ -46,6 +57,8 @@ SHOWN = 8
 SHOWN_STYLES = 10
 SHOWN_TARGETS = 6
 """Test domains up to which the report has a table of each."""
+CHECKED = 2000
+"""Test images at most that the translator's check is tried on."""
 FIGURES = ("lpips", "gain", "l1", "ssim", "psnr", "fid", "kid", "recognised", "classified", "diversity", "cycle_lpips")
 
 
@@ -64,12 +77,21 @@ class Judged:
     seconds: float
 
     def figures(self) -> dict[str, Interval | float]:
-        """Means over all translations with intervals, and means of what has one figure a pair or target domain."""
+        """Means over all translations with intervals, and means of what has one figure a pair or target domain.
+
+        KID's interval is 1.96 standard deviations over subsets wide on either side, diversity's a bootstrap over pairs; FID has
+        none.
+        """
         found: dict[str, Interval | float] = dict(self.evaluation.overall)
         diversity = [pair.diversity for pair in self.evaluation.pairs if pair.diversity is not None]
-        targets = self.evaluation.targets
-        single = {"diversity": diversity, "fid": [t.fid for t in targets], "kid": [t.kid for t in targets]}
-        return found | {name: float(np.mean(values)) for name, values in single.items() if values}
+        if diversity:
+            found["diversity"] = bootstrap(torch.tensor(diversity))
+        if targets := self.evaluation.targets:
+            kid = float(np.mean([target.kid for target in targets]))
+            reach = 1.96 * float(np.linalg.norm([target.kid_std for target in targets])) / len(targets)
+            found["kid"] = Interval(kid, kid - reach, kid + reach)
+            found["fid"] = float(np.mean([target.fid for target in targets]))
+        return found
 
     def by_target(self) -> dict[str, dict[str, float]]:
         """Target domain to its own figures: means over the pairs into it, and its FID and KID."""
@@ -112,7 +134,7 @@ def run_benchmark(
     """
     # First, since what is missing should not be noticed after hours of training.
     check_limit(limit, 2 if inception else 1)  # FID needs a covariance
-    features = Inception() if inception else None
+    features = Inception(pick_device(config.training.device)) if inception else None
     others: list[tuple[str, Method | Translator]] = [
         (name, Translator.from_pretrained(name, device=config.training.device)) for name in against
     ]
@@ -132,7 +154,8 @@ def run_benchmark(
     for style, judged in found.items():
         report.write(judged[0].evaluation, out / style, f"{config.data.name}, {style} style", {"command": command})
     pictures.save(content_and_style(translator, data, styles[0]), out / "grid.png")
-    alarms = ood.false_alarms(translator, [source[at] for source in data.test for at in spread(len(source), limit)])
+    tested = [(source, at) for source in data.test for at in range(len(source))]
+    flagged = ood.flagged(translator, [tested[at][0][tested[at][1]] for at in spread(len(tested), CHECKED)])
     about = {
         "benchmark": config.data.name,
         "command": command,
@@ -143,11 +166,10 @@ def run_benchmark(
         "facts": translator.facts,
         "lpips_in_training": config.objective.perceptual,
         "judges": {name: round(c.accuracy, 4) for name, c in _classifiers(judges, data).items()},
+        "false_alarms": asdict(flagged) if flagged else None,
     }
-    if alarms is not None:
-        about["false_alarms"] = asdict(alarms)
     write_json(out / "report.json", {**about, "results": {style: _as_json(judged) for style, judged in found.items()}})
-    write_text(out / "report.md", markdown(about, found, alarms))
+    write_text(out / "report.md", markdown(about, found))
     return out
 
 
@@ -231,32 +253,46 @@ def content_and_style(translator: Translator, data: DomainData, style: StyleKind
 # ---- tables
 
 
-def markdown(
-    about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged]], alarms: ood.FalseAlarms | None = None
-) -> str:
+def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged]]) -> str:
     """The report as Markdown."""
     lines = [f"# {about['benchmark']}", "", f"    {about['command']}", ""]
     facts, place = about["facts"], about["environment"]
     lines += [
         f"{facts['steps']} steps in {facts['minutes']} min on {place['device']} ({place['threads']} threads), "
-        f"seed {about['seed']}; peak memory {about['peak_memory_bytes'] / 2**20:.0f} MiB. Intervals are 95 %.",
+        f"seed {about['seed']}; all in all {about['seconds']['all'] / 60:.1f} min in the last call; "
+        f"peak memory {about['peak_memory_bytes'] / 2**20:.0f} MiB. Intervals are 95 %.",
         "",
     ]
+    if before := facts.get("started_from"):
+        lines += [f"- started from {before['model']}, trained for {before['steps']} steps and {before['minutes']:g} min"]
     lines += [
         f"- {name}: {accuracy:.3f}" + (" (too low: what it says of translations means little)" if accuracy < JUDGE else "")
         for name, accuracy in about["judges"].items()
     ]
     if about["lpips_in_training"]:
         lines += [f"- trained with LPIPS in its error (weight {about['lpips_in_training']:g}): look at L1, SSIM and KID, too"]
-    lines += [f"- {alarms}"] if alarms else []
+    if about["false_alarms"]:
+        flagged = ood.Flagged.from_json(about["false_alarms"])
+        chosen = 100 - flagged.percentile
+        lines += [f"- false alarms of the check at percentile {flagged.percentile:g}: {flagged}, where {chosen:g}% were chosen"]
     for style, judged in found.items():
         lines += ["", f"## {style} style", "", *_rows({one.method: one.figures() for one in judged})]
+        divided = {f"{one.method}, divided by copying": _divided(one.figures()) for one in judged}
+        if any(divided.values()):
+            lines += ["", *_rows(divided)]
         apart = {f"{one.method}, to {name}": row for one in judged for name, row in one.by_target().items()}
         if len(judged) < len(apart) <= len(judged) * SHOWN_TARGETS:
             lines += ["", *_rows(apart)]
         probes = judged[0].evaluation.probes
-        lines += ["", *(f"- {name}: {p.accuracy:.3f}, {p.ratio:.2f} times chance" for name, p in probes.items())]
+        lines += ["", *(f"- {name}: {probe}" for name, probe in probes.items())]
+        lines += ["", f"![best, median and worst cases of the model]({style}/cases.png)"]
+    lines += ["", "![contents and styles](grid.png)", "", "![training curves](run/curves.png)"]
     return "\n".join(lines) + "\n"
+
+
+def _divided(figures: Mapping[str, Interval | float]) -> dict[str, Interval | float]:
+    """LPIPS, L1, SSIM and PSNR over those of copying."""
+    return {name: figures[f"{name}_ratio"] for name in RATIOS if f"{name}_ratio" in figures}
 
 
 def _rows(figures: Mapping[str, Mapping[str, Interval | float]]) -> list[str]:
@@ -277,21 +313,36 @@ def _cell(value: Interval | float | None) -> str:
 
 
 def compare_reports(folders: Sequence[Path]) -> str:
-    """The methods of several benchmark reports side by side, as Markdown.
+    """Several benchmark reports side by side, as Markdown: how each came about, the methods' figures, and the probes.
 
     Raises:
         DataError: a folder holds no report.
     """
-    rows: dict[str, dict[str, dict[str, Interval | float]]] = {}
+    runs: dict[str, dict[str, Any]] = {}
     for folder in folders:
         path = folder / "report.json"
         try:
-            results = json.loads(path.read_text(encoding="utf-8"))["results"]
-        except (OSError, ValueError, KeyError) as error:
+            runs[str(folder)] = json.loads(path.read_text(encoding="utf-8"))
+            runs[str(folder)]["results"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder} holds no benchmark report", remedy="run sivae-translate benchmark first") from error
-        for style, methods in results.items():
-            for method, one in methods.items():
-                values = one["figures"].items()
-                row = {name: Interval(**value) if isinstance(value, dict) else value for name, value in values}
-                rows.setdefault(style, {})[f"{folder}: {method}"] = row
-    return "\n".join(line for style, table in rows.items() for line in (f"## {style} style", "", *_rows(table), "")) + "\n"
+    lines = ["| run | benchmark | steps | minutes | seed | peak memory | false alarms |", "|" + " --- |" * 7]
+    lines += [f"| {name} | " + " | ".join(_origin(run)) + " |" for name, run in runs.items()]
+    for style in dict.fromkeys(style for run in runs.values() for style in run["results"]):
+        methods = {f"{name}: {m}": one for name, r in runs.items() for m, one in r["results"].get(style, {}).items()}
+        figures = {
+            name: {key: Interval(**v) if isinstance(v, dict) else v for key, v in one["figures"].items()}
+            for name, one in methods.items()
+        }
+        lines += ["", f"## {style} style", "", *_rows(figures)]
+        for name, one in methods.items():
+            lines += [f"- {name}: {probe}: {ProbeResult(**value)}" for probe, value in one["probes"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _origin(written: Mapping[str, Any]) -> list[str]:
+    """How a report came about, a cell each."""
+    facts, alarms = written["facts"], written.get("false_alarms")
+    cells = [written["benchmark"], facts["steps"], facts["minutes"], written["seed"]]
+    memory = f"{written['peak_memory_bytes'] / 2**20:.0f} MiB"
+    return [*map(str, cells), memory, str(ood.Flagged.from_json(alarms)) if alarms else ""]

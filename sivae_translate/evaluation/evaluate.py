@@ -19,12 +19,15 @@ from sivae_translate.evaluation.classifier import Classifier, train_classifier
 from sivae_translate.evaluation.fidelity import Inception, frechet_distance, kernel_distance
 from sivae_translate.evaluation.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.evaluation.metrics import Interval, bootstrap, bootstrap_gain
-from sivae_translate.evaluation.probes import ProbeResult, labelled, probe_codes, probe_views
+from sivae_translate.evaluation.probes import ProbeResult, labelled, read_codes
 from sivae_translate.progress import track
 from sivae_translate.translator import Translator
 
 StyleKind = Literal["domain", "reference"]
 STYLES_FOR_DIVERSITY = 4
+SOURCES_FOR_DIVERSITY = 32
+RATIOS = ("lpips", "l1", "ssim", "psnr")
+"""Figures that are also divided by those of copying."""
 CLASSIFIED = 2000
 """Images a domain that classifiers of the domains are trained on."""
 
@@ -48,7 +51,8 @@ class PairResult:
         gain: 1 - lpips / copy_lpips, None without a truth.
         gain_low: lower end of the gain's 95 % bootstrap interval.
         gain_high: its upper end.
-        diversity: mean LPIPS between translations of one source into several draws of the style, None for references.
+        diversity: mean LPIPS between translations of one source into several draws of the style, or to several references;
+            None for baselines.
         recognised: share of translations that a classifier of real images takes for the target domain; None without one.
         classified: share of translations whose class (digit) a classifier of the target's real images still names; None
             where the data has no classes.
@@ -85,6 +89,7 @@ class TargetResult:
         real: real images.
         fid: Frechet distance; it falls with the number of images, so compare methods on the same data only.
         kid: squared MMD, unbiased.
+        kid_std: its standard deviation over random subsets of at most half of the images: more than that of the whole.
     """
 
     target: str
@@ -92,6 +97,7 @@ class TargetResult:
     real: int
     fid: float
     kid: float
+    kid_std: float
 
 
 @dataclass(frozen=True)
@@ -241,10 +247,7 @@ def evaluate(
     if not results:
         raise DataError("no pair of domains could be judged", remedy="evaluate with --style reference, or on paired data")
     paired = results[0].gain is not None
-    asked = probes and translator is not None and paired and data.painted is None
-    found = {}
-    if asked and translator is not None:
-        found = probe_views(translator, data, seed) if data.turns else probe_codes(translator, data, images, seed)
+    found = read_codes(translator, data, images, seed) if probes and translator is not None else {}
     return Evaluation(
         style=style,
         paired=paired,
@@ -301,7 +304,7 @@ class _Judged:
         if made.truths is not None:
             gain = bootstrap_gain(numbers["lpips"], numbers["copy_lpips"])
             others |= {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
-        if self.style == "domain" and self.translator is not None:
+        if self.translator is not None:
             others["diversity"] = _diversity(self.translator, made, names[1], judges.lpips)
         more = self._recognition(made, pair, judges)
         if judges.cycle:
@@ -377,15 +380,21 @@ def _to_targets(
     results = []
     for j in sorted(features):
         theirs, ours = judges.real_features(data.tested[j], images[j]), torch.cat(features[j])
-        kid, _ = kernel_distance(theirs, ours, seed=seed)
-        results.append(TargetResult(data.tested[j], len(ours), len(theirs), frechet_distance(theirs, ours), kid))
+        kid = kernel_distance(theirs, ours, seed=seed)
+        results.append(TargetResult(data.tested[j], len(ours), len(theirs), frechet_distance(theirs, ours), *kid))
     return tuple(results)
 
 
 def _diversity(translator: Translator, made: _Outputs, target: str, judge: Lpips) -> float:
-    """Mean LPIPS between translations of the same sources into several draws from the target's prior."""
-    some = made.sources[:32]
-    drawn = [translator(some, (target, seed), output="tensor") for seed in range(STYLES_FOR_DIVERSITY)]
+    """Mean LPIPS between translations of the same sources into several draws from the target's prior, or to references."""
+    if made.references is None:
+        some = made.sources[:SOURCES_FOR_DIVERSITY]
+        drawn = [translator(some, (target, seed), output="tensor") for seed in range(STYLES_FOR_DIVERSITY)]
+    else:
+        some = made.sources[: SOURCES_FOR_DIVERSITY // 4]  # there may be hundreds of pairs of domains
+        styles = translator.encode(made.references).style.mean
+        turned = (styles.roll(turn, 0)[: len(some)] for turn in range(STYLES_FOR_DIVERSITY))
+        drawn = [translator.model_translate(some.to(translator.device), style).cpu() for style in turned]
     return metrics.diversity(torch.stack(drawn), judge).mean().item()
 
 
@@ -398,6 +407,9 @@ def _overall(values: list[tuple[tuple[str, ...], dict[str, Tensor]]], seed: int)
     overall = {name: bootstrap(value, groups=groups, seed=seed) for name, value in joined.items()}
     if "copy_lpips" in joined:
         overall["gain"] = bootstrap_gain(joined["lpips"], joined["copy_lpips"], groups, seed=seed)
+    for name in RATIOS if "copy_lpips" in joined else ():
+        gain = bootstrap_gain(joined[name], joined[f"copy_{name}"], groups, seed=seed)
+        overall[f"{name}_ratio"] = Interval(1 - gain.mean, 1 - gain.high, 1 - gain.low)
     return overall
 
 

@@ -20,7 +20,7 @@ The style's prior is that of all domains alike: nobody says which domain an unkn
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,25 +65,11 @@ class Separation:
 
 @dataclass(frozen=True)
 class Flagged:
-    """What the translator's check (`sivae_translate.calibration`) flags.
+    """How many images of one kind the translator's check (`sivae_translate.calibration`) flags.
 
     Attributes:
-        percentile: asked for: the default, or the highest whole one that the model's held-out images can tell.
-        inside: share of known images.
-        outside: share of foreign images.
-    """
-
-    percentile: float
-    inside: float
-    outside: float
-
-
-@dataclass(frozen=True)
-class FalseAlarms:
-    """How often the translator's check flags what it should not.
-
-    Attributes:
-        percentile: asked for, see `Flagged`; at most 100 less this in a hundred are expected.
+        percentile: asked for: the default, or the highest whole one that the model's held-out images can tell. Of images of
+            the training's kind, at most 100 less this in a hundred are expected to be flagged.
         images: how many were judged.
         share: of them that was flagged, with Wilson's 95 % interval.
     """
@@ -92,9 +78,13 @@ class FalseAlarms:
     images: int
     share: Interval
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Flagged:
+        """The inverse of `asdict`."""
+        return cls(values["percentile"], values["images"], Interval(**values["share"]))
+
     def __str__(self) -> str:
-        share = f"{self.share.mean:.1%} ({self.share.low:.1%} to {self.share.high:.1%})"
-        return f"the check at percentile {self.percentile:g} flags {share} of {self.images} test images"
+        return f"{self.share.mean:.1%} ({self.share.low:.1%} to {self.share.high:.1%}) of {self.images}"
 
 
 @dataclass(frozen=True)
@@ -106,21 +96,22 @@ class OodResult:
         outside: the same of foreign images.
         separations: score name to figures.
         bits: mean bits per dimension of known and of foreign images.
-        flagged: what the translator's check flags; None for a model without a comparison with held-out images.
+        flagged: what the translator's check flags of known and of foreign images; None for a model without a comparison with
+            held-out images.
     """
 
     inside: dict[str, np.ndarray]
     outside: dict[str, np.ndarray]
     separations: dict[str, Separation]
     bits: tuple[float, float]
-    flagged: Flagged | None = None
+    flagged: tuple[Flagged, Flagged] | None = None
 
     def as_json(self) -> dict[str, object]:
         """Nested dicts of numbers."""
         figures = {name: asdict(separation) for name, separation in self.separations.items()}
         counts = {"inside": len(self.inside["elbo"]), "outside": len(self.outside["elbo"])}
         bits = dict(zip(counts, self.bits, strict=True))
-        flagged = asdict(self.flagged) if self.flagged else None
+        flagged = {name: asdict(one) for name, one in zip(counts, self.flagged, strict=True)} if self.flagged else None
         return {"images": counts, "bits_per_dimension": bits, "flagged": flagged, "scores": figures}
 
     def markdown(self, title: str) -> str:
@@ -128,8 +119,9 @@ class OodResult:
         ranked = sorted(self.separations.items(), key=lambda item: -item[1].auroc.mean)
         rows = (f"| {name} | {_interval(s.auroc)} | {_interval(s.aupr)} | {_interval(s.fpr95)} |" for name, s in ranked)
         flagged = ""
-        if (found := self.flagged) is not None:
-            flagged = f" The check at percentile {found.percentile:g} flags {found.inside:.1%} and {found.outside:.1%} of them."
+        if self.flagged is not None:
+            known, foreign = self.flagged
+            flagged = f" The check at percentile {known.percentile:g} flags {known} known and {foreign} foreign images."
         lines = [
             f"## {title}",
             "",
@@ -177,7 +169,7 @@ def surprise(
     for start in track(range(0, len(images), BATCH), name):
         batch = to_tensor(images[start : start + BATCH]).to(translator.device)
         parts.append(_scores(model, batch, samples, regret_steps))
-    scores = {key: torch.cat([part[key] for part in parts]).double().cpu().numpy() for key in parts[0]}
+    scores = {key: torch.cat([part[key] for part in parts]).cpu().double().numpy() for key in parts[0]}
     scores["complexity"] = scores["likelihood"] / math.log(2) + _eight_bits(model) - pictures.png_bits(images)
     return scores
 
@@ -309,11 +301,13 @@ def compare(
     size = math.prod(translator.model.image_shape)
     bits = [float(bits_per_dimension(-torch.from_numpy(found["likelihood"]), size).mean()) for found in scores]
     separations = {name: separation(scores[0][name], scores[1][name], seed=seed) for name in scores[0]}
-    return OodResult(scores[0], scores[1], separations, (bits[0], bits[1]), _flagged(translator, inside, outside))
+    known, foreign = (flagged(translator, list(images)) for images in (inside, outside))
+    both = (known, foreign) if known and foreign else None
+    return OodResult(scores[0], scores[1], separations, (bits[0], bits[1]), both)
 
 
-def false_alarms(translator: Translator, images: Sequence[np.ndarray]) -> FalseAlarms | None:
-    """How often the translator's check flags images of the kind that the model was trained on, which it has not seen.
+def flagged(translator: Translator, images: Sequence[np.ndarray]) -> Flagged | None:
+    """How many of some images the translator's check flags: false alarms, where they are of the training's kind.
 
     Args:
         translator: the model.
@@ -325,14 +319,9 @@ def false_alarms(translator: Translator, images: Sequence[np.ndarray]) -> FalseA
     if translator.calibration is None:
         return None
     percentile = min(PERCENTILE, math.floor(translator.calibration.highest))
-    flagged = sum(verdict.percentile >= percentile for verdict in translator.judge(images))
-    interval = binomtest(flagged, len(images)).proportion_ci(method="wilson")
-    return FalseAlarms(percentile, len(images), Interval(flagged / len(images), float(interval.low), float(interval.high)))
-
-
-def _flagged(translator: Translator, inside: np.ndarray, outside: np.ndarray) -> Flagged | None:
-    known, foreign = (false_alarms(translator, list(images)) for images in (inside, outside))
-    return Flagged(known.percentile, known.share.mean, foreign.share.mean) if known and foreign else None
+    count = sum(verdict.percentile >= percentile for verdict in translator.judge(images))
+    interval = binomtest(count, len(images)).proportion_ci(method="wilson")
+    return Flagged(percentile, len(images), Interval(count / len(images), float(interval.low), float(interval.high)))
 
 
 # ---- report

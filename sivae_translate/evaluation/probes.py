@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from sivae_translate.data.images import to_tensor
@@ -21,6 +22,8 @@ KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
 HIDDEN = 128
 LEARNING_RATE = 1e-2
 WEIGHT_DECAY = 1e-2
+LEARNT = 400
+"""Training images of a domain that probes learn on, or a few more."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,18 @@ class ProbeResult:
         accuracy: share of the test codes whose label the probe names.
         chance: the accuracy of the best constant answer.
         ratio: accuracy / chance; about 1 when the code says nothing about the label.
+        low: lower end of the accuracy's 95 % interval (Wilson's).
+        high: its upper end.
     """
 
     accuracy: float
     chance: float
     ratio: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.accuracy:.3f} ({self.low:.3f} to {self.high:.3f}), {self.ratio:.2f} times chance"
 
 
 def _check(codes: Tensor, labels: Tensor, part: str) -> None:
@@ -130,7 +140,8 @@ def probe_accuracy(
     wanted = test_labels.to(device)
     accuracy = _share_right(named, wanted, circle)
     chance = max(_share_right(guess, wanted, circle) for guess in torch.unique(wanted))
-    return ProbeResult(accuracy=accuracy, chance=chance, ratio=accuracy / chance)
+    interval = binomtest(round(accuracy * len(wanted)), len(wanted)).proportion_ci(method="wilson")
+    return ProbeResult(accuracy, chance, accuracy / chance, float(interval.low), float(interval.high))
 
 
 def labelled(groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -138,36 +149,54 @@ def labelled(groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(list(groups)), torch.cat([torch.full((len(group),), index) for index, group in enumerate(groups)])
 
 
-def probe_codes(translator: Translator, data: DomainData, images: Sequence[Tensor], seed: int) -> dict[str, ProbeResult]:
-    """What is left of the domain in the content code, and of the content in the style code.
+def read_codes(translator: Translator, data: DomainData, images: Sequence[Tensor], seed: int) -> dict[str, ProbeResult]:
+    """What the codes tell that they should not, and of viewpoints what they should; nothing for sets without two domains.
 
-    The domain probe learns on codes of training images and is asked about test images, whose contents it never saw. The content
-    probe learns on the style codes of all domains but one, less their prior means, and is asked about that one.
+    Args:
+        translator: whose codes.
+        data: domains to learn on. Contents are told by equal ids in all domains, by classes, or by viewpoints.
+        images: (N, C, H, W) each, test images of every domain.
+        seed: of the probes.
     """
-    if len(data.domains) < 2 or len(data.domains) != len(data.test):
+    if data.turns:
+        return _views(translator, data, seed)
+    known = len(data.domains) > 1 and set(data.domains) <= set(translator.domains)
+    if not known or len(data.domains) != len(data.test):
         return {}
-    train = [to_tensor(np.stack([source[k] for k in range(0, len(source), -(-len(source) // 400))])) for source in data.train]
-    found = {}
-    with torch.no_grad():
-        learn = [translator.encode(x) for x in train]
-        asked = [translator.encode(x) for x in images]
-    train_codes, train_domain = labelled([p.content.mean.flatten(1).cpu() for p in learn])
-    test_codes, test_domain = labelled([p.content.mean.flatten(1).cpu() for p in asked])
-    for kind in KINDS:
-        found[f"domain from content, {kind}"] = probe_accuracy(
-            train_codes, train_domain, test_codes, test_domain, kind=kind, seed=seed
+    positions = [range(0, len(source), -(-len(source) // LEARNT)) for source in data.train]
+    shown = [to_tensor(np.stack([s[k] for k in chosen])) for s, chosen in zip(data.train, positions, strict=True)]
+    learn, ask = ([translator.encode(some) for some in group] for group in (shown, images))
+    contents = [[p.content.mean.flatten(1).cpu() for p in group] for group in (learn, ask)]
+    found = _both("domain from content", *labelled(contents[0]), *labelled(contents[1]), seed=seed)
+    styles = [
+        [(p.style.mean - translator.style_code(name)).cpu() for p, name in zip(group, data.domains, strict=True)]
+        for group in (learn, ask)
+    ]
+    if data.classes and all(len(some) == len(source) for some, source in zip(images, data.test, strict=True)):
+        told = [torch.from_numpy(train[list(at)]) for (train, _), at in zip(data.classes, positions, strict=True)]
+        asked = [torch.from_numpy(test) for _, test in data.classes]
+        found |= _both(
+            "content from style", torch.cat(styles[0]), torch.cat(told), torch.cat(styles[1]), torch.cat(asked), seed=seed
         )
-    if len(images) > 2 and len(set(data.test_ids)) == 1:
-        centred = [p.style.mean - translator.style_code(name) for p, name in zip(asked, data.domains, strict=True)]
-        letters = torch.arange(len(images[0]))
-        found["content from style, linear"] = probe_accuracy(
-            torch.cat(centred[:-1]).cpu(), letters.repeat(len(images) - 1), centred[-1].cpu(), letters, kind="linear", seed=seed
-        )
+    elif len(set(data.test_ids)) == 1:
+        ids = torch.arange(len(images[0]))
+        known_styles = torch.cat(styles[1][:-1])
+        found |= _both("content from style", known_styles, ids.repeat(len(images) - 1), styles[1][-1], ids, seed=seed)
     return found
 
 
-def probe_views(translator: Translator, data: DomainData, seed: int) -> dict[str, ProbeResult]:
-    """What the content codes of viewpoints tell: the viewpoint (within one step), and the domain, which they should not.
+def _both(
+    name: str, codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor, *, seed: int, circle: int = 0
+) -> dict[str, ProbeResult]:
+    """`probe_accuracy` of both kinds."""
+    return {
+        f"{name}, {kind}": probe_accuracy(codes, labels, test_codes, test_labels, kind=kind, seed=seed, circle=circle)
+        for kind in KINDS
+    }
+
+
+def _views(translator: Translator, data: DomainData, seed: int) -> dict[str, ProbeResult]:
+    """The viewpoint within one step, which the content should tell and the style not; the domain, which the content should not.
 
     All test images take part. The viewpoint is learnt on every other domain and asked of the rest; the domain is learnt on
     every other image of all domains and asked of the rest.
@@ -175,27 +204,19 @@ def probe_views(translator: Translator, data: DomainData, seed: int) -> dict[str
     assert data.turns is not None
     place, circle = torch.tensor(data.turns[0]), data.turns[1]
     images = (to_tensor(np.stack([source[view] for view in range(len(source))])) for source in data.test)
-    codes = torch.stack([translator.encode(some).content.mean.flatten(1).cpu() for some in images])
-    domain = torch.arange(len(codes))[:, None].expand(codes.shape[:2])
-    places = place.expand(codes.shape[:2])
+    posteriors = [translator.encode(some) for some in images]
+    contents = torch.stack([p.content.mean.flatten(1).cpu() for p in posteriors])
+    styles = torch.stack([p.style.mean.cpu() for p in posteriors])
+    styles = styles - styles.mean(1, keepdim=True)  # a domain's own style is no viewpoint
+    domain = torch.arange(len(contents))[:, None].expand(contents.shape[:2])
+    places = place.expand(contents.shape[:2])
     learn, ask = slice(0, None, 2), slice(1, None, 2)
-    found = {}
-    for kind in KINDS:
-        found[f"viewpoint from content, {kind}"] = probe_accuracy(
-            codes[learn].flatten(0, 1),
-            places[learn].flatten(),
-            codes[ask].flatten(0, 1),
-            places[ask].flatten(),
-            kind=kind,
-            seed=seed,
-            circle=circle,
-        )
-        found[f"domain from content, {kind}"] = probe_accuracy(
-            codes[:, learn].flatten(0, 1),
-            domain[:, learn].flatten(),
-            codes[:, ask].flatten(0, 1),
-            domain[:, ask].flatten(),
-            kind=kind,
-            seed=seed,
-        )
-    return found
+
+    def viewpoint(name: str, codes: Tensor) -> dict[str, ProbeResult]:
+        learnt, asked = (codes[half].flatten(0, 1) for half in (learn, ask))
+        return _both(name, learnt, places[learn].flatten(), asked, places[ask].flatten(), seed=seed, circle=circle)
+
+    learnt, asked = (contents[:, half].flatten(0, 1) for half in (learn, ask))
+    found = viewpoint("viewpoint from content", contents)
+    found |= _both("domain from content", learnt, domain[:, learn].flatten(), asked, domain[:, ask].flatten(), seed=seed)
+    return found | viewpoint("viewpoint from style", styles)

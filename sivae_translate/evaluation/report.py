@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sivae_translate import pictures
 from sivae_translate.data.images import to_pil
-from sivae_translate.evaluation.evaluate import Case, Evaluation, PairResult
+from sivae_translate.evaluation.evaluate import RATIOS, Case, Evaluation, PairResult
 from sivae_translate.evaluation.metrics import Interval
 from sivae_translate.files import write_json, write_text
 
@@ -30,6 +30,7 @@ COLUMNS = {
     "classified": "classified",
     "cycle_lpips": "cycle LPIPS",
 }
+RATIO_NAMES = {f"{name}_ratio": f"{COLUMNS[name]} / copying's" for name in RATIOS}
 
 
 def write(evaluation: Evaluation, folder: Path, title: str, about: dict[str, object]) -> None:
@@ -54,14 +55,18 @@ def markdown(evaluation: Evaluation, title: str) -> str:
     header = ["source", "target", *(COLUMNS[name] for name in columns)]
     lines = [f"# {title}", "", f"Style: {evaluation.style}. Intervals are 95 %, by bootstrap over contents.", ""]
     lines += _table(header, [[pair.source, pair.target, *_values(pair, columns)] for pair in evaluation.pairs])
+    names = COLUMNS | RATIO_NAMES
     lines += ["", "## Overall", ""]
-    lines += _table(["metric", "mean", "interval"], [[COLUMNS[n], *_interval(i)] for n, i in evaluation.overall.items()])
+    lines += _table(["metric", "mean", "interval"], [[names[n], *_interval(i)] for n, i in evaluation.overall.items()])
     if evaluation.targets:
-        rows = [[t.target, str(t.images), str(t.real), f"{t.fid:.2f}", f"{t.kid:.4f}"] for t in evaluation.targets]
-        lines += ["", "## Target domains", "", *_table(["target", "translations", "real images", "FID", "KID"], rows)]
+        rows = [
+            [t.target, str(t.images), str(t.real), f"{t.fid:.2f}", f"{t.kid:.4f}", f"{t.kid_std:.4f}"]
+            for t in evaluation.targets
+        ]
+        header = ["target", "translations", "real images", "FID", "KID", "deviation over subsets"]
+        lines += ["", "## Target domains", "", *_table(header, rows)]
     if evaluation.probes:
-        rows = [[name, f"{p.accuracy:.3f}", f"{p.chance:.3f}", f"{p.ratio:.2f}"] for name, p in evaluation.probes.items()]
-        lines += ["", "## Probes", "", *_table(["probe", "accuracy", "chance", "accuracy / chance"], rows)]
+        lines += ["", "## Probes", "", *(f"- {name}: {probe}" for name, probe in evaluation.probes.items())]
     return "\n".join(lines) + "\n"
 
 

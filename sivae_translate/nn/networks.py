@@ -254,7 +254,7 @@ def grown(small: Mapping[str, Tensor], large: Mapping[str, Tensor]) -> dict[str,
     """Weights of networks for larger images, made of those for smaller ones (progressive growing, arXiv 1710.10196).
 
     Where both work at the same resolution, the weights are the small networks'; at the finer resolutions, and where pixels
-    come in and go out, the large ones keep their own. Nothing else may differ, or the result does not fit: load it strictly.
+    come in and go out, the large ones keep their own. Load the result strictly: where other sizes differ, it does not fit.
 
     Args:
         small: weights by name, of networks whose code has the same side.

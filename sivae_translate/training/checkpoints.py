@@ -31,12 +31,14 @@ class Progress:
         seconds: of training so far, with loading, validation and pictures.
         best_score: lowest validation score so far.
         guard: the guard's state.
+        started_from: the model whose weights it started from, with the steps and minutes of all trainings before this run.
     """
 
     step: int = 0
     seconds: float = 0.0
     best_score: float | None = None
     guard: Guard = field(default_factory=Guard)
+    started_from: dict[str, Any] | None = None
 
 
 def save(

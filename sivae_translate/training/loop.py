@@ -34,7 +34,7 @@ from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.distributed import World, joined
 from sivae_translate.training.log import MetricsLog, read_metrics
 from sivae_translate.training.step import Stepper
-from sivae_translate.weights import find_model, load_model, save_model
+from sivae_translate.weights import SavedModel, find_model, load_model, save_model
 
 DEFAULT_STEPS = 10_000
 FINAL_RATE = 0.05
@@ -109,8 +109,9 @@ class Trainer:
         layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
         model = make_model(config.model, config.data, len(self.data.domains))
         self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
+        self.progress = Progress()
         if config.training.init is not None and not found:
-            self._start_from(config.training.init)
+            self.progress.started_from = self._start_from(config.training.init)
         self.ema = deepcopy(self.model).requires_grad_(False).eval()
         self.objective = make_objective(config.objective, self.model)
         self.stepper = Stepper(
@@ -123,7 +124,6 @@ class Trainer:
         self.parts = parts_of(self.data.train, config.training.validation)
         share, seed = self.world.share(config.training.batch), config.training.seed
         self.batches = TrainingBatches(self.data, config.data, share, seed, self.parts, self.world.rank)
-        self.progress = Progress()
         self.rate = 0.0
         if found:
             self._check_same_run()
@@ -226,7 +226,8 @@ class Trainer:
             if pictured and self.world.writes:
                 self._settle()
                 report.save_grid(self.ema, self.data, self.out / "pictures" / f"step-{step:08d}.png", self._autocast)
-            if step % training.checkpoint_every == 0 and not self._checkpoint():
+            due = step % training.checkpoint_every == 0 and step != self.total_steps  # the last step is saved at the end
+            if due and not self._checkpoint():
                 return
             yield figures
             if self.share_done >= 1:
@@ -416,6 +417,7 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "seed": self.config.training.seed,
+            "started_from": progress.started_from,
             "validation_score": progress.best_score,
             "last_figures": lines[-1] if lines else {},
         }
@@ -429,11 +431,14 @@ class Trainer:
             report.write_report(self.out, self.config, self._facts())
         self.world.wait()
 
-    def _start_from(self, source: str) -> None:
+    def _start_from(self, source: str) -> dict[str, object]:
         """Take over the weights of a trained model of the same sizes, or of one for smaller images (`grown`).
 
+        Returns:
+            the model's name, with the steps and minutes that it was trained for, itself and what it started from.
+
         Raises:
-            CheckpointError: there is none, or other sizes or its domains differ.
+            CheckpointError: there is no such model, or its sizes or domains differ.
         """
         path = find_model(source)
         saved = load_model(path)
@@ -444,8 +449,26 @@ class Trainer:
             )
         weights = saved.model.state_dict()
         if saved.config.data.image_size < self.config.data.image_size:
+            self._check_growth(saved, path)
             weights = grown(weights, self.model.state_dict())
         checkpoints.load_weights(self.model, weights, path)
+        facts = saved.facts
+        before = facts.get("started_from") or {}
+        spent = {name: facts.get(name, 0) + before.get(name, 0) for name in ("steps", "minutes")}  # type: ignore[operator, attr-defined]
+        return {"model": Path(source).name, **spent}
+
+    def _check_growth(self, saved: SavedModel, path: Path) -> None:
+        """Raises CheckpointError where more differs than the size of the images, which weights alone would not tell."""
+        small, large = (
+            {"channels": config.data.channels, **config.model.model_dump(include={"kind", "antialias"})}
+            for config in (saved.config, self.config)
+        )
+        if small["kind"] == "published":
+            raise CheckpointError(f"{path} has the published networks, which do not grow", remedy="leave training.init out")
+        if other := [name for name, value in small.items() if value != large[name]]:
+            raise CheckpointError(
+                f"{path} cannot be grown: it has another {' and '.join(other)}", remedy="change the image size and widths only"
+            )
 
     def _check_same_run(self) -> None:
         """Raises CheckpointError when the run in ``out`` had other settings than how long, where and how often (`FREE`)."""
