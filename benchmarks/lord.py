@@ -166,7 +166,8 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
             counts.append(count)
     model.eval().requires_grad_(False)
     model.fit_variance(images[:: max(1, len(images) // 256)])
-    facts: dict[str, object] = {"method": "LORD", "steps": counts, "minutes": minutes, "seed": config.training.seed}
+    facts: dict[str, object] = {"method": "LORD", "steps": sum(counts), "stage_steps": counts}
+    facts |= {"minutes": minutes, "seed": config.training.seed}
     save_model(out / "model.safetensors", model, config, data.domains, facts)
     write_text(out / "config.yaml", to_yaml(config))
 

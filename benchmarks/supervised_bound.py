@@ -40,6 +40,10 @@ CHECKED = 1500
 """Pairs that the best moment is chosen on."""
 
 
+Index = tuple[np.ndarray, np.ndarray]
+"""Domains and contents, (count,) each."""
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Images of contents that every domain has.
@@ -47,19 +51,34 @@ class Pairs:
     Attributes:
         images: uint8 (D, N, H, W, C).
         by_reference: whether the style is that of another image of the target domain instead of the domain's own.
+        colours: of coloured glyphs, (D, N); the images are grey then, and the truth has the colours of the reference.
     """
 
     images: np.ndarray
     by_reference: bool
+    colours: np.ndarray | None = None
+
+    def part(self, contents: np.ndarray) -> Pairs:
+        """Some of the contents, by their positions."""
+        colours = None if self.colours is None else self.colours[:, contents]
+        return Pairs(self.images[:, contents], self.by_reference, colours)
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Sources, truths, references (count, C, H, W) and target domains (count,)."""
         domains, contents = self.images.shape[:2]
         content, other = rng.integers(contents, size=(2, count))
         source, target = rng.integers(domains, size=(2, count))
-        chosen = ((source, content), (target, content), (target, other))
-        made = [to_tensor(self.images[index]).contiguous(memory_format=torch.channels_last) for index in chosen]
-        return made[0], made[1], made[2], torch.from_numpy(target)
+        truths = self._taken((target, content), (target, other))
+        sources, references = (self._taken(index, index) for index in ((source, content), (target, other)))
+        return sources, truths, references, torch.from_numpy(target)
+
+    def _taken(self, index: Index, painted_as: Index) -> Tensor:
+        """The images at domains and contents, in the colours of others: (count, C, H, W)."""
+        pixels = self.images[index]
+        if self.colours is not None:
+            named = zip(pixels, self.colours[painted_as], strict=True)
+            pixels = np.stack([glyphs.paint(image[..., 0], colours) for image, colours in named])
+        return to_tensor(pixels).contiguous(memory_format=torch.channels_last)
 
     def translated(self, model: TranslationVAE, sources: Tensor, references: Tensor, target: Tensor) -> Tensor:
         """The model's logits, (count, C, H, W)."""
@@ -69,15 +88,21 @@ class Pairs:
 
 def load_pairs(config: Config) -> tuple[Pairs, Pairs]:
     """Training contents, and the tenth of them that is kept."""
-    name = config.data.name
-    if name == "glyphs":
-        common = glyphs.split(config.data.split_seed).common
+    name, colours = config.data.name, None
+    if name.startswith("glyphs"):
+        seed = config.data.split_seed
+        common = glyphs.split(seed).common
         images = np.stack([glyphs.draw_many(font, common, config.data.image_size)[..., None] for font in glyphs.FONTS])
+        if name == "glyphs-colour":
+            colours = np.empty(images.shape[:2], dtype=object)
+            for place in np.ndindex(colours.shape):
+                colours[place] = glyphs.draw_colours(seed, list(glyphs.FONTS)[place[0]], common[place[1]])
     else:
         images = benchmarks.load_pairs(config.data)
+    pairs = Pairs(images, STYLES.get(name, ("domain",))[0] == "reference", colours)
     order = np.random.default_rng(0).permutation(images.shape[1])
-    tenth, by_reference = len(order) // 10, STYLES.get(name, ("domain",))[0] == "reference"
-    return Pairs(images[:, order[tenth:]], by_reference), Pairs(images[:, order[:tenth]], by_reference)
+    tenth = len(order) // 10
+    return pairs.part(order[tenth:]), pairs.part(order[:tenth])
 
 
 @torch.no_grad()
@@ -147,7 +172,7 @@ def run(config: Config, minutes: float, out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="glyphs", help="glyphs, cars3d, facades or emoji")
+    parser.add_argument("--config", default="glyphs", help="glyphs, glyphs-64, glyphs-colour, cars3d, facades or emoji")
     parser.add_argument("--data", type=Path, help="where the configuration needs a folder or zip file")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--out", type=Path, default=Path("runs/supervised"))

@@ -694,7 +694,7 @@ def benchmark(command: Benchmark, rest: list[str]) -> int:
     if command.data is not None:
         data = config.data.model_copy(update={"name": "folder", "root": command.data, "pairs": command.pairs})
         config = config.model_copy(update={"data": data})
-    called = command.data.resolve().name if command.data else Path(command.name or "").stem
+    called = command.data.absolute().name if command.data else Path(command.name or "").stem
     out = command.out or Path("runs", f"benchmark-{called}")
     try:
         run_benchmark(
@@ -799,9 +799,14 @@ def info(command: Info) -> int:
         console.print(f"  {name:<18}{parameter_count(part):>12,} parameters", highlight=False)
     console.print(f"  {'together':<18}{parameter_count(model):>12,} parameters", highlight=False)
     for name, value in translator.facts.items():
-        shown = value if not isinstance(value, dict) else ", ".join(f"{key} {number:.4g}" for key, number in value.items())
+        shown = ", ".join(f"{key} {_short(one)}" for key, one in value.items()) if isinstance(value, dict) else value
         console.print(f"{name:<20}{shown}", highlight=False, markup=False)
     return 0
+
+
+def _short(value: object) -> str:
+    """Numbers to four digits."""
+    return f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
 
 
 def settings(_: Settings) -> int:

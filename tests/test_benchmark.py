@@ -201,6 +201,13 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder, tm
     assert list(methods) == ["model", "copying", "colour statistics", "nearest neighbour"]
     assert methods["copying"]["figures"]["gain"]["mean"] == 0
     assert methods["colour statistics"]["figures"]["gain"]["mean"] > 0.3
+    divided = written["results"]["domain"]["model"]["figures"]
+    assert divided["l1_ratio"]["mean"] == pytest.approx(divided["l1"]["mean"] / divided["copy_l1"]["mean"], rel=1e-6)
+    assert divided["lpips_ratio"]["low"] == pytest.approx(1 - divided["gain"]["high"])
+    assert methods["copying"]["figures"]["ssim_ratio"] == {"mean": 1, "low": 1, "high": 1}
+    for probe in methods["model"]["probes"].values():
+        assert probe["low"] <= probe["accuracy"] <= probe["high"]
+    assert {"domain from content, linear", "content from style, mlp"} <= set(methods["model"]["probes"])
     for method in methods.values():
         to = [method["targets"][name] for name in ("red", "blue")]
         assert np.mean([row["l1"] for row in to]) == pytest.approx(method["figures"]["l1"]["mean"], rel=1e-5)
@@ -212,11 +219,13 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder, tm
     assert alarms["images"] == len(verdicts) == 2 * COUNT
     assert alarms["percentile"] == 66  # two held-out images
     assert alarms["share"]["mean"] == np.mean([verdict.percentile >= 66 for verdict in verdicts])
-    assert "- the check at percentile 66 flags" in (out / "report.md").read_text()
+    assert "- false alarms of the check at percentile 66:" in (out / "report.md").read_text()
     for name in ("report.md", "grid.png", "domain/cases.png", "domain/evaluation.json", "run/report.html"):
         assert (out / name).stat().st_size > 200, name
     table = compare_reports([out, out])
-    assert table.count("copying") == 1  # one row a folder and method, and the folder is the same
+    assert (
+        table.count(": copying |") == 2
+    )  # of the figures and of the ratios: one row a folder and method, the folder is the same
     before = load_model(out / "run" / "model.safetensors").model.state_dict()
     run_benchmark(config, out, command="again", inception=False)
     after = load_model(out / "run" / "model.safetensors").model.state_dict()
@@ -245,7 +254,9 @@ def test_the_commands(folder, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["compare", str(out)])
     assert stop.value.code == 0
-    assert "colour statistics" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    for words in ("colour statistics", "false alarms", "domain from content, mlp"):
+        assert words in table
     with pytest.raises(SystemExit) as stop:
         cli.main(["compare", str(tmp_path / "nothing")])
     assert stop.value.code == 1

@@ -48,6 +48,7 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(capsys, ti
         (("theory", "--iterations", "9", "--out", "OUT"), 2, "say nothing"),
         (("fidelity", "RUN", "--images", "0"), 2, "--images is 0"),
         (("benchmark", "glyphs", "--limit", "1", "--out", "OUT"), 1, "the limit is 1 images"),
+        (("benchmark", "--out", "OUT"), 2, "no benchmark is named"),
         (("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--engine", "ray", "--device", "cpu"), 2, "--device"),
     ],
 )
@@ -64,6 +65,12 @@ def test_info_shows_domains_sizes_and_parameters(capsys, tiny_run):
     assert code == 0
     for word in ("cats, dogs, foxes", "3 x 32 x 32", "parameters", "steps"):
         assert word in text
+
+
+def test_info_names_what_the_shipped_model_started_from(capsys):
+    code, text = call(capsys, "info", "glyphs")
+    assert code == 0
+    assert "minutes 57, model glyphs-finish, steps 6166" in " ".join(text.split())
 
 
 def test_settings_lists_every_section(capsys):

@@ -26,7 +26,7 @@ def test_yaml_round_trips(tmp_path):
 @pytest.mark.parametrize("path", sorted(config_path("glyphs").parent.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_are_valid_and_make_a_model(path):
     if path.stem.startswith("toy"):
-        assert load_toy_config(path.stem).objectives
+        assert load_toy_config(path.stem).planes
         return
     config = load_config(path)
     model = make_model(config.model, config.data, 6)

@@ -79,8 +79,10 @@ def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(da
 
 def test_probes_are_reported_with_their_chance(data, judge):
     result = evaluate(translator(), data, judges=judge)
-    assert set(result.probes) == {"domain from content, linear", "domain from content, mlp"}
-    assert all(probe.chance == pytest.approx(0.5) for probe in result.probes.values())
+    chance = {"domain from content": 1 / 2, "content from style": 1 / 6}  # two domains, six contents
+    assert {name: probe.chance for name, probe in result.probes.items()} == {
+        f"{what}, {kind}": pytest.approx(share) for what, share in chance.items() for kind in ("linear", "mlp")
+    }
 
 
 def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data, judge):
@@ -107,7 +109,7 @@ def test_the_report_holds_the_same_figures_in_json_and_markdown(data, judge, tmp
     assert len(values["pairs"]) == 2
     text = (tmp_path / "evaluation.md").read_text()
     assert f"{result.pairs[0].lpips:.4f}" in text
-    assert "accuracy / chance" in text
+    assert "times chance (0.500)" in text
     assert (tmp_path / "cases.png").stat().st_size > 1000
 
 
@@ -148,7 +150,11 @@ def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(judg
         turns=(places * 2, 4),
     )
     probes = evaluate(translator("copy"), data, style="reference", judges=judge).probes
-    assert set(probes) == {f"{what} from content, {kind}" for what in ("viewpoint", "domain") for kind in ("linear", "mlp")}
+    assert set(probes) == {
+        f"{what}, {kind}"
+        for what in ("viewpoint from content", "domain from content", "viewpoint from style")
+        for kind in ("linear", "mlp")
+    }
     assert probes["viewpoint from content, linear"].accuracy > 0.9
     assert probes["viewpoint from content, linear"].chance == 0.75  # of four places three are right
     assert probes["domain from content, linear"].chance == 0.25

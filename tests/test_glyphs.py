@@ -5,6 +5,7 @@ import unicodedata
 import numpy as np
 import pytest
 
+from benchmarks.supervised_bound import Pairs
 from sivae_translate.config import DataConfig
 from sivae_translate.data import glyphs
 from sivae_translate.data.loading import load_data
@@ -90,3 +91,24 @@ def test_drawings_are_cached_and_a_damaged_cache_is_drawn_anew(tmp_path, monkeyp
 def test_an_unknown_font_is_refused_with_the_known_ones():
     with pytest.raises(DataError, match="dejavu-serif"):
         glyphs.font_path("comic")
+
+
+def test_the_truth_of_a_coloured_pair_is_the_letter_in_the_references_colours():
+    rng = np.random.default_rng(5)
+    grey = rng.integers(0, 256, (2, 3, 32, 32, 1), dtype=np.uint8)
+    colours = np.empty((2, 3), dtype=object)
+    for place in np.ndindex(2, 3):
+        colours[place] = glyphs.draw_colours(place[0], "dejavu-sans", place[1])
+    made = Pairs(grey, by_reference=True, colours=colours).draw(8, np.random.default_rng(1))
+    again = np.random.default_rng(1)
+    content, other = again.integers(3, size=(2, 8))
+    source, target = again.integers(2, size=(2, 8))
+    for at, (c, o, s, t) in enumerate(zip(content, other, source, target, strict=True)):
+        expected = (
+            glyphs.paint(grey[s, c, ..., 0], colours[s, c]),
+            glyphs.paint(grey[t, c, ..., 0], colours[t, o]),
+            glyphs.paint(grey[t, o, ..., 0], colours[t, o]),
+        )
+        for images, image in zip(made, expected, strict=False):
+            np.testing.assert_array_equal((images[at].permute(1, 2, 0) * 255).round().byte().numpy(), image)
+    assert made[3].tolist() == target.tolist()

@@ -177,7 +177,9 @@ def load_pairs(config: DataConfig) -> np.ndarray:
         DataError: see `load_benchmark`.
     """
     if config.root is None or config.name not in PAIRED:
-        raise ConfigError(f"there are no true pairs of {config.name}", remedy="name glyphs, cars3d, facades or emoji")
+        raise ConfigError(
+            f"there are no true pairs of {config.name}", remedy="name glyphs, glyphs-colour, cars3d, facades or emoji"
+        )
     files = list_files(config.root)
     if config.name == "cars3d":
         train = _cars3d(files, config.model_copy(update={"labels": True})).train

@@ -57,6 +57,7 @@ SHOWN = 8
 SHOWN_STYLES = 10
 SHOWN_TARGETS = 6
 """Test domains up to which the report has a table of each."""
+FEWEST_PAIRS = 10
 CHECKED = 2000
 """Test images at most that the translator's check is tried on."""
 FIGURES = ("lpips", "gain", "l1", "ssim", "psnr", "fid", "kid", "recognised", "classified", "diversity", "cycle_lpips")
@@ -79,13 +80,14 @@ class Judged:
     def figures(self) -> dict[str, Interval | float]:
         """Means over all translations with intervals, and means of what has one figure a pair or target domain.
 
-        KID's interval is 1.96 standard deviations over subsets wide on either side, diversity's a bootstrap over pairs; FID has
-        none.
+        KID's interval is 1.96 standard deviations over subsets wide on either side; diversity's is a bootstrap over pairs of
+        domains, where there are `FEWEST_PAIRS`; FID has none.
         """
         found: dict[str, Interval | float] = dict(self.evaluation.overall)
         diversity = [pair.diversity for pair in self.evaluation.pairs if pair.diversity is not None]
         if diversity:
-            found["diversity"] = bootstrap(torch.tensor(diversity))
+            enough = len(diversity) >= FEWEST_PAIRS
+            found["diversity"] = bootstrap(torch.tensor(diversity)) if enough else float(np.mean(diversity))
         if targets := self.evaluation.targets:
             kid = float(np.mean([target.kid for target in targets]))
             reach = 1.96 * float(np.linalg.norm([target.kid_std for target in targets])) / len(targets)
@@ -134,7 +136,8 @@ def run_benchmark(
     """
     # First, since what is missing should not be noticed after hours of training.
     check_limit(limit, 2 if inception else 1)  # FID needs a covariance
-    features = Inception(pick_device(config.training.device)) if inception else None
+    device = pick_device(config.training.device)
+    features = Inception(device if device.type == "cuda" else "cpu") if inception else None
     others: list[tuple[str, Method | Translator]] = [
         (name, Translator.from_pretrained(name, device=config.training.device)) for name in against
     ]
@@ -169,7 +172,7 @@ def run_benchmark(
         "false_alarms": asdict(flagged) if flagged else None,
     }
     write_json(out / "report.json", {**about, "results": {style: _as_json(judged) for style, judged in found.items()}})
-    write_text(out / "report.md", markdown(about, found))
+    write_text(out / "report.md", markdown(about, found, curves=(out / "run" / "curves.png").exists()))
     return out
 
 
@@ -253,8 +256,8 @@ def content_and_style(translator: Translator, data: DomainData, style: StyleKind
 # ---- tables
 
 
-def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged]]) -> str:
-    """The report as Markdown."""
+def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged]], *, curves: bool) -> str:
+    """The report as Markdown, with a link to the training curves where there are some."""
     lines = [f"# {about['benchmark']}", "", f"    {about['command']}", ""]
     facts, place = about["facts"], about["environment"]
     lines += [
@@ -277,16 +280,16 @@ def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged
         lines += [f"- false alarms of the check at percentile {flagged.percentile:g}: {flagged}, where {chosen:g}% were chosen"]
     for style, judged in found.items():
         lines += ["", f"## {style} style", "", *_rows({one.method: one.figures() for one in judged})]
-        divided = {f"{one.method}, divided by copying": _divided(one.figures()) for one in judged}
+        divided = {one.method: _divided(one.figures()) for one in judged}
         if any(divided.values()):
-            lines += ["", *_rows(divided)]
+            lines += ["", "Divided by copying:", "", *_rows(divided)]
         apart = {f"{one.method}, to {name}": row for one in judged for name, row in one.by_target().items()}
         if len(judged) < len(apart) <= len(judged) * SHOWN_TARGETS:
             lines += ["", *_rows(apart)]
         probes = judged[0].evaluation.probes
         lines += ["", *(f"- {name}: {probe}" for name, probe in probes.items())]
         lines += ["", f"![best, median and worst cases of the model]({style}/cases.png)"]
-    lines += ["", "![contents and styles](grid.png)", "", "![training curves](run/curves.png)"]
+    lines += ["", "![contents and styles](grid.png)", *(["", "![training curves](run/curves.png)"] if curves else [])]
     return "\n".join(lines) + "\n"
 
 
@@ -326,7 +329,8 @@ def compare_reports(folders: Sequence[Path]) -> str:
             runs[str(folder)]["results"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder} holds no benchmark report", remedy="run sivae-translate benchmark first") from error
-    lines = ["| run | benchmark | steps | minutes | seed | peak memory | false alarms |", "|" + " --- |" * 7]
+    columns = ("run", "benchmark", "steps", "minutes", "started from", "seed", "all in all", "peak memory", "false alarms")
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += [f"| {name} | " + " | ".join(_origin(run)) + " |" for name, run in runs.items()]
     for style in dict.fromkeys(style for run in runs.values() for style in run["results"]):
         methods = {f"{name}: {m}": one for name, r in runs.items() for m, one in r["results"].get(style, {}).items()}
@@ -335,6 +339,10 @@ def compare_reports(folders: Sequence[Path]) -> str:
             for name, one in methods.items()
         }
         lines += ["", f"## {style} style", "", *_rows(figures)]
+        divided = {name: _divided(row) for name, row in figures.items()}
+        if any(divided.values()):
+            lines += ["", "Divided by copying:", "", *_rows(divided)]
+        lines.append("")
         for name, one in methods.items():
             lines += [f"- {name}: {probe}: {ProbeResult(**value)}" for probe, value in one["probes"].items()]
     return "\n".join(lines) + "\n"
@@ -343,6 +351,15 @@ def compare_reports(folders: Sequence[Path]) -> str:
 def _origin(written: Mapping[str, Any]) -> list[str]:
     """How a report came about, a cell each."""
     facts, alarms = written["facts"], written.get("false_alarms")
-    cells = [written["benchmark"], facts["steps"], facts["minutes"], written["seed"]]
-    memory = f"{written['peak_memory_bytes'] / 2**20:.0f} MiB"
-    return [*map(str, cells), memory, str(ood.Flagged.from_json(alarms)) if alarms else ""]
+    before = facts.get("started_from")
+    flagged = ood.Flagged.from_json(alarms) if alarms else None
+    return [
+        written["benchmark"],
+        str(facts["steps"]),
+        str(facts["minutes"]),
+        f"{before['model']}, {before['minutes']:g} min" if before else "",
+        str(written["seed"]),
+        f"{written['seconds']['all'] / 60:.1f} min",
+        f"{written['peak_memory_bytes'] / 2**20:.0f} MiB",
+        f"{flagged} at percentile {flagged.percentile:g}" if flagged else "",
+    ]

@@ -27,7 +27,7 @@ StyleKind = Literal["domain", "reference"]
 STYLES_FOR_DIVERSITY = 4
 SOURCES_FOR_DIVERSITY = 32
 RATIOS = ("lpips", "l1", "ssim", "psnr")
-"""Figures that are also divided by those of copying."""
+"""Figures that are also divided by those of copying, where these are surely above 0 (an SSIM may not be)."""
 CLASSIFIED = 2000
 """Images a domain that classifiers of the domains are trained on."""
 
@@ -247,7 +247,7 @@ def evaluate(
     if not results:
         raise DataError("no pair of domains could be judged", remedy="evaluate with --style reference, or on paired data")
     paired = results[0].gain is not None
-    found = read_codes(translator, data, images, seed) if probes and translator is not None else {}
+    found = read_codes(translator, data, images, positions, seed) if probes and translator is not None else {}
     return Evaluation(
         style=style,
         paired=paired,
@@ -385,16 +385,18 @@ def _to_targets(
     return tuple(results)
 
 
-def _diversity(translator: Translator, made: _Outputs, target: str, judge: Lpips) -> float:
+def _diversity(translator: Translator, made: _Outputs, target: str, judge: Lpips) -> float | None:
     """Mean LPIPS between translations of the same sources into several draws from the target's prior, or to references."""
     if made.references is None:
         some = made.sources[:SOURCES_FOR_DIVERSITY]
         drawn = [translator(some, (target, seed), output="tensor") for seed in range(STYLES_FOR_DIVERSITY)]
     else:
         some = made.sources[: SOURCES_FOR_DIVERSITY // 4]  # there may be hundreds of pairs of domains
-        styles = translator.encode(made.references).style.mean
-        turned = (styles.roll(turn, 0)[: len(some)] for turn in range(STYLES_FOR_DIVERSITY))
-        drawn = [translator.model_translate(some.to(translator.device), style).cpu() for style in turned]
+        styles = translator.encode(made.references[: len(some)]).style.mean
+        turns = range(min(STYLES_FOR_DIVERSITY, len(styles)))
+        drawn = [translator.model_translate(some.to(translator.device), styles.roll(turn, 0)).cpu() for turn in turns]
+    if len(drawn) < 2:
+        return None
     return metrics.diversity(torch.stack(drawn), judge).mean().item()
 
 
@@ -408,6 +410,8 @@ def _overall(values: list[tuple[tuple[str, ...], dict[str, Tensor]]], seed: int)
     if "copy_lpips" in joined:
         overall["gain"] = bootstrap_gain(joined["lpips"], joined["copy_lpips"], groups, seed=seed)
     for name in RATIOS if "copy_lpips" in joined else ():
+        if overall[f"copy_{name}"].low <= 0:
+            continue
         gain = bootstrap_gain(joined[name], joined[f"copy_{name}"], groups, seed=seed)
         overall[f"{name}_ratio"] = Interval(1 - gain.mean, 1 - gain.high, 1 - gain.low)
     return overall

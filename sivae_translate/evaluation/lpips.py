@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from sivae_translate.devices import exact_float32
 from sivae_translate.errors import DataError, InputError
 from sivae_translate.resources import asset_path
 
@@ -176,7 +177,7 @@ class Lpips(nn.Module):
         if a.shape[:1] != b.shape[:1] or a.shape[2:] != b.shape[2:]:
             what = f"LPIPS cannot compare images {tuple(a.shape)} with {tuple(b.shape)}"
             raise InputError(what, remedy="pass as many images on both sides, of the same height and width")
-        with torch.autocast(a.device.type, enabled=False) if exact else nullcontext():
+        with exact_float32(a.device) if exact else nullcontext():
             distances: Tensor = self.network(_rgb(a, "a"), _rgb(b, "b"), normalize=True)
         return distances.flatten().float()
 

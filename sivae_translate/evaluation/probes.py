@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,8 +15,8 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from sivae_translate.data.images import to_tensor
-from sivae_translate.data.sets import DomainData
-from sivae_translate.errors import InputError
+from sivae_translate.data.sets import DomainData, ImageSource
+from sivae_translate.errors import DataError, InputError
 from sivae_translate.translator import Translator
 
 ProbeKind = Literal["linear", "mlp"]
@@ -34,18 +36,19 @@ class ProbeResult:
         accuracy: share of the test codes whose label the probe names.
         chance: the accuracy of the best constant answer.
         ratio: accuracy / chance; about 1 when the code says nothing about the label.
-        low: lower end of the accuracy's 95 % interval (Wilson's).
+        low: lower end of the accuracy's 95 % interval (Wilson's); reports of earlier versions have none.
         high: its upper end.
     """
 
     accuracy: float
     chance: float
     ratio: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
 
     def __str__(self) -> str:
-        return f"{self.accuracy:.3f} ({self.low:.3f} to {self.high:.3f}), {self.ratio:.2f} times chance"
+        interval = "" if math.isnan(self.low) else f" ({self.low:.3f} to {self.high:.3f})"
+        return f"{self.accuracy:.3f}{interval}, {self.ratio:.2f} times chance ({self.chance:.3f})"
 
 
 def _check(codes: Tensor, labels: Tensor, part: str) -> None:
@@ -149,13 +152,16 @@ def labelled(groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(list(groups)), torch.cat([torch.full((len(group),), index) for index, group in enumerate(groups)])
 
 
-def read_codes(translator: Translator, data: DomainData, images: Sequence[Tensor], seed: int) -> dict[str, ProbeResult]:
+def read_codes(
+    translator: Translator, data: DomainData, images: Sequence[Tensor], positions: Sequence[Sequence[int]], seed: int
+) -> dict[str, ProbeResult]:
     """What the codes tell that they should not, and of viewpoints what they should; nothing for sets without two domains.
 
     Args:
         translator: whose codes.
         data: domains to learn on. Contents are told by equal ids in all domains, by classes, or by viewpoints.
         images: (N, C, H, W) each, test images of every domain.
+        positions: which of the domain's test images they are.
         seed: of the probes.
     """
     if data.turns:
@@ -163,8 +169,8 @@ def read_codes(translator: Translator, data: DomainData, images: Sequence[Tensor
     known = len(data.domains) > 1 and set(data.domains) <= set(translator.domains)
     if not known or len(data.domains) != len(data.test):
         return {}
-    positions = [range(0, len(source), -(-len(source) // LEARNT)) for source in data.train]
-    shown = [to_tensor(np.stack([s[k] for k in chosen])) for s, chosen in zip(data.train, positions, strict=True)]
+    learnt = [_readable(source, range(0, len(source), -(-len(source) // LEARNT))) for source in data.train]
+    shown = [to_tensor(np.stack([pixels for _, pixels in some])) for some in learnt]
     learn, ask = ([translator.encode(some) for some in group] for group in (shown, images))
     contents = [[p.content.mean.flatten(1).cpu() for p in group] for group in (learn, ask)]
     found = _both("domain from content", *labelled(contents[0]), *labelled(contents[1]), seed=seed)
@@ -172,16 +178,25 @@ def read_codes(translator: Translator, data: DomainData, images: Sequence[Tensor
         [(p.style.mean - translator.style_code(name)).cpu() for p, name in zip(group, data.domains, strict=True)]
         for group in (learn, ask)
     ]
-    if data.classes and all(len(some) == len(source) for some, source in zip(images, data.test, strict=True)):
-        told = [torch.from_numpy(train[list(at)]) for (train, _), at in zip(data.classes, positions, strict=True)]
-        asked = [torch.from_numpy(test) for _, test in data.classes]
+    if data.classes:
+        told = [torch.from_numpy(train[[at for at, _ in some]]) for (train, _), some in zip(data.classes, learnt, strict=True)]
+        asked = [torch.from_numpy(test[list(at)]) for (_, test), at in zip(data.classes, positions, strict=True)]
         found |= _both(
             "content from style", torch.cat(styles[0]), torch.cat(told), torch.cat(styles[1]), torch.cat(asked), seed=seed
         )
-    elif len(set(data.test_ids)) == 1:
+    elif data.paired and len(set(data.test_ids)) == 1:
         ids = torch.arange(len(images[0]))
         known_styles = torch.cat(styles[1][:-1])
         found |= _both("content from style", known_styles, ids.repeat(len(images) - 1), styles[1][-1], ids, seed=seed)
+    return found
+
+
+def _readable(source: ImageSource, positions: Sequence[int]) -> list[tuple[int, np.ndarray]]:
+    """Those images of a source that can be read, with their positions."""
+    found = []
+    for position in positions:
+        with suppress(DataError):
+            found.append((position, source[position]))
     return found
 
 

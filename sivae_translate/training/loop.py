@@ -452,10 +452,14 @@ class Trainer:
             self._check_growth(saved, path)
             weights = grown(weights, self.model.state_dict())
         checkpoints.load_weights(self.model, weights, path)
-        facts = saved.facts
-        before = facts.get("started_from") or {}
-        spent = {name: facts.get(name, 0) + before.get(name, 0) for name in ("steps", "minutes")}  # type: ignore[operator, attr-defined]
-        return {"model": Path(source).name, **spent}
+        before = saved.facts.get("started_from")
+        stages = [saved.facts, before if isinstance(before, dict) else {}]
+        told = {name: [stage.get(name) for stage in stages] for name in ("steps", "minutes")}
+        spent = {name: sum(value for value in values if isinstance(value, int | float)) for name, values in told.items()}
+        named = Path(source).absolute()
+        while named.name in ("run", "model.safetensors", "best.safetensors"):
+            named = named.parent
+        return {"model": named.name, **spent}
 
     def _check_growth(self, saved: SavedModel, path: Path) -> None:
         """Raises CheckpointError where more differs than the size of the images, which weights alone would not tell."""
