@@ -112,15 +112,13 @@ def validate(model: TranslationVAE, held: Pairs, judge: Lpips) -> float:
     parts = [torch.split(part.to(device), 100) for part in held.draw(CHECKED, np.random.default_rng(1))]
     distances = [
         judge.distances(torch.sigmoid(held.translated(model, source, reference, domain)).float(), truth)
-        for source, truth, reference, domain in (
-            [part.to(judge.device) for part in group] for group in zip(*parts, strict=True)
-        )
+        for source, truth, reference, domain in zip(*parts, strict=True)
     ]
     return torch.cat(distances).mean().item()
 
 
-def run(config: Config, minutes: float, out: Path) -> None:
-    """Train and write the best model.
+def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> None:
+    """Train and write the best model; ``steps`` are a budget instead of minutes.
 
     Raises:
         ConfigError: there was no time for `CHECK_EVERY` steps, after which the first model is kept.
@@ -140,7 +138,7 @@ def run(config: Config, minutes: float, out: Path) -> None:
     error = Passes(config.objective, model).real_error
     judge, batch = Lpips.load(device=str(device)), config.training.batch
     best, began, step = float("inf"), time.monotonic(), 0
-    while (spent := (time.monotonic() - began) / (60 * minutes)) < 1:
+    while (spent := step / steps if steps else (time.monotonic() - began) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = config.training.learning_rate * min(1.0, (step + 1) / 100, max(0.05, (1 - spent) / 0.4))
         sources, truths, references, target = (part.to(device) for part in train.draw(batch, rng))
@@ -157,16 +155,14 @@ def run(config: Config, minutes: float, out: Path) -> None:
         if step % CHECK_EVERY == 0:
             with autocast(device, dtype):
                 score = validate(average, held, judge)
-            print(
-                f"step {step}: {spent:.0%} of {minutes:g} min, loss {loss.item():.4f}, validation LPIPS {score:.4f}", flush=True
-            )
+            print(f"step {step}: {spent:.0%} of the budget, loss {loss.item():.4f}, validation LPIPS {score:.4f}", flush=True)
             if score < best:
                 best = score
                 facts: dict[str, object] = {"supervised": True, "steps": step, "validation_lpips": score}
                 facts["minutes"] = round((time.monotonic() - began) / 60, 2)
                 save_model(out / "model.safetensors", average, config, domains, facts)
     if step < CHECK_EVERY:
-        raise ConfigError(f"{minutes:g} min were too few: {step} steps, no model", remedy=f"allow {CHECK_EVERY} steps or more")
+        raise ConfigError(f"the budget was too small: {step} steps, no model", remedy=f"allow {CHECK_EVERY} steps or more")
     write_text(out / "config.yaml", to_yaml(config))
 
 

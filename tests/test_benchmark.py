@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import lord
+from benchmarks import lord, supervised_bound
 from sivae_translate import cli
 from sivae_translate.config import from_dict
 from sivae_translate.data.images import to_tensor
@@ -284,3 +284,21 @@ def test_the_peer_learns_to_translate_by_latent_optimisation(folder, data, lpips
         from_dict(settings, "test"), tmp_path / "out", command="", inception=False, against=[str(tmp_path / "lord")]
     )
     assert str(tmp_path / "lord") in json.loads((out / "report.json").read_text())["results"]["domain"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["glyphs", "glyphs-colour"])
+def test_the_supervised_bound_learns_from_true_pairs(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(supervised_bound, "CHECK_EVERY", 15)
+    monkeypatch.setattr(supervised_bound, "CHECKED", 60)
+    settings = {
+        "data": {"name": name, "image_size": 32, "channels": 3 if name == "glyphs-colour" else 1},
+        "model": {**SETTINGS["model"], "widths": [8, 12, 16], "content_channels": 4},
+        "training": SETTINGS["training"],
+    }
+    supervised_bound.run(from_dict(settings, "test"), 0, tmp_path / "bound", steps=60)
+    scores = [float(line.rpartition(" ")[2]) for line in capsys.readouterr().out.splitlines() if "validation LPIPS" in line]
+    assert min(scores[1:]) < scores[0]
+    facts = Translator.from_pretrained(tmp_path / "bound", device="cpu").facts
+    assert facts["supervised"]
+    assert facts["validation_lpips"] == pytest.approx(min(scores), abs=1e-4)
