@@ -35,9 +35,10 @@ def run(runs: Sequence[Path], foreign: Sets, out: Path, *, cross: bool, limit: i
     for folder in runs:
         translator = Translator.from_pretrained(folder)
         known = load_test_images(own[folder], 2 * limit, seed)
+        scored = ood.score_known(translator, known[::2], known[1::2], regret_steps=regret_steps, seed=seed)
         for name, read in (foreign | (_others(own, folder, limit, seed) if cross else {})).items():
             outside = read(own[folder])
-            result = ood.compare(translator, known[::2], outside, known[1::2], regret_steps=regret_steps, seed=seed)
+            result = ood.compare(translator, scored, outside, regret_steps=regret_steps, seed=seed)
             model = label(folder)
             ood.write(result, known[::2], outside, out / model / name, f"{model} against {name}", {"run": model, "seed": seed})
             rows.append({"model": model, "foreign": name, "facts": translator.facts, **result.as_json()})

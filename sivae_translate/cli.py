@@ -740,19 +740,11 @@ def ood(command: Ood) -> int:
         known = load_images(command.inside, config, 2 * command.limit, command.seed)
     inside, typical = known[::2], known[1::2]
     outside = load_images(command.outside, config, command.limit, command.seed)
-    result = judge.compare(
-        translator,
-        inside,
-        outside,
-        typical,
-        samples=command.samples,
-        regret_steps=command.regret_steps,
-        seed=command.seed,
-    )
+    asked = {"samples": command.samples, "regret_steps": command.regret_steps, "seed": command.seed}
+    result = judge.compare(translator, judge.score_known(translator, inside, typical, **asked), outside, **asked)
     run, title = Path(command.run), f"{command.run}: {command.outside.name} against its own kind"
     out = command.report or _evaluation_folder(run).with_name("ood") / command.outside.name
-    about = {"run": command.run, "samples": command.samples, "regret_steps": command.regret_steps, "seed": command.seed}
-    judge.write(result, inside, outside, out, title, {**about, "facts": translator.facts})
+    judge.write(result, inside, outside, out, title, {"run": command.run, **asked, "facts": translator.facts})
     _show(result.markdown(title))
     console.print(f"written to {out}: report.json, report.md, histograms.png, hardest.png", highlight=False)
     return 0

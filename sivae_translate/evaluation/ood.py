@@ -266,44 +266,74 @@ def separation(inside: np.ndarray, outside: np.ndarray, draws: int = 200, seed: 
     return Separation(**intervals)
 
 
+@dataclass(frozen=True)
+class Known:
+    """Images of the kind that a model was trained on, as it sees them.
+
+    Attributes:
+        scores: score name to one number an image.
+        expected: mean negative log likelihood of others of the kind, which is the typical one; nats.
+        flagged: what the translator's check flags; None for a model without a comparison with held-out images.
+    """
+
+    scores: dict[str, np.ndarray]
+    expected: float
+    flagged: Flagged | None
+
+
+def score_known(
+    translator: Translator, inside: np.ndarray, typical: np.ndarray, *, samples: int = 16, regret_steps: int = 0, seed: int = 0
+) -> Known:
+    """Score known images, once for all comparisons with foreign ones.
+
+    Args:
+        translator: the model.
+        inside: images of the kind it was trained on, but none of its training images: uint8 (N, H, W, C).
+        typical: other images of that kind, whose mean log likelihood is the typical one.
+        samples: see `surprise`.
+        regret_steps: see `surprise`.
+        seed: of draws.
+
+    Raises:
+        InputError: a set is empty, or the model's pixel variance was never fitted.
+    """
+    expected = float(surprise(translator, typical, samples=samples, seed=seed, name="typical images")["likelihood"].mean())
+    scores = surprise(translator, inside, samples=samples, regret_steps=regret_steps, seed=seed, name="known images")
+    scores["typicality"] = np.abs(scores["likelihood"] - expected)
+    return Known(scores, expected, flagged(translator, list(inside)))
+
+
 def compare(
     translator: Translator,
-    inside: np.ndarray,
+    known: Known,
     outside: np.ndarray,
-    typical: np.ndarray,
     *,
     samples: int = 16,
     regret_steps: int = 0,
     seed: int = 0,
 ) -> OodResult:
-    """Score known and foreign images, and judge the scores.
+    """Score foreign images, and judge how well the scores tell them from known ones.
 
     Args:
         translator: the model.
-        inside: images of the kind it was trained on, but none of its training images: uint8 (N, H, W, C).
-        outside: foreign images.
-        typical: other images of the kind it was trained on, whose mean log likelihood is the typical one.
+        known: from `score_known` with the same samples, steps and seed.
+        outside: foreign images, uint8 (N, H, W, C).
         samples: see `surprise`.
         regret_steps: see `surprise`.
         seed: of draws and intervals.
 
     Raises:
-        InputError: a set is empty, or the model's pixel variance was never fitted.
+        InputError: there are no images, or the model's pixel variance was never fitted.
     """
-    asked: dict[str, Any] = {"samples": samples, "seed": seed}
-    expected = surprise(translator, typical, **asked, name="typical images")["likelihood"].mean()
-    scores = [
-        surprise(translator, images, **asked, regret_steps=regret_steps, name=name)
-        for images, name in ((inside, "known images"), (outside, "foreign images"))
-    ]
-    for found in scores:
-        found["typicality"] = np.abs(found["likelihood"] - expected)
+    scores = surprise(translator, outside, samples=samples, regret_steps=regret_steps, seed=seed, name="foreign images")
+    scores["typicality"] = np.abs(scores["likelihood"] - known.expected)
     size = math.prod(translator.model.image_shape)
-    bits = [float(bits_per_dimension(-torch.from_numpy(found["likelihood"]), size).mean()) for found in scores]
-    separations = {name: separation(scores[0][name], scores[1][name], seed=seed) for name in scores[0]}
-    known, foreign = (flagged(translator, list(images)) for images in (inside, outside))
-    both = (known, foreign) if known and foreign else None
-    return OodResult(scores[0], scores[1], separations, (bits[0], bits[1]), both)
+    likelihoods = (torch.from_numpy(-found["likelihood"]) for found in (known.scores, scores))
+    bits = [float(bits_per_dimension(nats, size).mean()) for nats in likelihoods]
+    separations = {name: separation(known.scores[name], scores[name], seed=seed) for name in known.scores}
+    foreign = flagged(translator, list(outside))
+    both = (known.flagged, foreign) if known.flagged and foreign else None
+    return OodResult(known.scores, scores, separations, (bits[0], bits[1]), both)
 
 
 def flagged(translator: Translator, images: Sequence[np.ndarray]) -> Flagged | None:
