@@ -2,7 +2,7 @@
 
 python assets/make_examples.py
 
-The letters are held out: the shipped model never saw them, in any font.
+The letters are held out: the shipped models never saw them, in any font.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def main() -> None:
         name = f"U+{ord(data.test_ids[source][index]):04X}.png"
         pictures.save(pictures.from_array(data.test[source][index]), ASSETS / "examples" / "letters" / name)
     pictures.save(pictures.from_array(data.test[italic][chosen[0]]), ASSETS / "examples" / "reference.png")
-    pictures.save(letter_grid({"ours": translator}, data), ASSETS / "translations.png")
+    larger = Translator.from_pretrained("glyphs-64")
+    pictures.save(letter_grid({"ours": larger}, load_data(larger.config.data)), ASSETS / "translations.png")
 
 
 if __name__ == "__main__":

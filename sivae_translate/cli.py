@@ -797,8 +797,8 @@ def info(command: Info) -> int:
 
 
 def _short(value: object) -> str:
-    """Numbers to four digits."""
-    return f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
+    """Fractions to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def settings(_: Settings) -> int:

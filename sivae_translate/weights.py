@@ -19,7 +19,7 @@ from sivae_translate.model import LatentModel, make_model
 from sivae_translate.resources import asset_path
 
 FORMAT = "sivae-translate 1"
-PRETRAINED = {"glyphs": "glyphs.safetensors"}
+PRETRAINED = {"glyphs": "glyphs.safetensors", "glyphs-64": "glyphs-64.safetensors"}
 """Names of the models that come with the library, and their files in assets/."""
 
 

@@ -242,9 +242,9 @@ def test_a_verdict_reads_well():
 # ---- the shipped model
 
 
-@pytest.fixture(scope="module")
-def shipped():
-    return Translator.from_pretrained("glyphs", device="cpu")
+@pytest.fixture(scope="module", params=["glyphs", "glyphs-64"])
+def shipped(request):
+    return Translator.from_pretrained(request.param, device="cpu")
 
 
 def test_the_shipped_model_raises_few_false_alarms_on_letters_it_never_saw(shipped):
@@ -255,6 +255,7 @@ def test_the_shipped_model_raises_few_false_alarms_on_letters_it_never_saw(shipp
 
 
 def test_the_shipped_model_knows_pictures_that_are_no_letters(shipped):
-    gradient = np.linspace(0, 255, 32).astype(np.uint8)[None, :, None].repeat(32, 0)
-    black, blocks = np.zeros((32, 32, 1), np.uint8), noise(1)[0][::8, ::8].repeat(8, 0).repeat(8, 1)
+    side = shipped.image_size
+    gradient = np.linspace(0, 255, side).astype(np.uint8)[None, :, None].repeat(side, 0)
+    black, blocks = np.zeros((side, side, 1), np.uint8), noise(1)[0][::8, ::8].repeat(side // 4, 0).repeat(side // 4, 1)
     assert all(verdict.percentile >= 99 for verdict in shipped.judge([gradient, black, blocks, noise(1)[0]]))

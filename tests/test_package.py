@@ -37,7 +37,12 @@ def wheel(tmp_path_factory):
 @pytest.mark.full
 def test_the_wheel_holds_the_assets_the_configs_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    wanted = ("assets/lpips_alexnet.safetensors", "assets/LICENSE.lpips_alexnet.txt", "assets/glyphs.safetensors")
+    wanted = (
+        "assets/lpips_alexnet.safetensors",
+        "assets/LICENSE.lpips_alexnet.txt",
+        "assets/glyphs.safetensors",
+        "assets/glyphs-64.safetensors",
+    )
     for name in (*wanted, "configs/glyphs.yaml", "configs/demo.yaml", "py.typed"):
         assert f"sivae_translate/{name}" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
