@@ -3,9 +3,9 @@
 Four numbers are read off an image: the squared error of its reconstruction, the KL of its content, the KL of its style to the
 prior of the domain that fits it best, and its complexity: the bits that the model needs for it (those three, the error as the
 density of a Gaussian) less the bits of the image as a PNG (arXiv 1909.11480). Without the last, what is simple would pass for
-usual whatever it shows, since it is rebuilt with little error. Each is measured in robust deviations from that domain's median
-over training images, or from that of all where the domain has few; the largest of the four is the image's score, and which one
-it is is the reason.
+usual whatever it shows, since it is rebuilt with little error. Each is measured from that domain's median over training images,
+or from that of all where the domain has few, in deviations of the upper tail (`UPPER`); the largest of the four is the image's
+score, and which one it is is the reason.
 With n of N held-out images below it, the image's percentile is 100 n / (N + 1). Among N + 1 images of one kind each is as
 likely as any other to be the most unusual, so an image of the training's kind reaches the percentile 100 - a with a probability
 of at most a % (conformal prediction).
@@ -38,8 +38,9 @@ PNG_LEVEL = 6
 name of zlib differ by tens of per cent, and what is usual on one machine would not be so on another."""
 FEWEST = 16
 """Training images from which on a domain has a median and a deviation of its own; those of two or three are worth nothing."""
-MAD = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
+UPPER, DEVIATIONS = 0.99, 2.326
+"""A normal distribution's quantile of 99 % lies so many standard deviations above its median. The upper tail is measured, since
+that of errors is far longer than a normal one: in other units they would drown the other numbers."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Verdict:
     Attributes:
         percentile: 0 to 100 N / (N + 1), see above.
         reason: which of `REASONS` is the most unusual.
-        score: how many robust deviations that lies above the median.
+        score: how many deviations that lies above the median.
     """
 
     percentile: float
@@ -66,7 +67,7 @@ class Calibration:
 
     Attributes:
         medians: (D, 4), by domain and reason; one domain without labels. (D, 3) in older files, which know no complexity.
-        deviations: robust standard deviations, of the same shape.
+        deviations: of the upper tail, of the same shape.
         levels: (N,) sorted scores of the held-out images.
     """
 
@@ -93,7 +94,7 @@ class Calibration:
         values, index = seen[0].cpu().double().numpy(), seen[1].cpu().numpy()
         groups = [values[index == domain] if (index == domain).sum() >= FEWEST else values for domain in range(count)]
         medians = np.stack([np.median(group, axis=0) for group in groups])
-        spreads = np.stack([MAD * np.median(np.abs(g - m), axis=0) for g, m in zip(groups, medians, strict=True)])
+        spreads = np.stack([np.quantile(g, UPPER, axis=0) - m for g, m in zip(groups, medians, strict=True)]) / DEVIATIONS
         floor = 1e-3 * np.abs(medians) + 1e-6  # where all images agree, as with the style KL of a plain model
         scale = cls(medians, np.maximum(spreads, floor), np.empty(0))
         return cls(scale.medians, scale.deviations, np.sort(scale.scores(*held).max(1)))
