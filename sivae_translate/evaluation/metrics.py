@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from sivae_translate.errors import InputError
@@ -147,6 +148,12 @@ def _resample(
     tail = (1 - level) / 2
     low, high = results.quantile(torch.tensor([tail, 1 - tail], dtype=results.dtype)).tolist()
     return Interval(float(statistic(values)), low, high)
+
+
+def proportion(hits: int, count: int) -> Interval:
+    """A share of ``count`` cases with Wilson's 95 % interval (1927)."""
+    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    return Interval(hits / count, float(interval.low), float(interval.high))
 
 
 def bootstrap(

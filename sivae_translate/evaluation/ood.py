@@ -28,14 +28,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from scipy.stats import binomtest, rankdata
+from scipy.stats import rankdata
 from torch import Tensor
 
 from sivae_translate import pictures
 from sivae_translate.codes import Gaussian, Posterior
 from sivae_translate.data.images import to_tensor
 from sivae_translate.errors import InputError
-from sivae_translate.evaluation.metrics import Interval
+from sivae_translate.evaluation.metrics import Interval, proportion
 from sivae_translate.files import write_json, write_text
 from sivae_translate.model import LatentModel, bits_per_dimension
 from sivae_translate.progress import track
@@ -350,8 +350,7 @@ def flagged(translator: Translator, images: Sequence[np.ndarray]) -> Flagged | N
         return None
     percentile = min(PERCENTILE, math.floor(translator.calibration.highest))
     count = sum(verdict.percentile >= percentile for verdict in translator.judge(images))
-    interval = binomtest(count, len(images)).proportion_ci(method="wilson")
-    return Flagged(percentile, len(images), Interval(count / len(images), float(interval.low), float(interval.high)))
+    return Flagged(percentile, len(images), proportion(count, len(images)))
 
 
 # ---- report

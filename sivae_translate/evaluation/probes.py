@@ -11,12 +11,12 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from sivae_translate.data.images import to_tensor
 from sivae_translate.data.sets import DomainData, ImageSource
 from sivae_translate.errors import DataError, InputError
+from sivae_translate.evaluation.metrics import proportion
 from sivae_translate.translator import Translator
 
 ProbeKind = Literal["linear", "mlp"]
@@ -143,8 +143,8 @@ def probe_accuracy(
     wanted = test_labels.to(device)
     accuracy = _share_right(named, wanted, circle)
     chance = max(_share_right(guess, wanted, circle) for guess in torch.unique(wanted))
-    interval = binomtest(round(accuracy * len(wanted)), len(wanted)).proportion_ci(method="wilson")
-    return ProbeResult(accuracy, chance, accuracy / chance, float(interval.low), float(interval.high))
+    interval = proportion(round(accuracy * len(wanted)), len(wanted))
+    return ProbeResult(accuracy, chance, accuracy / chance, interval.low, interval.high)
 
 
 def labelled(groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -260,8 +260,9 @@ def grown(small: Mapping[str, Tensor], large: Mapping[str, Tensor]) -> dict[str,
         small: weights by name, of networks whose code has the same side.
         large: the same for the larger images.
     """
-    added = _resolutions(large) - _resolutions(small)
-    finer = {name: weight for name, weight in large.items() if _is_finer(name, added, _resolutions(large))}
+    total = _resolutions(large)
+    added = total - _resolutions(small)
+    finer = {name: weight for name, weight in large.items() if _is_finer(name, added, total)}
     return finer | {_moved(name, added): weight for name, weight in small.items() if not _is_finer(name, 0, 0)}
 
 
