@@ -1,8 +1,10 @@
-"""Fits anew what is usual for a glyphs model that ships; run from the repository root: python assets/calibrate_glyphs.py [FILE]
+"""Fits anew what is usual for a glyphs model that ships; run from the repository root: python
+assets/calibrate_glyphs.py [FILE]
 
-Training keeps some images to itself for this. When the shipped model was trained these were the last letters of each font by
-code point, rarer ones than a user's, and what is grown from it holds out letters that it was trained on. Here they are letters
-that the font has but did not show in training, drawn by rank, none of them a test letter. The weights stay as they are.
+Training keeps some images to itself for this. When the shipped model was trained these were the last letters
+of each font by code point, rarer ones than a user's, and what is grown from it holds out letters that it was
+trained on. Here they are letters that the font has but did not show in training, drawn by rank, none of them
+a test letter. The weights stay as they are.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sivae_translate.calibration import Calibration, read
-from sivae_translate.data import glyphs
-from sivae_translate.data.images import to_tensor
-from sivae_translate.data.sets import ranked
-from sivae_translate.resources import asset_path
-from sivae_translate.weights import load_model, save_model
+from sivae_translate.data.domains import ranked
+from sivae_translate.data.image import to_tensor
+from sivae_translate.data.sources import glyphs
+from sivae_translate.models.typicality import Calibration, read
+from sivae_translate.models.weights import load_model, save_model
+from sivae_translate.utils.resources import asset_path
 
 EACH = 64
 """Letters a font, of those that it showed in training and of those that it did not."""
@@ -38,7 +40,9 @@ def main(path: Path) -> None:
     numbers = [read(saved.model, to_tensor(np.concatenate(images))) for images in (shown, held)]
     calibration = Calibration.fit(numbers[0], numbers[1], len(saved.domains))
     save_model(path, saved.model, saved.config, saved.domains, saved.facts, calibration)
-    print(f"{len(calibration.levels)} letters say what is usual; the highest percentile is {calibration.highest:.2f}")
+    print(
+        f"{len(calibration.levels)} letters say what is usual; the highest percentile is {calibration.highest:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Makes assets/examples (inputs to try the command line with) and assets/translations.png (the README's picture).
+"""Makes assets/examples (inputs to try the command line with) and assets/translations.png (the README's
+picture).
 
 python assets/make_examples.py
 
@@ -9,10 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sivae_translate import pictures
-from sivae_translate.data.loading import load_data
-from sivae_translate.demo import SOURCE, letter_grid, readable_letters
-from sivae_translate.translator import Translator
+from sivae_translate.data.sources.loading import load_data
+from sivae_translate.inference.translator import Translator
+from sivae_translate.studies.demo import SOURCE, letter_grid, readable_letters
+from sivae_translate.utils import pictures
 
 ASSETS = Path(__file__).resolve().parent
 

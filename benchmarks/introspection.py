@@ -1,11 +1,13 @@
-"""Does the introspective phase earn its place? A trunk without fakes, then two arms of equal cost: with fakes and without.
+"""Does the introspective phase earn its place? A trunk without fakes, then two arms of equal cost: with fakes
+and without.
 
     python -m benchmarks.introspection --seeds 3 --out runs/introspection
 
-Both arms start from the same trunk (a VAE with back-translation, whose content code has opened), lower the learning rate in
-the same way, and differ in whether fakes take part. Their budgets are in steps, so that the run can be repeated to the bit and
-other work on the machine does not favour an arm: 4 minutes each at the rates of an idle machine (2 cores, docs/experiments.md),
-5.0 steps/s without fakes and 3.55 with them. ``--rates`` measures these again.
+Both arms start from the same trunk (a VAE with back-translation, whose content code has opened), lower the
+learning rate in the same way, and differ in whether fakes take part. Their budgets are in steps, so that the
+run can be repeated to the bit and other work on the machine does not favour an arm: 4 minutes each at the
+rates of an idle machine (2 cores, docs/experiments.md), 5.0 steps/s without fakes and 3.55 with them.
+``--rates`` measures these again.
 """
 
 from __future__ import annotations
@@ -18,18 +20,26 @@ from itertools import pairwise
 from pathlib import Path
 
 from sivae_translate.config import load_config
-from sivae_translate.data.loading import load_data
-from sivae_translate.data.sets import DomainData
-from sivae_translate.evaluation.evaluate import Judges, evaluate
-from sivae_translate.evaluation.lpips import Lpips
-from sivae_translate.files import write_json
-from sivae_translate.resources import config_path
+from sivae_translate.data.domains import DomainData
+from sivae_translate.data.sources.loading import load_data
+from sivae_translate.evaluation.translation import Judges, evaluate
+from sivae_translate.inference.translator import Translator
+from sivae_translate.models.lpips import Lpips
 from sivae_translate.training.log import read_metrics
-from sivae_translate.training.loop import train
-from sivae_translate.translator import Translator
+from sivae_translate.training.trainer import train
+from sivae_translate.utils.files import write_json
+from sivae_translate.utils.resources import config_path
 
-TRUNK: dict[str, float] = {"objective.introspection_from": 1.0, "training.decay_from": 1.0, "training.steps": 2200}
-PHASE: dict[str, float] = {"objective.open_until": 0.0, "objective.back_from": 0.0, "training.decay_from": 0.3}
+TRUNK: dict[str, float] = {
+    "objective.introspection_from": 1.0,
+    "training.decay_from": 1.0,
+    "training.steps": 2200,
+}
+PHASE: dict[str, float] = {
+    "objective.open_until": 0.0,
+    "objective.back_from": 0.0,
+    "training.decay_from": 0.3,
+}
 ARMS: dict[str, dict[str, float]] = {
     "vae": {"objective.introspection_from": 1.0, "training.steps": 1200},
     "introspective": {"objective.introspection_from": 0.0, "training.steps": 850},
@@ -37,7 +47,9 @@ ARMS: dict[str, dict[str, float]] = {
 
 
 def run(config_name: str, seeds: int, out: Path) -> None:
-    """Train trunk and arms for every seed, and write results.json as they come. Stopped and called again, it goes on."""
+    """Train trunk and arms for every seed, and write results.json as they come. Stopped and called again, it
+    goes on.
+    """
     judge, rows = Lpips.load(), []
     for seed in range(seeds):
         trunk, data = _train(config_name, out / f"trunk-{seed}", {**TRUNK, "training.seed": seed})
@@ -80,7 +92,9 @@ def _judge(arm: str, seed: int, folder: Path, data: DomainData, judge: Lpips) ->
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", default="demo")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/introspection"))

@@ -1,9 +1,11 @@
-"""The loader: images a second from JPEG files with and without the cache of decoded images, and how long a start takes.
+"""The loader: images a second from JPEG files with and without the cache of decoded images, and how long a
+start takes.
 
     python -m benchmarks.loader --files 10000
     python -m benchmarks.loader --files 100000 --start-only     # the index of a large set
 
-The files are JPEGs of 256 x 256 pixels with random soft colours, in a temporary folder; --start-only writes one and links it.
+The files are JPEGs of 256 x 256 pixels with random soft colours, in a temporary folder; --start-only writes
+one and links it.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from PIL import Image
 from benchmarks import measure
 from sivae_translate.config import DataConfig
 from sivae_translate.data.batches import TrainingBatches, iterate, parts_of
-from sivae_translate.data.loading import load_data
-from sivae_translate.files import write_json
+from sivae_translate.data.sources.loading import load_data
+from sivae_translate.utils.files import write_json
 
 PIXELS = 256
 BATCH = 64
@@ -88,7 +90,9 @@ def run(count: int, *, start_only: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--start-only", action="store_true")
     parser.add_argument("--out", type=Path, help="JSON file")

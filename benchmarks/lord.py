@@ -1,14 +1,16 @@
-"""The strongest unsupervised peer, LORD (arXiv 1906.11796), written from its description: latent optimisation, then encoders.
+"""The strongest unsupervised peer, LORD (arXiv 1906.11796), written from its description: latent
+optimisation, then encoders.
 
     python -m benchmarks.lord --config cars3d --data FOLDER --minutes 60 --out runs/lord-cars3d
     sivae-translate benchmark cars3d --root FOLDER --against runs/lord-cars3d
 
-First a content code for every training image (with noise of standard deviation 1 and a penalty on its square), a style for
-every domain, and the decoder are learned together from reconstruction: L1 and a perceptual distance. The noise and the penalty
-leave no room in the content for what the domain's style can say. Then encoders learn to give these codes, and the decoder is
-tuned with them. Networks, data, augmentation (none) and sizes are those of the configuration, so that the methods and not the
-networks are compared; the style modulates normalised features as AdaIN does. The perceptual distance is LPIPS, which is also
-what the benchmarks judge by: an advantage for this peer.
+First a content code for every training image (with noise of standard deviation 1 and a penalty on its
+square), a style for every domain, and the decoder are learned together from reconstruction: L1 and a
+perceptual distance. The noise and the penalty leave no room in the content for what the domain's style can
+say. Then encoders learn to give these codes, and the decoder is tuned with them. Networks, data, augmentation
+(none) and sizes are those of the configuration, so that the methods and not the networks are compared; the
+style modulates normalised features as AdaIN does. The perceptual distance is LPIPS, which is also what the
+benchmarks judge by: an advantage for this peer.
 """
 
 from __future__ import annotations
@@ -22,20 +24,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sivae_translate.codes import Codes
 from sivae_translate.config import Config, load_config, parse_overrides, to_yaml
-from sivae_translate.data.images import to_tensor
-from sivae_translate.data.loading import load_data
-from sivae_translate.data.sets import DomainData
-from sivae_translate.devices import autocast, pick_device, pick_dtype
-from sivae_translate.errors import ConfigError
-from sivae_translate.evaluation.lpips import Lpips
+from sivae_translate.data.domains import DomainData
+from sivae_translate.data.image import to_tensor
+from sivae_translate.data.sources.loading import load_data
 from sivae_translate.evaluation.probes import labelled
-from sivae_translate.files import write_text
-from sivae_translate.model import TranslationVAE
-from sivae_translate.progress import progress_bar
-from sivae_translate.resources import config_path
-from sivae_translate.weights import save_model
+from sivae_translate.models.codes import Codes
+from sivae_translate.models.latent import TranslationVAE
+from sivae_translate.models.lpips import Lpips
+from sivae_translate.models.weights import save_model
+from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
+from sivae_translate.utils.errors import ConfigError
+from sivae_translate.utils.files import write_text
+from sivae_translate.utils.progress import progress_bar
+from sivae_translate.utils.resources import config_path
 
 NOISE = 1.0
 """Standard deviation of the noise on content codes (the paper's)."""
@@ -44,7 +46,8 @@ PENALTY = 1e-3
 L1 = 1.0
 PERCEPTUAL = 1.0
 CODE_RATE, NETWORK_RATE = 1e-3, 1e-4 * 5
-"""Adam's: the paper gives the codes ten times the rate of the networks; ours differ by two, since few steps fit the budget."""
+"""Adam's: the paper gives the codes ten times the rate of the networks; ours differ by two, since few steps
+fit the budget."""
 FIRST_STAGE = 0.6
 """Share of the budget for latent optimisation."""
 
@@ -95,7 +98,10 @@ def everything(data: DomainData) -> tuple[Tensor, Tensor]:
 def optimise_latents(model: TranslationVAE, stage: Stage) -> Iterator[Tensor]:
     """The first stage, a step at a time; yields losses."""
     codes = [stage.table.weight, model.style_prior.means]
-    groups = [{"params": codes, "lr": CODE_RATE}, {"params": list(model.decoder.parameters()), "lr": NETWORK_RATE}]
+    groups = [
+        {"params": codes, "lr": CODE_RATE},
+        {"params": list(model.decoder.parameters()), "lr": NETWORK_RATE},
+    ]
     optimizer = torch.optim.Adam(groups, betas=(0.5, 0.999))
     while True:
         index, images, domain = stage.draw()
@@ -144,7 +150,11 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
     if len(data.domains) < 2:
         raise ConfigError("LORD needs domain labels", remedy="leave data.labels true")
     images, domain = (part.to(device) for part in everything(data))
-    model = TranslationVAE(config.model, config.data, len(data.domains)).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = (
+        TranslationVAE(config.model, config.data, len(data.domains))
+        .to(device)
+        .to(memory_format=torch.channels_last)
+    )  # type: ignore[call-overload]
     table = nn.Embedding(len(images), int(torch.tensor(model.content_shape).prod())).to(device)
     nn.init.normal_(table.weight, std=0.05)
     stage = Stage(images, domain, table, Lpips.load(device=str(device)), config.training.batch)
@@ -173,7 +183,9 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--minutes", type=float, default=10)

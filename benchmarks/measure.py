@@ -1,4 +1,6 @@
-"""What every benchmark needs: the machine's measured limits, alternating medians, counted arithmetic, peak memory."""
+"""What every benchmark needs: the machine's measured limits, alternating medians, counted arithmetic, peak
+memory.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,12 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def alternate(contestants: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each, in turns, so that whatever else the machine does hits all alike; a first round warms up."""
+def alternate(
+    contestants: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
+) -> dict[str, float]:
+    """Median seconds of each, in turns, so that whatever else the machine does hits all alike; a first round
+    warms up.
+    """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds + 1):
         for name, work in contestants.items():
@@ -45,7 +51,9 @@ def alternate(contestants: Mapping[str, Callable[[], object]], rounds: int, devi
 
 
 def count_flops(work: Callable[[], object]) -> float:
-    """Floating-point operations of the matrix products and convolutions in a call, backward passes included (2 a product)."""
+    """Floating-point operations of the matrix products and convolutions in a call, backward passes included
+    (2 a product).
+    """
     with FlopCounterMode(display=False) as counter:
         work()
     return float(counter.get_total_flops())
@@ -60,7 +68,9 @@ def peaks(device: torch.device, rounds: int = 5) -> Figures:
         found[f"{name} FLOP/s"] = 2 * MATRIX**3 / best
     source = torch.ones(COPIED, device=device)
     target = torch.zeros_like(source)
-    found["bytes/s"] = 2 * 4 * COPIED / min(seconds(lambda: target.copy_(source), device) for _ in range(rounds))
+    found["bytes/s"] = (
+        2 * 4 * COPIED / min(seconds(lambda: target.copy_(source), device) for _ in range(rounds))
+    )
     return found
 
 
@@ -81,17 +91,24 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def peak_memory(module: str, arguments: Sequence[str]) -> float:
     """Most memory in bytes that ``python -m module arguments`` needs, as it says itself in its last line."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True
+    )
     return float(done.stdout.splitlines()[-1])
 
 
 def resident() -> float:
-    """Most memory that this process has needed so far, in bytes, as Linux has it (getrusage's is inherited)."""
+    """Most memory that this process has needed so far, in bytes, as Linux has it (getrusage's is
+    inherited).
+    """
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(1024.0 * float(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 

@@ -1,11 +1,14 @@
-"""Which score to trust: several models, each with its own test images as the known ones, against several foreign sets.
+"""Which score to trust: several models, each with its own test images as the known ones, against several
+foreign sets.
 
-    python -m benchmarks.ood runs/generation/{vae,introvae,soft_introvae}-0 --foreign mnist=MNIST --out runs/ood-fashion
-    python -m benchmarks.ood runs/benchmark-{cars3d,facades,emoji,digits}/run --cross --out runs/ood-cross
+    python -m benchmarks.ood runs/generation/{vae,introvae,soft_introvae}-0 --foreign mnist=MNIST --out
+    runs/ood-fashion python -m benchmarks.ood runs/benchmark-{cars3d,facades,emoji,digits}/run --cross --out
+    runs/ood-cross
 
-``--foreign`` names a folder of images or idx files; ``--cross`` adds the test images that the other runs' data have, at
-each model's own size. Written are results.json, results.md (AUROC of each score, and what the translator's check flags) and
-the reports of `sivae-translate ood` for every pair. No figure here was used to choose anything: a score has no setting.
+``--foreign`` names a folder of images or idx files; ``--cross`` adds the test images that the other runs'
+data have, at each model's own size. Written are results.json, results.md (AUROC of each score, and what the
+translator's check flags) and the reports of `sivae-translate ood` for every pair. No figure here was used to
+choose anything: a score has no setting.
 """
 
 from __future__ import annotations
@@ -19,16 +22,25 @@ from typing import Any
 import numpy as np
 
 from sivae_translate.config import DataConfig, load_config
-from sivae_translate.data.loading import load_images, load_test_images
+from sivae_translate.data.sources.loading import load_images, load_test_images
 from sivae_translate.evaluation import ood
-from sivae_translate.files import write_json, write_text
-from sivae_translate.translator import Translator
+from sivae_translate.inference.translator import Translator
+from sivae_translate.utils.files import write_json, write_text
 
 Sets = dict[str, Callable[[DataConfig], np.ndarray]]
 """Foreign sets: a name to what reads it in the form that a model's data has."""
 
 
-def run(runs: Sequence[Path], foreign: Sets, out: Path, *, cross: bool, limit: int, regret_steps: int, seed: int = 0) -> None:
+def run(
+    runs: Sequence[Path],
+    foreign: Sets,
+    out: Path,
+    *,
+    cross: bool,
+    limit: int,
+    regret_steps: int,
+    seed: int = 0,
+) -> None:
     """Judge every run on every foreign set, and write the results as they come."""
     own = {folder: load_config(folder / "config.yaml").data for folder in runs}
     rows: list[dict[str, Any]] = []
@@ -40,7 +52,14 @@ def run(runs: Sequence[Path], foreign: Sets, out: Path, *, cross: bool, limit: i
             outside = read(own[folder])
             result = ood.compare(translator, scored, outside, regret_steps=regret_steps, seed=seed)
             model = label(folder)
-            ood.write(result, known[::2], outside, out / model / name, f"{model} against {name}", {"run": model, "seed": seed})
+            ood.write(
+                result,
+                known[::2],
+                outside,
+                out / model / name,
+                f"{model} against {name}",
+                {"run": model, "seed": seed},
+            )
             rows.append({"model": model, "foreign": name, "facts": translator.facts, **result.as_json()})
             write_json(out / "results.json", rows)
             write_text(out / "results.md", table(rows))
@@ -60,12 +79,18 @@ def _others(own: dict[Path, DataConfig], folder: Path, limit: int, seed: int) ->
     def reader(config: DataConfig) -> Callable[[DataConfig], np.ndarray]:
         return lambda _: load_test_images(config.model_copy(update=shape), limit, seed)
 
-    foreign = {label(other): config for other, config in own.items() if (config.name, config.root) != (form.name, form.root)}
+    foreign = {
+        label(other): config
+        for other, config in own.items()
+        if (config.name, config.root) != (form.name, form.root)
+    }
     return {name: reader(config) for name, config in foreign.items()}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """A line a pair: AUROC of each score, the best in bold, and the shares of known and foreign images that are flagged."""
+    """A line a pair: AUROC of each score, the best in bold, and the shares of known and foreign images that
+    are flagged.
+    """
     names = list(rows[0]["scores"])
     lines = [
         "| model | foreign | " + " | ".join(names) + " | percentile | flagged: known | foreign |",
@@ -76,7 +101,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         best = max(figures.values())
         cells = [f"**{value:.3f}**" if value == best else f"{value:.3f}" for value in figures.values()]
         found = row["flagged"]
-        shares = [f"{found[side]['share']['mean']:.1%}" for side in ("inside", "outside")] if found else ["-"] * 2
+        shares = (
+            [f"{found[side]['share']['mean']:.1%}" for side in ("inside", "outside")] if found else ["-"] * 2
+        )
         flagged = [f"{found['inside']['percentile']:g}" if found else "-", *shares]
         lines.append(" | ".join([f"| {row['model']}", row["foreign"], *cells, *flagged]) + " |")
     return "\n".join(lines) + "\n"
@@ -88,7 +115,9 @@ def _folder(given: str) -> tuple[str, Path]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
     parser.add_argument("--foreign", nargs="*", default=[], metavar="NAME=FOLDER", type=_folder)
     parser.add_argument("--cross", action="store_true", help="also each run against the others' test images")

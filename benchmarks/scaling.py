@@ -2,8 +2,8 @@
 
     python -m benchmarks.scaling --steps 60
 
-Every case is a training of its own through the command line, as a user starts it. What is compared is the time from the first
-noted step to the last, so start-up and the last checkpoint do not count.
+Every case is a training of its own through the command line, as a user starts it. What is compared is the
+time from the first noted step to the last, so start-up and the last checkpoint do not count.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from benchmarks import measure
-from sivae_translate.files import write_json
 from sivae_translate.training.log import read_metrics
+from sivae_translate.utils.files import write_json
 
 BATCH = 64
 EVERY = 10
@@ -29,7 +29,9 @@ EVERY = 10
 
 
 def images_a_second(processes: int, threads: int, steps: int) -> float:
-    """Images of all processes in a second of a short training on glyphs, fakes and back-translations at work from the start."""
+    """Images of all processes in a second of a short training on glyphs, fakes and back-translations at work
+    from the start.
+    """
     settings = {
         "training.steps": steps,
         "training.batch": BATCH,
@@ -40,11 +42,27 @@ def images_a_second(processes: int, threads: int, steps: int) -> float:
         "objective.back_from": 0.0,
     }
     given = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    launch = (
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        if processes > 1
+        else []
+    )
     with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
         out = Path(folder) / "run"
-        command = [sys.executable, *launch, "-m", "sivae_translate", "train", "demo", "--out", str(out), *given]
-        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+        command = [
+            sys.executable,
+            *launch,
+            "-m",
+            "sivae_translate",
+            "train",
+            "demo",
+            "--out",
+            str(out),
+            *given,
+        ]
+        subprocess.run(
+            command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
+        )
         lines = read_metrics(out)
     first, last = lines[0], lines[-1]
     return float(BATCH * (last["step"] - first["step"]) / (last["seconds"] - first["seconds"]))
@@ -52,7 +70,11 @@ def images_a_second(processes: int, threads: int, steps: int) -> float:
 
 def run(steps: int, cores: int) -> dict[str, Any]:
     """One thread, all threads in one process, and a process a core; ratios to one thread."""
-    cases = {"1 process, 1 thread": (1, 1), f"1 process, {cores} threads": (1, cores), f"{cores} processes": (cores, 1)}
+    cases = {
+        "1 process, 1 thread": (1, 1),
+        f"1 process, {cores} threads": (1, cores),
+        f"{cores} processes": (cores, 1),
+    }
     rates = {name: images_a_second(processes, threads, steps) for name, (processes, threads) in cases.items()}
     one = rates["1 process, 1 thread"]
     rows = {name: {"images/s": rate, "times one thread": rate / one} for name, rate in rates.items()}
@@ -60,7 +82,9 @@ def run(steps: int, cores: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--out", type=Path, help="JSON file")

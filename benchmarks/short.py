@@ -2,8 +2,8 @@
 
     python -m benchmarks.short
 
-Writes benchmarks/results/<machine>.json and .md. On CPUs look at the ratios and the shares of the peak measured beside them;
-absolute times depend on what else the machine does.
+Writes benchmarks/results/<machine>.json and .md. On CPUs look at the ratios and the shares of the peak
+measured beside them; absolute times depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import loader, measure, toy_step, train_step, translate
-from sivae_translate.devices import pick_device
-from sivae_translate.files import write_json, write_text
+from sivae_translate.utils.devices import pick_device
+from sivae_translate.utils.files import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results"
 SIDE = 32
@@ -43,11 +43,17 @@ def summary(found: dict[str, Any]) -> str:
     alone, loaded = found["translate"]["64 px, batch 64"], found["loader"]
     low = found["peaks"]["bfloat16 FLOP/s"] / found["peaks"]["float32 FLOP/s"]
     rows = {
-        f"training step, published network, {SIDE} px: times as fast as the published step": ours["times as fast"],
-        "the same without the reconstruction error in the expELBO (the default)": steps["no error of fakes"]["times as fast"],
+        f"training step, published network, {SIDE} px: times as fast as the published step": ours[
+            "times as fast"
+        ],
+        "the same without the reconstruction error in the expELBO (the default)": steps["no error of fakes"][
+            "times as fast"
+        ],
         "share of the measured bfloat16 peak in that step": ours["share of peak"],
         "bfloat16 matrix product against float32, the most that the number format can give": low,
-        "2D step, bfloat16: times as fast as the published step": found["2D step"]["ours, bfloat16, times as fast"],
+        "2D step, bfloat16: times as fast as the published step": found["2D step"][
+            "ours, bfloat16, times as fast"
+        ],
         "translation at 64 px, batch 64: share of the measured bfloat16 peak": alone["ours"]["share of peak"],
         "the same in images/s": alone["ours"]["images/s"],
         "nine-block generator, images/s": alone["nine blocks, float32"]["images/s"],
@@ -55,12 +61,18 @@ def summary(found: dict[str, Any]) -> str:
         "loader with cached images, images/s": loaded["second start"]["images/s"],
         "loader decoding JPEGs of 256 px each time, images/s": loaded["no cache"]["images/s"],
     }
-    lines = ["| what | figure |", "| --- | --- |", *(f"| {name} | {value:.3g} |" for name, value in rows.items())]
+    lines = [
+        "| what | figure |",
+        "| --- | --- |",
+        *(f"| {name} | {value:.3g} |" for name, value in rows.items()),
+    ]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     results = run(given.device)

@@ -1,12 +1,15 @@
-"""The supervised bound of a benchmark: the same encoders and decoder, trained with the true pairs of the training images.
+"""The supervised bound of a benchmark: the same encoders and decoder, trained with the true pairs of the
+training images.
 
     python -m benchmarks.supervised_bound --minutes 10 --out runs/supervised
-    python -m benchmarks.supervised_bound --config facades --data FOLDER --minutes 10 --out runs/supervised-facades
+    python -m benchmarks.supervised_bound --config facades --data FOLDER --minutes 10 --out
+    runs/supervised-facades
 
-A source is decoded in the style of the target domain, or of another image of it where the benchmark translates by references,
-and compared with the truth by the configuration's own error, LPIPS included where it has that. A tenth of the contents is kept
-to choose the best moment, since so few overfit. Then the bound is judged like every model: ``sivae-translate evaluate
-runs/supervised``, or ``benchmark ... --against runs/supervised``.
+A source is decoded in the style of the target domain, or of another image of it where the benchmark
+translates by references, and compared with the truth by the configuration's own error, LPIPS included where
+it has that. A tenth of the contents is kept to choose the best moment, since so few overfit. Then the bound
+is judged like every model: ``sivae-translate evaluate runs/supervised``, or ``benchmark ... --against
+runs/supervised``.
 """
 
 from __future__ import annotations
@@ -20,20 +23,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sivae_translate.codes import Codes
 from sivae_translate.config import Config, load_config, parse_overrides, to_yaml
-from sivae_translate.data import benchmarks, glyphs
-from sivae_translate.data.images import to_tensor
-from sivae_translate.data.loading import load_data
-from sivae_translate.devices import autocast, pick_device, pick_dtype
-from sivae_translate.errors import ConfigError
-from sivae_translate.evaluation.benchmark import STYLES
-from sivae_translate.evaluation.lpips import Lpips
-from sivae_translate.files import write_text
-from sivae_translate.model import TranslationVAE
-from sivae_translate.objectives.passes import Passes
-from sivae_translate.resources import config_path
-from sivae_translate.weights import save_model
+from sivae_translate.data.image import to_tensor
+from sivae_translate.data.sources import benchmarks, glyphs
+from sivae_translate.data.sources.loading import load_data
+from sivae_translate.models.codes import Codes
+from sivae_translate.models.latent import TranslationVAE
+from sivae_translate.models.lpips import Lpips
+from sivae_translate.models.weights import save_model
+from sivae_translate.objectives.fakes import Passes
+from sivae_translate.studies.benchmark import STYLES
+from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
+from sivae_translate.utils.errors import ConfigError
+from sivae_translate.utils.files import write_text
+from sivae_translate.utils.resources import config_path
 
 CHECK_EVERY = 200
 CHECKED = 1500
@@ -50,8 +53,10 @@ class Pairs:
 
     Attributes:
         images: uint8 (D, N, H, W, C).
-        by_reference: whether the style is that of another image of the target domain instead of the domain's own.
-        colours: of coloured glyphs, (D, N); the images are grey then, and the truth has the colours of the reference.
+        by_reference: whether the style is that of another image of the target domain instead of the domain's
+            own.
+        colours: of coloured glyphs, (D, N); the images are grey then, and the truth has the colours of the
+            reference.
     """
 
     images: np.ndarray
@@ -80,9 +85,15 @@ class Pairs:
             pixels = np.stack([glyphs.paint(image[..., 0], colours) for image, colours in named])
         return to_tensor(pixels).contiguous(memory_format=torch.channels_last)
 
-    def translated(self, model: TranslationVAE, sources: Tensor, references: Tensor, target: Tensor) -> Tensor:
+    def translated(
+        self, model: TranslationVAE, sources: Tensor, references: Tensor, target: Tensor
+    ) -> Tensor:
         """The model's logits, (count, C, H, W)."""
-        style = model.style_encoder(references).mean if self.by_reference else model.prior_style(target, len(target))
+        style = (
+            model.style_encoder(references).mean
+            if self.by_reference
+            else model.prior_style(target, len(target))
+        )
         return model.logits(Codes(model.content_encoder(sources).mean, style))
 
 
@@ -92,7 +103,9 @@ def load_pairs(config: Config) -> tuple[Pairs, Pairs]:
     if name.startswith("glyphs"):
         seed = config.data.split_seed
         common = glyphs.split(seed).common
-        images = np.stack([glyphs.draw_many(font, common, config.data.image_size)[..., None] for font in glyphs.FONTS])
+        images = np.stack(
+            [glyphs.draw_many(font, common, config.data.image_size)[..., None] for font in glyphs.FONTS]
+        )
         if name == "glyphs-colour":
             colours = np.empty(images.shape[:2], dtype=object)
             for place in np.ndindex(colours.shape):
@@ -130,17 +143,23 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
     train, held = load_pairs(config)
     domains = load_data(config.data).domains
     model, average = (
-        TranslationVAE(config.model, config.data, len(domains)).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        TranslationVAE(config.model, config.data, len(domains))
+        .to(device)
+        .to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for _ in range(2)
     )
     average.load_state_dict(model.state_dict())
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate, betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=config.training.learning_rate, betas=(0.9, 0.99), fused=True
+    )
     error = Passes(config.objective, model).real_error
     judge, batch = Lpips.load(device=str(device)), config.training.batch
     best, began, step = float("inf"), time.monotonic(), 0
     while (spent := step / steps if steps else (time.monotonic() - began) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = config.training.learning_rate * min(1.0, (step + 1) / 100, max(0.05, (1 - spent) / 0.4))
+            group["lr"] = config.training.learning_rate * min(
+                1.0, (step + 1) / 100, max(0.05, (1 - spent) / 0.4)
+            )
         sources, truths, references, target = (part.to(device) for part in train.draw(batch, rng))
         with autocast(device, dtype):
             logits = train.translated(model, sources, references, target)
@@ -150,25 +169,36 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - min(0.995, (step + 1) / (step + 10)))
+            torch._foreach_lerp_(
+                list(average.parameters()), list(model.parameters()), 1 - min(0.995, (step + 1) / (step + 10))
+            )
         step += 1
         if step % CHECK_EVERY == 0:
             with autocast(device, dtype):
                 score = validate(average, held, judge)
-            print(f"step {step}: {spent:.0%} of the budget, loss {loss.item():.4f}, validation LPIPS {score:.4f}", flush=True)
+            print(
+                f"step {step}: {spent:.0%} of the budget, loss {loss.item():.4f}, validation LPIPS {score:.4f}",
+                flush=True,
+            )
             if score < best:
                 best = score
                 facts: dict[str, object] = {"supervised": True, "steps": step, "validation_lpips": score}
                 facts["minutes"] = round((time.monotonic() - began) / 60, 2)
                 save_model(out / "model.safetensors", average, config, domains, facts)
     if step < CHECK_EVERY:
-        raise ConfigError(f"the budget was too small: {step} steps, no model", remedy=f"allow {CHECK_EVERY} steps or more")
+        raise ConfigError(
+            f"the budget was too small: {step} steps, no model", remedy=f"allow {CHECK_EVERY} steps or more"
+        )
     write_text(out / "config.yaml", to_yaml(config))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="glyphs", help="glyphs, glyphs-64, glyphs-colour, cars3d, facades or emoji")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config", default="glyphs", help="glyphs, glyphs-64, glyphs-colour, cars3d, facades or emoji"
+    )
     parser.add_argument("--data", type=Path, help="where the configuration needs a folder or zip file")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--out", type=Path, default=Path("runs/supervised"))

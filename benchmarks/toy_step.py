@@ -1,10 +1,11 @@
-"""The 2D step of Soft-IntroVAE: the published passes, written out from the equations, against ours, alternating.
+"""The 2D step of Soft-IntroVAE: the published passes, written out from the equations, against ours,
+alternating.
 
     python -m benchmarks.toy_step --rounds 20
 
-The naive step runs every pass as published: the encoder's half decodes and encodes reconstructions and fakes and also
-observes a deterministic reconstruction; the decoder's half makes everything anew, and decodes its fakes again for
-gamma_r = 1e-8.
+The naive step runs every pass as published: the encoder's half decodes and encodes reconstructions and fakes
+and also observes a deterministic reconstruction; the decoder's half makes everything anew, and decodes its
+fakes again for gamma_r = 1e-8.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from sivae_translate.data.batches import Batch
-from sivae_translate.names import PlaneName
-from sivae_translate.objectives.family import make_objective
-from sivae_translate.toy.data import Plane
-from sivae_translate.toy.model import HIDDEN, HIDDEN_LAYERS, ToyVAE
-from sivae_translate.toy.settings import SCALE, load_toy_config
+from sivae_translate.lab.planes import Plane
+from sivae_translate.lab.settings import SCALE, load_toy_config
+from sivae_translate.lab.toy_vae import HIDDEN, HIDDEN_LAYERS, ToyVAE
+from sivae_translate.objectives.base import make_objective
 from sivae_translate.training.step import Stepper
+from sivae_translate.utils.choices import PlaneName
 
 PLANE: PlaneName = "8gaussians"
 PUBLISHED = load_toy_config("toy")
@@ -62,8 +63,12 @@ class Naive:
         for made in (fake.detach(), rec.detach()):
             fake_mean, fake_logvar = self.encoder(made).chunk(2, 1)
             error = square(self.decoder(draw(fake_mean, fake_logvar)), made)
-            exps.append(torch.exp(-2 * SCALE * (beta_rec * error + beta_neg * nats(fake_mean, fake_logvar))).mean())
-        loss = SCALE * (beta_rec * square(rec, x) + beta_kl * nats(mean, logvar)).mean() + 0.25 * (exps[0] + exps[1])
+            exps.append(
+                torch.exp(-2 * SCALE * (beta_rec * error + beta_neg * nats(fake_mean, fake_logvar))).mean()
+            )
+        loss = SCALE * (beta_rec * square(rec, x) + beta_kl * nats(mean, logvar)).mean() + 0.25 * (
+            exps[0] + exps[1]
+        )
         self.of_encoder.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.of_encoder.step()
@@ -132,13 +137,21 @@ def run(rounds: int, steps: int) -> dict[str, float]:
             for _ in range(steps):
                 contestant.step(points)
             times[name].append(1000 * (time.perf_counter() - began) / steps / replicas)
-    medians = {name: statistics.median(values[1:]) for name, values in times.items()}  # the first round warms up
-    ratios = {f"{name}, times as fast": medians["naive"] / value for name, value in medians.items() if name != "naive"}
+    medians = {
+        name: statistics.median(values[1:]) for name, values in times.items()
+    }  # the first round warms up
+    ratios = {
+        f"{name}, times as fast": medians["naive"] / value
+        for name, value in medians.items()
+        if name != "naive"
+    }
     return {name: round(value, 3) for name, value in {**medians, **ratios}.items()}
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=10)
     given = parser.parse_args()

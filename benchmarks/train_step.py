@@ -1,18 +1,22 @@
-"""A training step of Soft-IntroVAE: the published one against ours on the same network, and our translation model's.
+"""A training step of Soft-IntroVAE: the published one against ours on the same network, and our translation
+model's.
 
     python -m benchmarks.train_step                                  # 32 px, the published network
     python -m benchmarks.train_step --sides 32 256 --batch 2         # 256 px, too
     python -m benchmarks.train_step --translation 32 64 128 256      # our own network at several sizes
-    python -m benchmarks.train_step --sides --growth                 # how its cost grows with side, batch and channels
+    python -m benchmarks.train_step --sides --growth                 # how its cost grows with side, batch and
+    channels
 
-The naive step runs every pass as published: encoder, decoder and Adam in float32 and contiguous memory; the decoder's half
-makes reconstructions and fakes anew and decodes both again for gamma_r = 1e-8. Ours has the same objective, network and
-weights; what differs are the rungs of a ladder:
+The naive step runs every pass as published: encoder, decoder and Adam in float32 and contiguous memory; the
+decoder's half makes reconstructions and fakes anew and decodes both again for gamma_r = 1e-8. Ours has the
+same objective, network and weights; what differs are the rungs of a ladder:
 
-- ``shared``: the decoder's pass serves both halves, and no pass whose weight is 1e-8 is made; float32, contiguous;
+- ``shared``: the decoder's pass serves both halves, and no pass whose weight is 1e-8 is made; float32,
+  contiguous;
 - ``bfloat16``: the same under autocast;
 - ``channels_last``: the same in channels_last memory, which is what the trainer does;
-- ``no error of fakes``: without the reconstruction error in the expELBO, the library's default; it changes the gradients.
+- ``no error of fakes``: without the reconstruction error in the expELBO, the library's default; it changes
+  the gradients.
 """
 
 from __future__ import annotations
@@ -31,15 +35,15 @@ from torch import Tensor, nn
 
 from benchmarks import measure
 from benchmarks.measure import Figures
-from sivae_translate.codes import Gaussian
 from sivae_translate.config import DataConfig, ModelConfig, ObjectiveConfig
 from sivae_translate.data.batches import Batch
-from sivae_translate.devices import autocast, pick_device, pick_dtype
-from sivae_translate.files import write_json
-from sivae_translate.model import LatentModel, make_model
-from sivae_translate.names import Precision
-from sivae_translate.objectives.family import make_objective
+from sivae_translate.models.codes import Gaussian
+from sivae_translate.models.latent import LatentModel, make_model
+from sivae_translate.objectives.base import make_objective
 from sivae_translate.training.step import Stepper
+from sivae_translate.utils.choices import Precision
+from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
+from sivae_translate.utils.files import write_json
 
 PUBLISHED_WIDTHS = {
     32: (64, 128, 256),
@@ -66,7 +70,9 @@ class Naive:
 
     def __init__(self, model: LatentModel, scale: float) -> None:
         self.encoder, self.decoder, self.scale = model.content_encoder, model.decoder, scale
-        self.optimizers = [torch.optim.Adam(half.parameters(), lr=RATE) for half in (self.encoder, self.decoder)]
+        self.optimizers = [
+            torch.optim.Adam(half.parameters(), lr=RATE) for half in (self.encoder, self.decoder)
+        ]
 
     def step(self, images: Tensor) -> None:
         """Move the encoder, then the decoder."""
@@ -142,7 +148,9 @@ class Ours:
         layout: of weights and images in memory.
     """
 
-    def __init__(self, model: LatentModel, objective: ObjectiveConfig, dtype: torch.dtype, layout: torch.memory_format) -> None:
+    def __init__(
+        self, model: LatentModel, objective: ObjectiveConfig, dtype: torch.dtype, layout: torch.memory_format
+    ) -> None:
         self.model = model.to(memory_format=layout)  # type: ignore[call-overload]
         self.layout, self.dtype = layout, dtype
         self.objective = make_objective(objective, self.model)
@@ -162,7 +170,9 @@ class Ours:
 def published_model(side: int) -> LatentModel:
     """The published residual network; the seed of its weights is 0."""
     torch.manual_seed(0)
-    model = ModelConfig(kind="published", widths=PUBLISHED_WIDTHS[side], latent_dim=LATENTS[side], content_size=CONTENT_SIDE)
+    model = ModelConfig(
+        kind="published", widths=PUBLISHED_WIDTHS[side], latent_dim=LATENTS[side], content_size=CONTENT_SIDE
+    )
     return make_model(model, data_of(side), 1)
 
 
@@ -211,9 +221,13 @@ def compare(side: int, batch: int, rounds: int, device: torch.device, peak: Figu
 
 
 def memory(name: str, side: int, batch: int, device: torch.device) -> float:
-    """Most memory in bytes that two steps need: a GPU's for the step, or all that a process on the CPU has."""
+    """Most memory in bytes that two steps need: a GPU's for the step, or all that a process on the CPU
+    has.
+    """
     if device.type != "cuda":
-        return measure.peak_memory("benchmarks.train_step", ["--memory", name, "--sides", str(side), "--batch", str(batch)])
+        return measure.peak_memory(
+            "benchmarks.train_step", ["--memory", name, "--sides", str(side), "--batch", str(batch)]
+        )
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     work = contestant(name, side, batch, device)
@@ -223,7 +237,13 @@ def memory(name: str, side: int, batch: int, device: torch.device) -> float:
 
 
 def translation(
-    side: int, batch: int, rounds: int, device: torch.device, peak: Figures, wider: float = 1.0, dtype: Precision = "auto"
+    side: int,
+    batch: int,
+    rounds: int,
+    device: torch.device,
+    peak: Figures,
+    wider: float = 1.0,
+    dtype: Precision = "auto",
 ) -> Figures:
     """Our translation model with the default settings and two domains, all parts of the objective at work.
 
@@ -239,7 +259,9 @@ def translation(
     torch.manual_seed(0)
     images = torch.rand(batch, 3, side, side, device=device)
     domain = torch.arange(batch, device=device) * 2 // batch
-    widths, style_widths = (tuple(round(wider * width) for width in names) for names in (WIDTHS, STYLE_WIDTHS))
+    widths, style_widths = (
+        tuple(round(wider * width) for width in names) for names in (WIDTHS, STYLE_WIDTHS)
+    )
     model = make_model(ModelConfig(widths=widths, style_widths=style_widths), data_of(side), 2).to(device)
     multiplied = pick_dtype(dtype, device)
     ours = Ours(model, ObjectiveConfig(), multiplied, torch.channels_last)
@@ -250,11 +272,17 @@ def translation(
 
 
 def growth(rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:
-    """How the cost of a step of the translation model grows with the image's side, the batch and the channels."""
+    """How the cost of a step of the translation model grows with the image's side, the batch and the
+    channels.
+    """
     rows = {f"{side} px, batch 8": translation(side, 8, rounds, device, peak) for side in sorted(LATENTS)}
-    rows |= {f"64 px, batch {batch}": translation(64, batch, rounds, device, peak) for batch in (2, 4, 16, 32)}
+    rows |= {
+        f"64 px, batch {batch}": translation(64, batch, rounds, device, peak) for batch in (2, 4, 16, 32)
+    }
     for wider in (0.5, 2.0, 4.0):
-        rows[f"64 px, batch 8, {wider:g} times the channels"] = translation(64, 8, rounds, device, peak, wider)
+        rows[f"64 px, batch 8, {wider:g} times the channels"] = translation(
+            64, 8, rounds, device, peak, wider
+        )
     return rows
 
 
@@ -270,7 +298,13 @@ def figures(flops: float, seconds: float, batch: int, limit: float) -> Figures:
 
 
 def run(
-    sides: list[int], translations: list[int], batch: int, rounds: int, device: torch.device, *, grown: bool = False
+    sides: list[int],
+    translations: list[int],
+    batch: int,
+    rounds: int,
+    device: torch.device,
+    *,
+    grown: bool = False,
 ) -> dict[str, Any]:
     """Everything that was asked for, with what it was measured on."""
     peak = measure.peaks(device)
@@ -286,7 +320,9 @@ def run(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sides", type=int, nargs="*", default=[32], choices=sorted(LATENTS))
     parser.add_argument("--translation", type=int, nargs="*", default=[], choices=sorted(LATENTS))
     parser.add_argument("--growth", action="store_true", help="our own network by side, batch and channels")

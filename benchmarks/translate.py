@@ -1,10 +1,12 @@
 """Translating: images a second and latency of the Translator, the model alone and files to files.
 
     python -m benchmarks.translate --sides 64 256 --files 2000
-    python -m benchmarks.translate --flat 1000 100000 --sides 32     # does memory grow with the number of files?
+    python -m benchmarks.translate --flat 1000 100000 --sides 32     # does memory grow with the number of
+    files?
 
-Measured against the machine's matrix product, and, for scale, against a ResNet generator with nine blocks of the kind that
-CycleGAN and CUT use, at the same resolution (written here from its description: 64 to 256 channels, instance normalisation).
+Measured against the machine's matrix product, and, for scale, against a ResNet generator with nine blocks of
+the kind that CycleGAN and CUT use, at the same resolution (written here from its description: 64 to 256
+channels, instance normalisation).
 """
 
 from __future__ import annotations
@@ -29,26 +31,33 @@ from torch import Tensor, nn
 from benchmarks import measure
 from benchmarks.measure import Figures
 from benchmarks.train_step import STYLE_WIDTHS, WIDTHS
-from sivae_translate import pictures
-from sivae_translate.batch import COMPRESSION, translate_files
 from sivae_translate.config import from_dict
-from sivae_translate.data.images import open_image, to_pil
-from sivae_translate.devices import pick_device
-from sivae_translate.files import write_json
-from sivae_translate.model import make_model
-from sivae_translate.names import Precision
-from sivae_translate.translator import Translator
+from sivae_translate.data.image import open_image, to_pil
+from sivae_translate.inference.folders import COMPRESSION, translate_files
+from sivae_translate.inference.translator import Translator
+from sivae_translate.models.latent import make_model
+from sivae_translate.utils import pictures
+from sivae_translate.utils.choices import Precision
+from sivae_translate.utils.devices import pick_device
+from sivae_translate.utils.files import write_json
 
 DOMAINS = ("day", "night")
 LINKED = 100
 
 
 class ResidualNineBlocks(nn.Module):
-    """A generator from image to image with nine residual blocks at a quarter of the resolution, for scale only."""
+    """A generator from image to image with nine residual blocks at a quarter of the resolution, for scale
+    only.
+    """
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7), nn.InstanceNorm2d(width), nn.ReLU(True)]
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(3, width, 7),
+            nn.InstanceNorm2d(width),
+            nn.ReLU(True),
+        ]
         for factor in (1, 2):
             layers += [
                 nn.Conv2d(factor * width, 2 * factor * width, 3, 2, 1),
@@ -97,7 +106,10 @@ def untrained(side: int, device: str, dtype: Precision = "auto") -> Translator:
 
 def alone(side: int, batch: int, rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:
     """The model alone on prepared images, and the generator for scale, in alternation."""
-    translators = {"ours, float32": untrained(side, str(device), "float32"), "ours": untrained(side, str(device))}
+    translators = {
+        "ours, float32": untrained(side, str(device), "float32"),
+        "ours": untrained(side, str(device)),
+    }
     images = torch.rand(batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     style = translators["ours"].style_code("night").expand(batch, -1)
     generator = ResidualNineBlocks().to(device).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -106,7 +118,9 @@ def alone(side: int, batch: int, rounds: int, device: torch.device, peak: Figure
         with torch.inference_mode():
             generator(images)
 
-    works = {name: partial(translator.model_translate, images, style) for name, translator in translators.items()}
+    works = {
+        name: partial(translator.model_translate, images, style) for name, translator in translators.items()
+    }
     medians = measure.alternate({**works, "nine blocks, float32": scale}, rounds, device)
     rows = {}
     for name, seconds in medians.items():
@@ -123,7 +137,9 @@ def alone(side: int, batch: int, rounds: int, device: torch.device, peak: Figure
 
 
 def memory(side: int, batch: int, device: torch.device) -> float:
-    """Most memory in bytes that translating a batch needs: a GPU's for it, or all that a process on the CPU has."""
+    """Most memory in bytes that translating a batch needs: a GPU's for it, or all that a process on the CPU
+    has.
+    """
     if device.type != "cuda":
         return measure.peak_memory("benchmarks.translate", ["--memory", str(batch), "--sides", str(side)])
     torch.cuda.reset_peak_memory_stats(device)
@@ -135,7 +151,9 @@ def memory(side: int, batch: int, device: torch.device) -> float:
 def one_batch(side: int, batch: int, device: str) -> None:
     """Load a model and translate a batch of prepared images."""
     translator = untrained(side, device)
-    images = torch.rand(batch, 3, side, side, device=translator.device).contiguous(memory_format=torch.channels_last)
+    images = torch.rand(batch, 3, side, side, device=translator.device).contiguous(
+        memory_format=torch.channels_last
+    )
     translator.model_translate(images, translator.style_code("night").expand(batch, -1))
 
 
@@ -185,11 +203,14 @@ def files(side: int, count: int, device: str) -> Figures:
         shutil.rmtree(root)
     rates = {f"{name}, images/s": count / seconds for name, seconds in stages.items()}
     slowest = max(stages.values())
-    # On a CPU the stages share the cores: the model uses all of them, decoding and encoding one at a time each.
+    # On a CPU the stages share the cores: the model uses all of them, decoding and encoding one at a time
+    # each.
     threads = torch.get_num_threads()
     shared = stages["model"] + (stages["decoding"] + stages["encoding"]) / threads
     found = {"files to files, images/s": count / whole, **rates, "slowest stage / whole": slowest / whole}
-    return found | ({"all stages on these cores / whole": shared / whole} if translator.device.type == "cpu" else {})
+    return found | (
+        {"all stages on these cores / whole": shared / whole} if translator.device.type == "cpu" else {}
+    )
 
 
 def _write(folder: Path, side: int, count: int) -> list[Path]:
@@ -234,18 +255,24 @@ def run(sides: Sequence[int], count: int, rounds: int, device: str) -> dict[str,
     for side in sides:
         for batch in (1, 64):
             results[f"{side} px, batch {batch}"] = alone(side, batch, rounds, place, peak)
-        results[f"{side} px, files"] = {"ours": {**files(side, count, device), "first call, s": first_call(side, device)}}
+        results[f"{side} px, files"] = {
+            "ours": {**files(side, count, device), "first call, s": first_call(side, device)}
+        }
     return results
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sides", type=int, nargs="+", default=[64])
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, help="JSON file")
-    parser.add_argument("--flat", type=int, nargs="+", default=[], help="numbers of files to compare the peak memory of")
+    parser.add_argument(
+        "--flat", type=int, nargs="+", default=[], help="numbers of files to compare the peak memory of"
+    )
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -266,4 +293,6 @@ if __name__ == "__main__":
     for title, block in found.items():
         if title not in ("machine", "peaks"):
             print(f"\n{title}\n")
-            print(measure.table(block, list(dict.fromkeys(column for row in block.values() for column in row))))
+            print(
+                measure.table(block, list(dict.fromkeys(column for row in block.values() for column in row)))
+            )

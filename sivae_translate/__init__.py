@@ -1,6 +1,7 @@
 """sivae-translate: unpaired image-to-image translation with a content/style Soft-IntroVAE.
 
-The public names are imported when they are first used, so that ``import sivae_translate`` does not import torch.
+The public names are imported when they are first used, so that ``import sivae_translate`` does not import
+torch.
 """
 
 from __future__ import annotations
@@ -9,29 +10,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sivae_translate.codes import Codes, Gaussian, Posterior
     from sivae_translate.config import Config, load_config
-    from sivae_translate.errors import SivaeError
-    from sivae_translate.evaluation.evaluate import evaluate
-    from sivae_translate.evaluation.lpips import Lpips
-    from sivae_translate.model import TranslationVAE
-    from sivae_translate.training.loop import train
-    from sivae_translate.translator import Translator
+    from sivae_translate.evaluation.translation import evaluate
+    from sivae_translate.inference.translator import Translator
+    from sivae_translate.models.codes import Codes, Gaussian, Posterior
+    from sivae_translate.models.latent import TranslationVAE
+    from sivae_translate.models.lpips import Lpips
+    from sivae_translate.training.trainer import train
+    from sivae_translate.utils.errors import SivaeError
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Codes": "codes",
+    "Codes": "models.codes",
     "Config": "config",
-    "Gaussian": "codes",
-    "Lpips": "evaluation.lpips",
-    "Posterior": "codes",
-    "SivaeError": "errors",
-    "TranslationVAE": "model",
-    "Translator": "translator",
-    "evaluate": "evaluation.evaluate",
+    "Gaussian": "models.codes",
+    "Lpips": "models.lpips",
+    "Posterior": "models.codes",
+    "SivaeError": "utils.errors",
+    "TranslationVAE": "models.latent",
+    "Translator": "inference.translator",
+    "evaluate": "evaluation.translation",
     "load_config": "config",
-    "train": "training.loop",
+    "train": "training.trainer",
 }
 
 __all__ = [

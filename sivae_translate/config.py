@@ -1,7 +1,8 @@
 """Settings: frozen, validated models; YAML in, overrides on top, errors that suggest the right name.
 
-A configuration has four sections: ``data``, ``model``, ``objective`` and ``training``. Every field has a default, so an empty
-file is a valid configuration; the defaults are meant for two folders of photographs that nobody has tuned for.
+A configuration has four sections: ``data``, ``model``, ``objective`` and ``training``. Every field has a
+default, so an empty file is a valid configuration; the defaults are meant for two folders of photographs that
+nobody has tuned for.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sivae_translate.errors import ConfigError
-from sivae_translate.names import ObjectiveName, Precision
+from sivae_translate.utils.choices import ObjectiveName, Precision
+from sivae_translate.utils.errors import ConfigError
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -50,15 +51,23 @@ class DataConfig(Section):
 
     name: Annotated[
         Literal["folder", "glyphs", "glyphs-colour", "idx", "cars3d", "facades", "emoji", "digits"],
-        Field(description="folder reads images below data.root, idx the files of MNIST and its relatives there"),
+        Field(
+            description="folder reads images below data.root, idx the files of MNIST and its relatives there"
+        ),
     ] = "folder"
     root: Annotated[Path | None, Field(description="folder with one sub-folder a domain")] = None
     image_size: Annotated[Literal[28, 32, 64, 128, 256], Field(description="side in pixels")] = 64
     channels: Annotated[Literal[1, 3], Field(description="1 is grey, 3 is RGB")] = 3
-    fit: Annotated[Literal["cover", "contain", "stretch"], Field(description="how an image is made square")] = "cover"
+    fit: Annotated[
+        Literal["cover", "contain", "stretch"], Field(description="how an image is made square")
+    ] = "cover"
     labels: Annotated[bool, Field(description="false: ignore which folder an image is in")] = True
-    pairs: Annotated[bool, Field(description="folders: test files of equal names in two domains show the same content")] = False
-    split_seed: Annotated[int, Field(ge=0, description="glyphs: which letters are held out; 0 is the benchmark")] = 0
+    pairs: Annotated[
+        bool, Field(description="folders: test files of equal names in two domains show the same content")
+    ] = False
+    split_seed: Annotated[
+        int, Field(ge=0, description="glyphs: which letters are held out; 0 is the benchmark")
+    ] = 0
     hold_out: Annotated[
         int,
         Field(
@@ -66,9 +75,15 @@ class DataConfig(Section):
             description="cars3d, facades, emoji: choose settings on so many training cars or pairs instead of the test's",
         ),
     ] = 0
-    max_unreadable: Annotated[int, Field(ge=0, description="unreadable images to skip before giving up")] = 100
-    cache_megabytes: Annotated[int, Field(ge=0, description="decode sets up to this size once and keep them")] = 2048
-    cache: Annotated[Path | None, Field(description="folder for decoded images; none is the user's cache folder")] = None
+    max_unreadable: Annotated[int, Field(ge=0, description="unreadable images to skip before giving up")] = (
+        100
+    )
+    cache_megabytes: Annotated[
+        int, Field(ge=0, description="decode sets up to this size once and keep them")
+    ] = 2048
+    cache: Annotated[
+        Path | None, Field(description="folder for decoded images; none is the user's cache folder")
+    ] = None
     workers: Annotated[int, Field(ge=0, description="loader processes; 0 loads in the training process")] = 0
     augment: AugmentConfig = AugmentConfig()
 
@@ -79,7 +94,9 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """Sizes of the networks. Widths are listed from the finest resolution (half the image's side) to the content code's."""
+    """Sizes of the networks. Widths are listed from the finest resolution (half the image's side) to the
+    content code's.
+    """
 
     kind: Annotated[
         Literal["translation", "plain", "published"],
@@ -89,9 +106,14 @@ class ModelConfig(Section):
     ] = "translation"
     latent_dim: Annotated[Count, Field(description="plain models: size of the latent vector")] = 128
     prior_components: Annotated[
-        int, Field(ge=0, description="learned prior of the content or latent: Gaussians in the mixture; 0 is N(0, I)")
+        int,
+        Field(
+            ge=0, description="learned prior of the content or latent: Gaussians in the mixture; 0 is N(0, I)"
+        ),
     ] = 0
-    content_size: Annotated[int, Field(ge=1, description="h = w of the content code (7 for images of 28 px)")] = 4
+    content_size: Annotated[
+        int, Field(ge=1, description="h = w of the content code (7 for images of 28 px)")
+    ] = 4
     content_channels: Annotated[Count, Field(description="Cc")] = 16
     style_dim: Annotated[Count, Field(description="S")] = 32
     style_features: Count = 128
@@ -99,7 +121,8 @@ class ModelConfig(Section):
     style_widths: Annotated[tuple[Count, ...], Field(description="style encoder")] = (16, 32, 64, 128)
     encoder_blocks: Count = 1
     antialias: Annotated[
-        bool, Field(description="smooth images before our encoders see them: no texture of single pixels in fakes")
+        bool,
+        Field(description="smooth images before our encoders see them: no texture of single pixels in fakes"),
     ] = False
     decoder_blocks: Count = 1
 
@@ -112,7 +135,9 @@ class EncoderAugmentConfig(Section):
 
 
 class RampConfig(Section):
-    """A weight of the objective that moves during training: geometrically between positive numbers, else linearly."""
+    """A weight of the objective that moves during training: geometrically between positive numbers, else
+    linearly.
+    """
 
     name: Annotated[
         Literal["beta_rec", "beta_kl", "beta_style", "beta_neg", "beta_kl_fake", "back", "gamma_r"],
@@ -125,9 +150,13 @@ class RampConfig(Section):
 
 
 class ObjectiveConfig(Section):
-    """Weights of the objective (docs/method.md) and when each part enters; times are shares of the whole training."""
+    """Weights of the objective (docs/method.md) and when each part enters; times are shares of the whole
+    training.
+    """
 
-    name: Annotated[ObjectiveName, Field(description="which of the family (docs/objectives.md)")] = "soft_introvae"
+    name: Annotated[ObjectiveName, Field(description="which of the family (docs/objectives.md)")] = (
+        "soft_introvae"
+    )
     likelihood: Annotated[
         Literal["bernoulli", "gaussian", "laplace", "points"],
         Field(description="of pixels; bernoulli for ink on paper; points for the 2D laboratory"),
@@ -135,45 +164,81 @@ class ObjectiveConfig(Section):
     beta_rec: Annotated[Positive, Field(description="weight of the reconstruction error")] = 1.0
     perceptual: Annotated[
         NonNegative,
-        Field(description="weight of LPIPS beside the mean error of a pixel; evaluation judges by the same LPIPS"),
+        Field(
+            description="weight of LPIPS beside the mean error of a pixel; evaluation judges by the same LPIPS"
+        ),
     ] = 0.0
-    beta_kl: Annotated[Positive, Field(description="weight of the content KL once the content code is open")] = 0.2
-    beta_kl_start: Annotated[Positive, Field(description="weight of the content KL at the start, when little passes")] = 20.0
-    open_until: Annotated[Share, Field(description="time at which the content KL's weight has fallen to beta_kl")] = 0.3
+    beta_kl: Annotated[
+        Positive, Field(description="weight of the content KL once the content code is open")
+    ] = 0.2
+    beta_kl_start: Annotated[
+        Positive, Field(description="weight of the content KL at the start, when little passes")
+    ] = 20.0
+    open_until: Annotated[
+        Share, Field(description="time at which the content KL's weight has fallen to beta_kl")
+    ] = 0.3
     beta_style: Annotated[Positive, Field(description="weight of the style KL")] = 1.0
     style_capacity: Annotated[
         Positive | None,
-        Field(description="nats of style from which each costs ten times as much; for styles that differ within a domain"),
+        Field(
+            description="nats of style from which each costs ten times as much; for styles that differ within a domain"
+        ),
     ] = None
-    style_swap: Annotated[Share, Field(description="share of images decoded with the style of another of their domain")] = 1.0
+    style_swap: Annotated[
+        Share, Field(description="share of images decoded with the style of another of their domain")
+    ] = 1.0
     prior_style: Annotated[
-        Share, Field(description="share of images decoded with their domain's prior mean as style; for many small domains")
+        Share,
+        Field(
+            description="share of images decoded with their domain's prior mean as style; for many small domains"
+        ),
     ] = 0.0
     back: Annotated[NonNegative, Field(description="weight of the back-translation error")] = 1.0
     back_from: Annotated[Share, Field(description="time at which back-translation starts")] = 0.3
-    introspection_from: Annotated[Share, Field(description="time at which fakes enter; 1 is a VAE to the end")] = 0.5
+    introspection_from: Annotated[
+        Share, Field(description="time at which fakes enter; 1 is a VAE to the end")
+    ] = 0.5
     beta_neg: Annotated[
         Positive | None,
-        Field(description="weight of a fake's KL where the encoders push it up; none is balanced anew each step"),
+        Field(
+            description="weight of a fake's KL where the encoders push it up; none is balanced anew each step"
+        ),
     ] = None
     margin: Annotated[
         Positive | None,
-        Field(description="introvae: nats up to which fakes are pushed; none is 1.2 times what real images have without fakes"),
+        Field(
+            description="introvae: nats up to which fakes are pushed; none is 1.2 times what real images have without fakes"
+        ),
     ] = None
-    gamma_r: Annotated[NonNegative, Field(description="weight of a fake's reconstruction error in the decoder's half")] = 0.0
-    target_steps: Annotated[Count, Field(description="bootstrap: steps after which the lagging decoder is renewed")] = 500
+    gamma_r: Annotated[
+        NonNegative, Field(description="weight of a fake's reconstruction error in the decoder's half")
+    ] = 0.0
+    target_steps: Annotated[
+        Count, Field(description="bootstrap: steps after which the lagging decoder is renewed")
+    ] = 500
     beta_kl_fake: Annotated[Positive, Field(description="weight of a fake's KL in the decoder's half")] = 1.0
     judge_content: Annotated[
         NonNegative | None,
-        Field(description="weight of the content KL where fakes are judged; 0: by style alone; none: 0 with domains, else 1"),
+        Field(
+            description="weight of the content KL where fakes are judged; 0: by style alone; none: 0 with domains, else 1"
+        ),
     ] = None
-    judge_reconstruction: Annotated[bool, Field(description="the expELBO has a reconstruction error, as published")] = False
-    prior_samples: Annotated[Share, Field(description="share of the second kind of fakes that are prior samples")] = 0.25
-    content_consistency: Annotated[NonNegative, Field(description="a fake's content mean equals the code it was made of")] = 0.0
-    style_consistency: Annotated[NonNegative, Field(description="a fake's style mean equals the code it was made of")] = 0.0
+    judge_reconstruction: Annotated[
+        bool, Field(description="the expELBO has a reconstruction error, as published")
+    ] = False
+    prior_samples: Annotated[
+        Share, Field(description="share of the second kind of fakes that are prior samples")
+    ] = 0.25
+    content_consistency: Annotated[
+        NonNegative, Field(description="a fake's content mean equals the code it was made of")
+    ] = 0.0
+    style_consistency: Annotated[
+        NonNegative, Field(description="a fake's style mean equals the code it was made of")
+    ] = 0.0
     augment_encoder: EncoderAugmentConfig = EncoderAugmentConfig()
     ramps: Annotated[
-        tuple[RampConfig, ...], Field(description="weights that move: [{name: beta_rec, start: 0.1, end: 1, until: 0.5}]")
+        tuple[RampConfig, ...],
+        Field(description="weights that move: [{name: beta_rec, start: 0.1, end: 1, until: 0.5}]"),
     ] = ()
 
 
@@ -185,30 +250,52 @@ class TrainingConfig(Section):
     minutes: Annotated[Positive | None, Field(description="budget in minutes of training")] = None
     init: Annotated[
         str | None,
-        Field(description="start from the weights of this run, model file or pretrained name; it may be for smaller images"),
+        Field(
+            description="start from the weights of this run, model file or pretrained name; it may be for smaller images"
+        ),
     ] = None
     batch: Annotated[int, Field(ge=2, description="images in a step")] = 32
     learning_rate: Annotated[Positive, Field(description="Adam's, of both halves")] = 1e-3
     means_rate: Annotated[
-        Positive, Field(description="factor on the rate of the domains' prior means; more where each of many is seen rarely")
+        Positive,
+        Field(
+            description="factor on the rate of the domains' prior means; more where each of many is seen rarely"
+        ),
     ] = 1.0
     warmup_steps: Annotated[int, Field(ge=0, description="the learning rate rises over these")] = 100
-    decay_from: Annotated[Share, Field(description="time from which the learning rate falls to a twentieth")] = 0.6
+    decay_from: Annotated[
+        Share, Field(description="time from which the learning rate falls to a twentieth")
+    ] = 0.6
     clip_norm: Annotated[Positive, Field(description="largest gradient norm of each half")] = 1.0
-    ema: Annotated[float, Field(ge=0, lt=1, description="decay of the averaged weights, which are what ships")] = 0.995
+    ema: Annotated[
+        float, Field(ge=0, lt=1, description="decay of the averaged weights, which are what ships")
+    ] = 0.995
     seed: Annotated[int, Field(ge=0)] = 0
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1, mps")] = "auto"
     precision: Annotated[Precision, Field(description="auto is bfloat16 where it is fast")] = "auto"
     channels_last: bool = True
     log_every: Annotated[Count, Field(description="steps between two lines of metrics.jsonl")] = 20
-    picture_every: Annotated[int, Field(ge=0, description="steps between two picture grids; 0 is none but the last")] = 1000
+    picture_every: Annotated[
+        int, Field(ge=0, description="steps between two picture grids; 0 is none but the last")
+    ] = 1000
     checkpoint_every: Annotated[Count, Field(description="steps between two checkpoints")] = 500
-    keep_checkpoints: Annotated[Count, Field(description="how many of the last checkpoints stay, beside the best")] = 2
+    keep_checkpoints: Annotated[
+        Count, Field(description="how many of the last checkpoints stay, beside the best")
+    ] = 2
     validation: Annotated[
-        float, Field(ge=0, lt=0.5, description="share of each domain's training images kept to choose the best checkpoint")
+        float,
+        Field(
+            ge=0,
+            lt=0.5,
+            description="share of each domain's training images kept to choose the best checkpoint",
+        ),
     ] = 0.02
-    tensorboard: Annotated[bool, Field(description="write TensorBoard events too (needs the extra 'tensorboard')")] = False
-    retreats: Annotated[int, Field(ge=0, description="how often to go back to the last good state before giving up")] = 4
+    tensorboard: Annotated[
+        bool, Field(description="write TensorBoard events too (needs the extra 'tensorboard')")
+    ] = False
+    retreats: Annotated[
+        int, Field(ge=0, description="how often to go back to the last good state before giving up")
+    ] = 4
 
     @model_validator(mode="after")
     def _one_budget(self) -> TrainingConfig:
@@ -234,12 +321,14 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     """Read a YAML file and put overrides on top.
 
     Args:
-        path: YAML with the sections data, model, objective, training; None is the defaults. A relative ``data.root`` in it is
-            relative to the working directory.
-        overrides: dotted name to value, such as ``{"training.steps": 20000}``. A budget among them replaces the file's.
+        path: YAML with the sections data, model, objective, training; None is the defaults. A relative
+            ``data.root`` in it is relative to the working directory.
+        overrides: dotted name to value, such as ``{"training.steps": 20000}``. A budget among them replaces
+            the file's.
 
     Raises:
-        ConfigError: no such file, not YAML, an unknown name (the nearest known one is suggested), a wrong type or value.
+        ConfigError: no such file, not YAML, an unknown name (the nearest known one is suggested), a wrong
+            type or value.
     """
     values = read_yaml(path) if path else {}
     budget = {f"training.{name}" for name in BUDGETS}
@@ -277,7 +366,8 @@ def validated(kind: type[S], values: Mapping[str, Any], source: str) -> S:
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """``["--training.steps", "100", "--data.labels=false"]`` to ``{"training.steps": 100, "data.labels": False}``.
+    """``["--training.steps", "100", "--data.labels=false"]`` to ``{"training.steps": 100, "data.labels":
+    False}``.
 
     Values are read as YAML, so numbers, booleans, null and lists work.
 
@@ -290,10 +380,14 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
     while rest:
         name, equals, value = rest.pop(0).partition("=")
         if not name.startswith("--"):
-            raise ConfigError(f"unexpected argument '{name}'", remedy="settings are given as --section.name VALUE")
+            raise ConfigError(
+                f"unexpected argument '{name}'", remedy="settings are given as --section.name VALUE"
+            )
         dotted = name[2:].replace("-", "_")
         if dotted not in known:
-            raise ConfigError(f"there is no setting '{name}'", remedy=_suggestion(dotted, list(known), prefix="--"))
+            raise ConfigError(
+                f"there is no setting '{name}'", remedy=_suggestion(dotted, list(known), prefix="--")
+            )
         if not equals:
             if not rest:
                 raise ConfigError(f"'{name}' has no value", remedy=f"{name} VALUE: {known[dotted]}")
@@ -312,7 +406,13 @@ def field_names(section: type[BaseModel] = Config, prefix: str = "") -> Iterator
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from field_names(annotation, f"{prefix}{name}.")
         else:
-            text = next((m.description for m in info.metadata if getattr(m, "description", None)), info.description) or ""
+            text = (
+                next(
+                    (m.description for m in info.metadata if getattr(m, "description", None)),
+                    info.description,
+                )
+                or ""
+            )
             yield f"{prefix}{name}", f"{text} (default {info.default})".strip()
 
 
@@ -330,7 +430,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}", remedy="name a YAML file") from error
+        raise ConfigError(
+            f"cannot read the configuration {path}: {error}", remedy="name a YAML file"
+        ) from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -342,7 +444,9 @@ def _set(values: dict[str, Any], keys: list[str], value: Any, name: str) -> None
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"'{name}' lies inside '{key}', which is not a section", remedy="see sivae-translate config")
+            raise ConfigError(
+                f"'{name}' lies inside '{key}', which is not a section", remedy="see sivae-translate config"
+            )
     values[keys[-1]] = value
 
 
@@ -366,7 +470,10 @@ def _children(parent: str, kind: type[Section]) -> list[str]:
 def _suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
     tails = {candidate.rpartition(".")[2]: candidate for candidate in known}
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    close = close or [tails[tail] for tail in difflib.get_close_matches(name.rpartition(".")[2], list(tails), n=1, cutoff=0.5)]
+    close = close or [
+        tails[tail]
+        for tail in difflib.get_close_matches(name.rpartition(".")[2], list(tails), n=1, cutoff=0.5)
+    ]
     if close:
         return f"did you mean {prefix}{close[0]}?"
     return f"known are {', '.join(prefix + candidate for candidate in known)}"

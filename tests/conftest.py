@@ -1,20 +1,24 @@
 """A small untrained model in a run folder, and images to feed it."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from sivae_translate.config import from_dict, to_yaml
-from sivae_translate.model import TranslationVAE
-from sivae_translate.translator import Translator
-from sivae_translate.weights import save_model
+from sivae_translate.inference.translator import Translator
+from sivae_translate.models.latent import TranslationVAE
+from sivae_translate.models.weights import save_model
 
 DOMAINS = ("cats", "dogs", "foxes")
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory):
+def tiny_run(tmp_path_factory: pytest.TempPathFactory):
     """A run folder with model.safetensors and config.yaml: three domains, 32 px, RGB, never trained."""
     settings = {
         "data": {"image_size": 32, "channels": 3},
@@ -30,13 +34,15 @@ def tiny_run(tmp_path_factory):
     config = from_dict(settings, "conftest")
     torch.manual_seed(0)
     run = tmp_path_factory.mktemp("run")
-    save_model(run / "model.safetensors", TranslationVAE(config.model, config.data, 3), config, DOMAINS, {"steps": 0})
+    save_model(
+        run / "model.safetensors", TranslationVAE(config.model, config.data, 3), config, DOMAINS, {"steps": 0}
+    )
     (run / "config.yaml").write_text(to_yaml(config))
     return run
 
 
 @pytest.fixture(scope="session")
-def translator(tiny_run):
+def translator(tiny_run: Path):
     return Translator.from_pretrained(tiny_run, device="cpu", dtype="float32")
 
 
@@ -48,7 +54,7 @@ def pixels():
 
 
 @pytest.fixture
-def folder(tmp_path, pixels):
+def folder(tmp_path: Path, pixels: np.ndarray):
     """Images in a folder and a sub-folder, and one broken file."""
     root = tmp_path / "in"
     (root / "deep" / "er").mkdir(parents=True)

@@ -1,30 +1,38 @@
 """Settings: validated, suggesting, round-tripping."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 import yaml
 
 from sivae_translate.config import Config, field_names, from_dict, load_config, parse_overrides, to_yaml
-from sivae_translate.errors import ConfigError
-from sivae_translate.model import make_model
-from sivae_translate.nn.networks import grown
-from sivae_translate.resources import config_path
-from sivae_translate.toy.settings import load_toy_config
-from sivae_translate.weights import find_model, load_model
+from sivae_translate.lab.settings import load_toy_config
+from sivae_translate.models.latent import make_model
+from sivae_translate.models.networks import grown
+from sivae_translate.models.weights import find_model, load_model
+from sivae_translate.utils.errors import ConfigError
+from sivae_translate.utils.resources import config_path
 
 
-def test_an_empty_configuration_is_the_defaults(tmp_path):
+def test_an_empty_configuration_is_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("")
     assert load_config(tmp_path / "empty.yaml") == load_config() == Config()
 
 
-def test_yaml_round_trips(tmp_path):
-    config = load_config(None, {"training.minutes": 5, "data.root": "x", "model.widths": [8, 16], "objective.back": 0.5})
+def test_yaml_round_trips(tmp_path: Path) -> None:
+    config = load_config(
+        None, {"training.minutes": 5, "data.root": "x", "model.widths": [8, 16], "objective.back": 0.5}
+    )
     (tmp_path / "c.yaml").write_text(to_yaml(config))
     assert load_config(tmp_path / "c.yaml") == config
 
 
-@pytest.mark.parametrize("path", sorted(config_path("glyphs").parent.glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_configurations_are_valid_and_make_a_model(path):
+@pytest.mark.parametrize(
+    "path", sorted(config_path("glyphs").parent.glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_shipped_configurations_are_valid_and_make_a_model(path) -> None:
     if path.stem.startswith("toy"):
         assert load_toy_config(path.stem).planes
         return
@@ -33,7 +41,7 @@ def test_shipped_configurations_are_valid_and_make_a_model(path):
     assert model.image_shape == (config.data.channels, config.data.image_size, config.data.image_size)
 
 
-def test_the_configuration_of_64_px_grows_the_shipped_model():
+def test_the_configuration_of_64_px_grows_the_shipped_model() -> None:
     config = load_config(config_path("glyphs-64"))
     assert config.training.init == "glyphs"
     small, large = load_model(find_model("glyphs")), make_model(config.model, config.data, 6)
@@ -51,20 +59,33 @@ def test_the_configuration_of_64_px_grows_the_shipped_model():
         ({"training.steps": 3, "training.minutes": 1}, "give one budget"),
     ],
 )
-def test_wrong_settings_are_named_with_a_suggestion(settings, message):
+def test_wrong_settings_are_named_with_a_suggestion(settings, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(None, settings)
 
 
-def test_a_budget_on_the_command_line_replaces_the_files_budget(tmp_path):
+def test_a_budget_on_the_command_line_replaces_the_files_budget(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("training: {minutes: 40, batch: 16}")
     config = load_config(tmp_path / "c.yaml", {"training.steps": 7})
     assert (config.training.steps, config.training.minutes, config.training.batch) == (7, None, 16)
 
 
-def test_overrides_are_parsed_with_their_types():
-    given = ["--training.steps", "20000", "--data.labels=false", "--model.widths", "[8, 16]", "--data.image-size", "128"]
-    expected = {"training.steps": 20000, "data.labels": False, "model.widths": [8, 16], "data.image_size": 128}
+def test_overrides_are_parsed_with_their_types() -> None:
+    given = [
+        "--training.steps",
+        "20000",
+        "--data.labels=false",
+        "--model.widths",
+        "[8, 16]",
+        "--data.image-size",
+        "128",
+    ]
+    expected = {
+        "training.steps": 20000,
+        "data.labels": False,
+        "model.widths": [8, 16],
+        "data.image_size": 128,
+    }
     assert parse_overrides(given) == expected
 
 
@@ -78,12 +99,12 @@ def test_overrides_are_parsed_with_their_types():
         (["--model.widths", "[32,96"], r"'--model.widths \[32,96' is no YAML value"),
     ],
 )
-def test_wrong_overrides_are_refused(arguments, message):
+def test_wrong_overrides_are_refused(arguments: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_overrides(arguments)
 
 
-def test_broken_and_missing_files_are_refused(tmp_path):
+def test_broken_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1")
     (tmp_path / "list.yaml").write_text("- 1")
     for path in (tmp_path / "bad.yaml", tmp_path / "list.yaml", tmp_path / "missing.yaml"):
@@ -91,7 +112,7 @@ def test_broken_and_missing_files_are_refused(tmp_path):
             load_config(path)
 
 
-def test_every_setting_is_listed_and_can_be_set_to_its_default():
+def test_every_setting_is_listed_and_can_be_set_to_its_default() -> None:
     defaults = yaml.safe_load(to_yaml(Config()))
     for name, _ in field_names():
         value = defaults
@@ -100,6 +121,6 @@ def test_every_setting_is_listed_and_can_be_set_to_its_default():
         assert from_dict(defaults, "x") == load_config(None, {name: value})
 
 
-def test_settings_cannot_be_changed():
+def test_settings_cannot_be_changed() -> None:
     with pytest.raises(Exception, match="frozen"):
         Config().training.batch = 3

@@ -1,5 +1,7 @@
 """The wheel works outside the checkout, assets included."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
@@ -15,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROBE = """
 import json, sys
 import sivae_translate
-from sivae_translate.resources import asset_path, config_path
-from sivae_translate.translator import Translator
+from sivae_translate.utils.resources import asset_path, config_path
+from sivae_translate.inference.translator import Translator
 translator = Translator.from_pretrained("glyphs")
 sample = translator.sample("dejavu-serif", 1, seed=0)[0]
 print(json.dumps({
@@ -27,15 +29,26 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def wheel(tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(out), str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--quiet",
+        "-w",
+        str(out),
+        str(ROOT),
+    ]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return next(out.glob("*.whl"))
 
 
 @pytest.mark.full
-def test_the_wheel_holds_the_assets_the_configs_and_no_tests(wheel):
+def test_the_wheel_holds_the_assets_the_configs_and_no_tests(wheel) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     wanted = (
         "assets/lpips_alexnet.safetensors",
@@ -49,7 +62,7 @@ def test_the_wheel_holds_the_assets_the_configs_and_no_tests(wheel):
 
 
 @pytest.mark.full
-def test_an_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
+def test_an_installed_wheel_works_outside_the_checkout(wheel, tmp_path: Path) -> None:
     # The dependencies are those of this environment; only the package itself comes from the wheel.
     venv.create(tmp_path / "venv", with_pip=False)
     site = next((tmp_path / "venv").glob("lib/python*/site-packages"))
@@ -58,7 +71,9 @@ def test_an_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
     (site / "dependencies.pth").write_text(f"{here}\n")
     python = tmp_path / "venv" / "bin" / "python"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([python, "-c", PROBE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-c", PROBE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert all(found[name].startswith(str(site)) for name in ("home", "asset", "config"))

@@ -1,6 +1,7 @@
 """Random changes to training images.
 
-The only module that knows albumentations: it is the fastest on the CPU but no longer developed, so it must be easy to replace.
+The only module that knows albumentations: it is the fastest on the CPU but no longer developed, so it must be
+easy to replace.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-# When imported, albumentations asks the network for a newer version: seconds lost behind a firewall, and nobody's business
+# When imported, albumentations asks the network for a newer version: seconds lost behind a firewall, and
+# nobody's business
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
@@ -80,8 +82,9 @@ class Augmentation:
         pipeline = self._grey if image.shape[2] == 1 else self._coloured
         if pipeline is None:
             return image
-        # One pair of generators for all steps. set_random_seed would start each step's own at the same number, so that images
-        # shifted to the right were always the bright ones; the constructor's seed starts one sequence over all calls.
+        # One pair of generators for all steps. set_random_seed would start each step's own at the same
+        # number, so that images shifted to the right were always the bright ones; the constructor's seed
+        # starts one sequence over all calls.
         pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         changed: np.ndarray = pipeline(image=image)["image"]
         return changed

@@ -1,7 +1,7 @@
 """Training batches: what step n sees depends on the seed and on n alone.
 
-So a resumed run sees exactly what it would have seen, with any number of loader processes, and nothing about the loader needs
-to be saved in a checkpoint.
+So a resumed run sees exactly what it would have seen, with any number of loader processes, and nothing about
+the loader needs to be saved in a checkpoint.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.augment import Augmentation
-from sivae_translate.data.images import to_tensor
-from sivae_translate.data.sets import DomainData, ImageSource
-from sivae_translate.errors import DataError
+from sivae_translate.data.domains import DomainData, ImageSource
+from sivae_translate.data.image import to_tensor
+from sivae_translate.utils.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ FEWEST = 10
 
 @dataclass(frozen=True)
 class Parts:
-    """A domain's training images by their positions, in a pseudo-random order: files lie sorted by what they show.
+    """A domain's training images by their positions, in a pseudo-random order: files lie sorted by what they
+    show.
 
     Attributes:
         seen: those that are trained on.
@@ -82,8 +83,9 @@ def parts_of(sources: Sequence[ImageSource], share: float) -> tuple[Parts, ...]:
 class TrainingBatches(Dataset[Batch]):
     """Batch number n, for every n.
 
-    Every batch holds as many images of each of its domains (to within one), whatever their sizes: a rare domain is as important
-    as a common one. With more than B / 4 domains, a batch draws B / 4 of them, so that each has images to swap styles with.
+    Every batch holds as many images of each of its domains (to within one), whatever their sizes: a rare
+    domain is as important as a common one. With more than B / 4 domains, a batch draws B / 4 of them, so that
+    each has images to swap styles with.
 
     Args:
         data: the domains.
@@ -95,7 +97,13 @@ class TrainingBatches(Dataset[Batch]):
     """
 
     def __init__(
-        self, data: DomainData, config: DataConfig, batch: int, seed: int, parts: Sequence[Parts], rank: int = 0
+        self,
+        data: DomainData,
+        config: DataConfig,
+        batch: int,
+        seed: int,
+        parts: Sequence[Parts],
+        rank: int = 0,
     ) -> None:
         self.sources = data.train
         self.seen = [domain.seen for domain in parts]

@@ -1,7 +1,8 @@
 """Decoded images on disk: a set is decoded once, and every later start maps its pixels into memory.
 
-A cache is a folder of two files: ``index.json`` names every image file with its size and time of change, ``pixels.npy`` holds
-the images as the model sees them. What has not changed since is taken from there, what has is decoded anew.
+A cache is a folder of two files: ``index.json`` names every image file with its size and time of change,
+``pixels.npy`` holds the images as the model sees them. What has not changed since is taken from there, what
+has is decoded anew.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import TypeAlias
 import numpy as np
 
 from sivae_translate.config import DataConfig
-from sivae_translate.data.sets import read
-from sivae_translate.errors import DataError, OutputError
-from sivae_translate.files import replacing_folder
-from sivae_translate.progress import track
+from sivae_translate.data.domains import read
+from sivae_translate.utils.errors import DataError, OutputError
+from sivae_translate.utils.files import replacing_folder
+from sivae_translate.utils.progress import track
 
 FORMAT = 1
 WORTH_KEEPING = 256
@@ -71,7 +72,9 @@ def decode(paths: Sequence[Path], config: DataConfig, description: str) -> Decod
     stamps = [_stamp(path) for path in paths]
     index, pixels = _load(folder)
     known = [index.get(str(path)) for path in paths]
-    current = [entry if entry and entry[:2] == stamp else None for entry, stamp in zip(known, stamps, strict=True)]
+    current = [
+        entry if entry and entry[:2] == stamp else None for entry, stamp in zip(known, stamps, strict=True)
+    ]
     if all(current) and len(index) == len(paths):
         return _mapped([entry for entry in current if entry], pixels)
     missing = [path for path, entry in zip(paths, current, strict=True) if entry is None]
@@ -79,7 +82,9 @@ def decode(paths: Sequence[Path], config: DataConfig, description: str) -> Decod
     images = [_cached(entry, pixels) if entry else next(fresh) for entry in current]
     decoded = _join(images, config)
     with suppress(OutputError):
-        _save(folder, dict(zip(map(str, paths), zip(stamps, images, strict=True), strict=True)), decoded.pixels)
+        _save(
+            folder, dict(zip(map(str, paths), zip(stamps, images, strict=True), strict=True)), decoded.pixels
+        )
     return decoded
 
 
@@ -147,14 +152,18 @@ def _load(folder: Path) -> tuple[dict[str, _Entry], np.ndarray]:
     try:
         files = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
-        index = {name: (int(size), int(time), int(row), str(why)) for name, (size, time, row, why) in files.items()}
+        index = {
+            name: (int(size), int(time), int(row), str(why)) for name, (size, time, row, why) in files.items()
+        }
     except (OSError, EOFError, ValueError, AttributeError, TypeError):
         return {}, np.empty(0, np.uint8)
     rows = max((row for _, _, row, _ in index.values()), default=-1) + 1
     return (index, pixels) if len(pixels) == rows else ({}, np.empty(0, np.uint8))
 
 
-def _save(folder: Path, files: dict[str, tuple[tuple[int, int], np.ndarray | str]], pixels: np.ndarray) -> None:
+def _save(
+    folder: Path, files: dict[str, tuple[tuple[int, int], np.ndarray | str]], pixels: np.ndarray
+) -> None:
     """Write a cache, whole or not at all.
 
     Raises:

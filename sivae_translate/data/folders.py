@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sivae_translate.data.images import IMAGE_SUFFIXES
-from sivae_translate.errors import DataError
+from sivae_translate.data.image import IMAGE_SUFFIXES
+from sivae_translate.utils.errors import DataError
 
 UNLABELLED = ""
 """The name of the only domain when nothing says which domain an image belongs to."""
@@ -31,8 +31,10 @@ class DomainFolders:
 
     Attributes:
         root: the folder that was searched.
-        train: domain name, in sorted order, to its files in a stable order; the only name is `UNLABELLED` without labels.
-        test: the same for test images; empty when there are none. It may name domains that are not in ``train``.
+        train: domain name, in sorted order, to its files in a stable order; the only name is `UNLABELLED`
+            without labels.
+        test: the same for test images; empty when there are none. It may name domains that are not in
+            ``train``.
     """
 
     root: Path
@@ -43,19 +45,22 @@ class DomainFolders:
 def find_domains(root: Path) -> DomainFolders:
     """Recognise a data folder's layout and list its images.
 
-    Understood are ``root/train/<domain>/*`` (with ``root/test/<domain>/*``), ``root/<domain>/*``, ``root/trainA`` and so on for
-    every letter (with ``root/testA``), and images directly in ``root`` or ``root/train``. A domain's folder is searched through
-    all its sub-folders; hidden files and folders are skipped, symbolic links are followed.
+    Understood are ``root/train/<domain>/*`` (with ``root/test/<domain>/*``), ``root/<domain>/*``,
+    ``root/trainA`` and so on for every letter (with ``root/testA``), and images directly in ``root`` or
+    ``root/train``. A domain's folder is searched through all its sub-folders; hidden files and folders are
+    skipped, symbolic links are followed.
 
     Raises:
-        DataError: the folder is missing or is a file; it has no image; images lie both beside and inside sub-folders; a domain
-            has fewer than 2 images.
+        DataError: the folder is missing or is a file; it has no image; images lie both beside and inside
+            sub-folders; a domain has fewer than 2 images.
     """
     root = Path(root)
     _require_folder(root)
     train, test = _split(root)
     if not any(train.values()):
-        raise DataError(f"there is no training image in {root}: {_contents(root)}", remedy=f"arrange {LAYOUTS}")
+        raise DataError(
+            f"there is no training image in {root}: {_contents(root)}", remedy=f"arrange {LAYOUTS}"
+        )
     _require_two(root, train, "")
     _require_two(root, test, "test ")
     if UNLABELLED in test and UNLABELLED not in train:
@@ -70,11 +75,12 @@ def list_images(inputs: Sequence[Path]) -> list[tuple[Path, Path]]:
     """The images of a batch translation.
 
     Args:
-        inputs: files, taken whatever their names end in, and folders, searched through all their sub-folders for images.
+        inputs: files, taken whatever their names end in, and folders, searched through all their sub-folders
+            for images.
 
     Returns:
-        Each image's path, and its path relative to the input folder it was found in (a file's is its name): where its
-        translation belongs inside the output folder.
+        Each image's path, and its path relative to the input folder it was found in (a file's is its name):
+        where its translation belongs inside the output folder.
 
     Raises:
         DataError: an input is missing or a folder without images, or two images have the same relative path.
@@ -100,7 +106,8 @@ def _expand(given: Path) -> Iterator[tuple[Path, Path]]:
     images = _images_below(given)
     if not images:
         raise DataError(
-            f"there is no image in {given}: {_contents(given)}", remedy=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+            f"there is no image in {given}: {_contents(given)}",
+            remedy=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}",
         )
     yield from ((path, path.relative_to(given)) for path in images)
 
@@ -128,7 +135,9 @@ def _split(root: Path) -> tuple[_Domains, _Domains]:
 
 def _lettered(folders: Mapping[str, Path], split: str) -> _Domains:
     """``trainA`` and so on to domains "A" and so on."""
-    return {name[-1]: _images_below(path) for name, path in folders.items() if re.fullmatch(f"{split}[A-Z]", name)}
+    return {
+        name[-1]: _images_below(path) for name, path in folders.items() if re.fullmatch(f"{split}[A-Z]", name)
+    }
 
 
 def _domains(folder: Path) -> _Domains:
@@ -155,7 +164,10 @@ def _require_two(root: Path, domains: Mapping[str, Sequence[Path]], kind: str) -
     if not few:
         return
     counts = {0: "has no image", 1: "has only 1 image"}
-    named = [(f"{kind}domain '{name}'" if name else f"the {kind}folder") + f" {counts[number]}" for name, number in few.items()]
+    named = [
+        (f"{kind}domain '{name}'" if name else f"the {kind}folder") + f" {counts[number]}"
+        for name, number in few.items()
+    ]
     listed = ", ".join(named[:5]) + (f" and {len(named) - 5} more like these" if len(named) > 5 else "")
     raise DataError(
         f"in {root}, {listed}",
@@ -172,7 +184,9 @@ def _is_image(name: str) -> bool:
 def _visible(folder: Path) -> list[Path]:
     """What lies directly in a folder, hidden names left out, sorted by name."""
     try:
-        return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
+        return sorted(
+            (path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name
+        )
     except OSError as error:
         raise _unlistable(error) from error
 
@@ -188,7 +202,9 @@ def _images_below(folder: Path) -> tuple[Path, ...]:
 
 
 def _files_below(folder: Path) -> Iterator[tuple[str, ...]]:
-    """Parts of the relative paths of all visible files; data sets are often put together from links, so those are followed."""
+    """Parts of the relative paths of all visible files; data sets are often put together from links, so those
+    are followed.
+    """
     seen: set[tuple[int, int]] = set()
     for where, folders, files in os.walk(folder, onerror=_raise_unlistable, followlinks=True):
         status = Path(where).stat()
@@ -206,7 +222,9 @@ def _raise_unlistable(error: OSError) -> None:
 
 
 def _unlistable(error: OSError) -> DataError:
-    return DataError(f"cannot list the folder {error.filename}: {error.strerror}", remedy="allow yourself to read it")
+    return DataError(
+        f"cannot list the folder {error.filename}: {error.strerror}", remedy="allow yourself to read it"
+    )
 
 
 def _contents(folder: Path) -> str:
@@ -215,6 +233,7 @@ def _contents(folder: Path) -> str:
     if not endings:
         return "it holds no files"
     listed = ", ".join(
-        f"{number} {ending}" for ending, number in sorted(endings.items(), key=lambda item: (-item[1], item[0]))[:5]
+        f"{number} {ending}"
+        for ending, number in sorted(endings.items(), key=lambda item: (-item[1], item[0]))[:5]
     )
     return f"the {endings.total()} files found are {listed}"

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sivae_translate.data.images import to_tensor
-from sivae_translate.data.sets import DomainData, ImageSource
-from sivae_translate.errors import InputError
-from sivae_translate.translator import Translator
+from sivae_translate.data.domains import DomainData, ImageSource
+from sivae_translate.data.image import to_tensor
+from sivae_translate.inference.translator import Translator
+from sivae_translate.utils.errors import InputError
 
 SAMPLE = 400
-"""Training images of a domain that its statistics are taken from, and that neighbours are looked for among."""
+"""Training images of a domain that its statistics are taken from, and that neighbours are looked for
+among."""
 COARSE = 8
 """Side of the pictures that neighbours are compared by when no model gives content codes."""
 
@@ -30,7 +31,8 @@ class Method(Protocol):
         Args:
             sources: (N, C, H, W) in [0, 1] on the CPU.
             target: the domain's name.
-            references: (N, C, H, W), an image of the target domain for each source, or None for the domain's own style.
+            references: (N, C, H, W), an image of the target domain for each source, or None for the domain's
+                own style.
 
         Returns:
             (N, C, H, W) in [0, 1] on the CPU.
@@ -49,7 +51,11 @@ class ModelMethod:
 
     def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
         """See `Method.translate`."""
-        code = self.translator.style_code(target) if references is None else self.translator.encode(references).style.mean
+        code = (
+            self.translator.style_code(target)
+            if references is None
+            else self.translator.encode(references).style.mean
+        )
         return self.translator(sources, code, output="tensor")
 
 
@@ -62,7 +68,8 @@ class Copying:
 
 
 class ColourStatistics:
-    """Mean and standard deviation of each Lab channel matched to the target's (Reinhard et al. 2001, "Color Transfer").
+    """Mean and standard deviation of each Lab channel matched to the target's (Reinhard et al. 2001, "Color
+    Transfer").
 
     The target is the reference image, or training images of the domain.
 
@@ -72,7 +79,8 @@ class ColourStatistics:
 
     def __init__(self, data: DomainData) -> None:
         self.statistics = {
-            name: _lab_statistics(_sample(source)[None]) for name, source in zip(data.domains, data.train, strict=True)
+            name: _lab_statistics(_sample(source)[None])
+            for name, source in zip(data.domains, data.train, strict=True)
         }
 
     def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
@@ -94,13 +102,16 @@ def _lab(images: Tensor) -> Tensor:
 
 
 def _lab_statistics(groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of Lab channels over each group of images (G, N, C, H, W): (G, 3, 1, 1) each."""
+    """Mean and standard deviation of Lab channels over each group of images (G, N, C, H, W): (G, 3, 1, 1)
+    each.
+    """
     lab = torch.stack([_lab(group) for group in groups])
     return lab.mean((1, 3, 4))[..., None, None], lab.std((1, 3, 4))[..., None, None]
 
 
 class NearestNeighbour:
-    """The target domain's training image whose content is nearest: the content codes of a model, or else coarse pictures.
+    """The target domain's training image whose content is nearest: the content codes of a model, or else
+    coarse pictures.
 
     Args:
         data: with training images of every target domain.
@@ -132,8 +143,11 @@ def _sample(source: ImageSource) -> Tensor:
     return to_tensor(np.stack([source[index] for index in range(0, len(source), step)]))
 
 
-def _require(target: str, known: dict[str, object] | dict[str, Tensor] | dict[str, tuple[Tensor, Tensor]]) -> None:
+def _require(
+    target: str, known: dict[str, object] | dict[str, Tensor] | dict[str, tuple[Tensor, Tensor]]
+) -> None:
     if target not in known:
         raise InputError(
-            f"there are no training images of '{target}'", remedy="compare with references, or name another baseline"
+            f"there are no training images of '{target}'",
+            remedy="compare with references, or name another baseline",
         )

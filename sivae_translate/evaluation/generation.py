@@ -1,4 +1,6 @@
-"""Samples and reconstructions of a model, judged: FID, KID, precision and recall; LPIPS, L1, PSNR and SSIM to the source."""
+"""Samples and reconstructions of a model, judged: FID, KID, precision and recall; LPIPS, L1, PSNR and SSIM to
+the source.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sivae_translate.data.images import to_tensor
-from sivae_translate.data.sets import DomainData, ImageSource
-from sivae_translate.errors import DataError
+from sivae_translate.data.domains import DomainData, ImageSource
+from sivae_translate.data.image import to_tensor
 from sivae_translate.evaluation import fidelity
 from sivae_translate.evaluation.fidelity import BATCH, Fidelity, Inception
-from sivae_translate.evaluation.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.evaluation.metrics import Interval, bootstrap, l1, psnr, ssim
-from sivae_translate.progress import track
-from sivae_translate.translator import Translator
+from sivae_translate.inference.translator import Translator
+from sivae_translate.models.lpips import SMALLEST_SIDE, Lpips
+from sivae_translate.utils.errors import DataError
+from sivae_translate.utils.progress import track
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class GenerationResult:
     Attributes:
         samples: generated images against held-out real ones.
         floor: training images against the same held-out ones, as many: what a perfect model would get.
-        reconstruction: lpips, l1, psnr (dB) and ssim of held-out images to their reconstructions, with 95 % intervals.
+        reconstruction: lpips, l1, psnr (dB) and ssim of held-out images to their reconstructions, with 95 %
+            intervals.
     """
 
     samples: Fidelity
@@ -55,13 +58,17 @@ class GenerationResult:
             "",
             "| | mean | from | to |",
             "| --- | --- | --- | --- |",
-            *(f"| {name} | {i.mean:.4f} | {i.low:.4f} | {i.high:.4f} |" for name, i in self.reconstruction.items()),
+            *(
+                f"| {name} | {i.mean:.4f} | {i.low:.4f} | {i.high:.4f} |"
+                for name, i in self.reconstruction.items()
+            ),
         ]
         return "\n".join(lines) + "\n"
 
 
 class GenerationJudge:
-    """Judges samples and reconstructions of models of one data set; what concerns the data alone is computed once.
+    """Judges samples and reconstructions of models of one data set; what concerns the data alone is computed
+    once.
 
     Real images, samples and training images take the domains in turn, so that every domain counts the same.
 
@@ -76,9 +83,13 @@ class GenerationJudge:
         ConfigError: the extra ``fid`` is not installed.
     """
 
-    def __init__(self, data: DomainData, *, images: int = 1000, seed: int = 0, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, data: DomainData, *, images: int = 1000, seed: int = 0, device: torch.device | str = "cpu"
+    ) -> None:
         if not data.test:
-            raise DataError("the data has no test images", remedy="lay it out as train/<domain> and test/<domain>")
+            raise DataError(
+                "the data has no test images", remedy="lay it out as train/<domain> and test/<domain>"
+            )
         self.seed = seed
         self.inception, self.lpips = Inception(device), Lpips.load(device=str(device))
         self.held, known = _pick(data.test, images, seed), _pick(data.train, images, seed + 1)
@@ -98,7 +109,9 @@ class GenerationJudge:
         return GenerationResult(
             samples=fidelity.compare(self.real, made, seed=self.seed),
             floor=self.floor,
-            reconstruction={name: bootstrap(torch.cat(values), seed=self.seed) for name, values in figures.items()},
+            reconstruction={
+                name: bootstrap(torch.cat(values), seed=self.seed) for name, values in figures.items()
+            },
         )
 
 
@@ -114,10 +127,15 @@ def _pick(sources: tuple[ImageSource, ...], count: int, seed: int) -> np.ndarray
     each = -(-count // len(sources))
     short = min(map(len, sources))
     if short < each:
-        raise DataError(f"{count} images were asked for, but a domain has {short}", remedy=f"ask for {short * len(sources)}")
+        raise DataError(
+            f"{count} images were asked for, but a domain has {short}",
+            remedy=f"ask for {short * len(sources)}",
+        )
     rng = np.random.default_rng(seed)
     chosen = [rng.permutation(len(source))[:each] for source in sources]
-    return np.stack([sources[i % len(sources)][int(chosen[i % len(sources)][i // len(sources)])] for i in range(count)])
+    return np.stack(
+        [sources[i % len(sources)][int(chosen[i % len(sources)][i // len(sources)])] for i in range(count)]
+    )
 
 
 def _batches(images: np.ndarray) -> Iterator[Tensor]:

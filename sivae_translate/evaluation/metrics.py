@@ -1,4 +1,6 @@
-"""Distances between images, one number an image, and bootstrap intervals for their means and for gains over copying."""
+"""Distances between images, one number an image, and bootstrap intervals for their means and for gains over
+copying.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from sivae_translate.errors import InputError
-from sivae_translate.evaluation.lpips import Lpips
+from sivae_translate.models.lpips import Lpips
+from sivae_translate.utils.errors import InputError
 
 SSIM_WINDOW = 11
 PSNR_CEILING = 100.0
@@ -39,7 +41,8 @@ def _check_pair(a: Tensor, b: Tensor) -> None:
         raise InputError(what, remedy="pass two batches (B, C, H, W) of the same shape")
     if not (a.is_floating_point() and b.is_floating_point()):
         raise InputError(
-            f"cannot compare images of {a.dtype} and {b.dtype}", remedy="pass floats in [0, 1]: divide bytes by 255"
+            f"cannot compare images of {a.dtype} and {b.dtype}",
+            remedy="pass floats in [0, 1]: divide bytes by 255",
         )
 
 
@@ -61,7 +64,8 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    r"""Peak signal-to-noise ratio, :math:`-10 \log_{10}` of the mean squared difference, at most `PSNR_CEILING`.
+    r"""Peak signal-to-noise ratio, :math:`-10 \log_{10}` of the mean squared difference, at most
+    `PSNR_CEILING`.
 
     Args:
         a: (B, C, H, W) in [0, 1].
@@ -79,10 +83,11 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004): Gaussian window of 11 pixels and sigma 1.5, mean over pixels and channels.
+    """Structural similarity (Wang et al. 2004): Gaussian window of 11 pixels and sigma 1.5, mean over pixels
+    and channels.
 
-    Only windows that lie wholly inside the image count, so the outer 5 pixels have no window of their own and nothing
-    is padded.
+    Only windows that lie wholly inside the image count, so the outer 5 pixels have no window of their own and
+    nothing is padded.
 
     Args:
         a: (B, C, H, W) in [0, 1], sides of 11 or more.
@@ -106,45 +111,61 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def gain(value: Tensor, copy: Tensor) -> float:
-    """How much better than copying the source: 1 - mean(value) / mean(copy); 0 is doing nothing, 1 is perfect.
+    """How much better than copying the source: 1 - mean(value) / mean(copy); 0 is doing nothing, 1 is
+    perfect.
 
     Args:
         value: distances of translations to the truth, (N,).
         copy: distances of the untouched sources to the truth, (N,).
 
     Raises:
-        InputError: the shapes differ or are not (N,), N is 0, or copying has no error, so that there is nothing to gain.
+        InputError: the shapes differ or are not (N,), N is 0, or copying has no error, so that there is
+            nothing to gain.
     """
     if value.ndim != 1 or value.shape != copy.shape or not len(value):
         what = f"a gain needs two equally long lists of distances, got shapes {tuple(value.shape)} and {tuple(copy.shape)}"
-        raise InputError(what, remedy="pass one distance (N,) for each translation and one for each copied source")
+        raise InputError(
+            what, remedy="pass one distance (N,) for each translation and one for each copied source"
+        )
     if not copy.any():
         raise InputError(
-            "the gain over copying is undefined: every source equals its truth", remedy="translate between domains"
+            "the gain over copying is undefined: every source equals its truth",
+            remedy="translate between domains",
         )
     return float(1 - value.double().mean() / copy.double().mean())
 
 
 def _resample(
-    values: Tensor, statistic: Callable[[Tensor], Tensor], *, resamples: int, level: float, seed: int, groups: Tensor | None
+    values: Tensor,
+    statistic: Callable[[Tensor], Tensor],
+    *,
+    resamples: int,
+    level: float,
+    seed: int,
+    groups: Tensor | None,
 ) -> Interval:
     """Percentile bootstrap of a statistic of ``values`` (N, ...), whole groups drawn with replacement."""
     count = len(values)
     if groups is not None and groups.shape != (count,):
         raise InputError(
-            f"{count} values came with groups of shape {tuple(groups.shape)}", remedy="pass one group id for each value"
+            f"{count} values came with groups of shape {tuple(groups.shape)}",
+            remedy="pass one group id for each value",
         )
     if not count or resamples < 1 or not 0 < level < 1:
         what = f"cannot bootstrap {count} values with {resamples} resamples at level {level}"
         raise InputError(what, remedy="pass at least one value and one resample, and a level between 0 and 1")
     if not values.isfinite().all():
-        raise InputError("cannot bootstrap values that are infinite or not a number", remedy="leave them out, and say so")
+        raise InputError(
+            "cannot bootstrap values that are infinite or not a number", remedy="leave them out, and say so"
+        )
     values = values.detach().double().cpu()
     ids = torch.arange(count) if groups is None else torch.unique(groups.cpu(), return_inverse=True)[1]
     clusters = int(ids.max()) + 1
     generator = torch.Generator().manual_seed(seed)
     draws = torch.randint(clusters, (resamples, clusters), generator=generator)
-    results = torch.stack([statistic(values.repeat_interleave(row.bincount(minlength=clusters)[ids], dim=0)) for row in draws])
+    results = torch.stack(
+        [statistic(values.repeat_interleave(row.bincount(minlength=clusters)[ids], dim=0)) for row in draws]
+    )
     tail = (1 - level) / 2
     low, high = results.quantile(torch.tensor([tail, 1 - tail], dtype=results.dtype)).tolist()
     return Interval(float(statistic(values)), low, high)
@@ -173,14 +194,17 @@ def bootstrap(
         resamples: how often to draw N values (or all groups) with replacement.
         level: share of the resampled statistics that the interval covers.
         seed: of the draws; the same seed gives the same interval.
-        groups: (N,) integer ids. Values with the same id are drawn together: when the same letter appears in many pairs,
-            its values are not independent, and an interval that took them to be so would be too narrow.
+        groups: (N,) integer ids. Values with the same id are drawn together: when the same letter appears in
+            many pairs, its values are not independent, and an interval that took them to be so would be too
+            narrow.
 
     Raises:
         InputError: wrong shapes, no values, values that are not finite, or settings out of range.
     """
     if values.ndim != 1:
-        raise InputError(f"cannot bootstrap values of shape {tuple(values.shape)}", remedy="pass one number each: (N,)")
+        raise InputError(
+            f"cannot bootstrap values of shape {tuple(values.shape)}", remedy="pass one number each: (N,)"
+        )
     return _resample(values, statistic, resamples=resamples, level=level, seed=seed, groups=groups)
 
 
@@ -193,7 +217,8 @@ def bootstrap_gain(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap interval of `gain`; each resample draws a translation and its copied source together.
+    """Percentile bootstrap interval of `gain`; each resample draws a translation and its copied source
+    together.
 
     Args:
         values: distances of translations to the truth, (N,).
@@ -218,7 +243,8 @@ def _gain_of_pairs(pairs: Tensor) -> Tensor:
 
 
 def diversity(images: Tensor, lpips: Lpips) -> Tensor:
-    """Mean LPIPS between the images that different styles make of one content; 0 when the style changes nothing.
+    """Mean LPIPS between the images that different styles make of one content; 0 when the style changes
+    nothing.
 
     Args:
         images: (K, B, C, H, W) in [0, 1]: K styles of each of B contents.

@@ -1,18 +1,20 @@
-r"""Knowing what a model does not know: how unusual images are to it, and how well that tells foreign images from its own.
+r"""Knowing what a model does not know: how unusual images are to it, and how well that tells foreign images
+from its own.
 
 Every score is larger for more unusual images:
 
-=============== =================================================================================== =================
-score           definition                                                                          source
-=============== =================================================================================== =================
-likelihood      minus the importance-weighted bound of log p(x), nats                               arXiv 2012.13253
+=============== ===================================================================================
+================= score           definition                                                                          source
+=============== ===================================================================================
+================= likelihood      minus the importance-weighted bound of log p(x), nats                               arXiv 2012.13253
 elbo            minus the ELBO, nats                                                                arXiv 1312.6114
 kl              KL of the codes' posteriors to their priors, nats
 reconstruction  squared error of the most likely codes' reconstruction, summed over pixels
 complexity      bits of the likelihood less bits of the image as a PNG                              arXiv 1909.11480
 typicality      distance of the log likelihood from its mean on known images, nats                  arXiv 1906.02994
 regret          what the ELBO gains when the posterior is fitted to this one image, nats            arXiv 2003.02977
-=============== =================================================================================== =================
+=============== ===================================================================================
+=================
 
 The style's prior is that of all domains alike: nobody says which domain an unknown image claims to be in.
 """
@@ -31,15 +33,15 @@ from PIL import Image
 from scipy.stats import rankdata
 from torch import Tensor
 
-from sivae_translate import pictures
-from sivae_translate.codes import Gaussian, Posterior
-from sivae_translate.data.images import to_tensor
-from sivae_translate.errors import InputError
+from sivae_translate.data.image import to_tensor
 from sivae_translate.evaluation.metrics import Interval, proportion
-from sivae_translate.files import write_json, write_text
-from sivae_translate.model import LatentModel, bits_per_dimension
-from sivae_translate.progress import track
-from sivae_translate.translator import PERCENTILE, Translator
+from sivae_translate.inference.translator import PERCENTILE, Translator
+from sivae_translate.models.codes import Gaussian, Posterior
+from sivae_translate.models.latent import LatentModel, bits_per_dimension
+from sivae_translate.utils import pictures
+from sivae_translate.utils.errors import InputError
+from sivae_translate.utils.files import write_json, write_text
+from sivae_translate.utils.progress import track
 
 BATCH = 100
 REGRET_RATE = 0.05
@@ -65,11 +67,12 @@ class Separation:
 
 @dataclass(frozen=True)
 class Flagged:
-    """How many images of one kind the translator's check (`sivae_translate.calibration`) flags.
+    """How many images of one kind the translator's check (`sivae_translate.models.typicality`) flags.
 
     Attributes:
-        percentile: asked for: the default, or the highest whole one that the model's held-out images can tell. Of images of
-            the training's kind, at most 100 less this in a hundred are expected to be flagged.
+        percentile: asked for: the default, or the highest whole one that the model's held-out images can
+            tell. Of images of the training's kind, at most 100 less this in a hundred are expected to be
+            flagged.
         images: how many were judged.
         share: of them that was flagged, with Wilson's 95 % interval.
     """
@@ -96,8 +99,8 @@ class OodResult:
         outside: the same of foreign images.
         separations: score name to figures.
         bits: mean bits per dimension of known and of foreign images.
-        flagged: what the translator's check flags of known and of foreign images; None for a model without a comparison with
-            held-out images.
+        flagged: what the translator's check flags of known and of foreign images; None for a model without a
+            comparison with held-out images.
     """
 
     inside: dict[str, np.ndarray]
@@ -111,13 +114,20 @@ class OodResult:
         figures = {name: asdict(separation) for name, separation in self.separations.items()}
         counts = {"inside": len(self.inside["elbo"]), "outside": len(self.outside["elbo"])}
         bits = dict(zip(counts, self.bits, strict=True))
-        flagged = {name: asdict(one) for name, one in zip(counts, self.flagged, strict=True)} if self.flagged else None
+        flagged = (
+            {name: asdict(one) for name, one in zip(counts, self.flagged, strict=True)}
+            if self.flagged
+            else None
+        )
         return {"images": counts, "bits_per_dimension": bits, "flagged": flagged, "scores": figures}
 
     def markdown(self, title: str) -> str:
         """A table, the best score first."""
         ranked = sorted(self.separations.items(), key=lambda item: -item[1].auroc.mean)
-        rows = (f"| {name} | {_interval(s.auroc)} | {_interval(s.aupr)} | {_interval(s.fpr95)} |" for name, s in ranked)
+        rows = (
+            f"| {name} | {_interval(s.auroc)} | {_interval(s.aupr)} | {_interval(s.fpr95)} |"
+            for name, s in ranked
+        )
         flagged = ""
         if self.flagged is not None:
             known, foreign = self.flagged
@@ -143,7 +153,13 @@ def _interval(interval: Interval) -> str:
 
 
 def surprise(
-    translator: Translator, images: np.ndarray, *, samples: int = 16, regret_steps: int = 0, seed: int = 0, name: str = "images"
+    translator: Translator,
+    images: np.ndarray,
+    *,
+    samples: int = 16,
+    regret_steps: int = 0,
+    seed: int = 0,
+    name: str = "images",
 ) -> dict[str, np.ndarray]:
     """Every score but typicality, which needs to know what is typical (see `compare`).
 
@@ -210,13 +226,17 @@ def _style_kl(model: LatentModel, style: Gaussian) -> Tensor:
 
 
 def _regret(model: LatentModel, images: Tensor, posterior: Posterior, steps: int) -> Tensor:
-    """ELBO of each image's own best Gaussian, reached by Adam from the encoders' one, less the ELBO of these; (B,) nats."""
+    """ELBO of each image's own best Gaussian, reached by Adam from the encoders' one, less the ELBO of these;
+    (B,) nats.
+    """
     start = (posterior.content.mean, posterior.content.logvar, posterior.style.mean, posterior.style.logvar)
     moved = [part.detach().clone().requires_grad_(True) for part in start]
     own = Posterior(Gaussian(moved[0], moved[1]), Gaussian(moved[2], moved[3]))
     optimizer = torch.optim.Adam(moved, lr=REGRET_RATE)
     for _ in range(steps):
-        gradients = torch.autograd.grad(_negative_elbo(model, images, own, draws=1).sum(), moved, allow_unused=True)
+        gradients = torch.autograd.grad(
+            _negative_elbo(model, images, own, draws=1).sum(), moved, allow_unused=True
+        )
         for part, gradient in zip(moved, gradients, strict=True):
             part.grad = gradient
         optimizer.step()
@@ -239,7 +259,9 @@ def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def aupr(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Average precision of finding the foreign images: precision summed over the steps in recall, equal scores together."""
+    """Average precision of finding the foreign images: precision summed over the steps in recall, equal
+    scores together.
+    """
     scores = np.concatenate([outside, inside])
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(order < len(outside))
@@ -257,7 +279,11 @@ def fpr_at_tpr(inside: np.ndarray, outside: np.ndarray, detected: float = DETECT
 def separation(inside: np.ndarray, outside: np.ndarray, draws: int = 200, seed: int = 0) -> Separation:
     """AUROC, AUPR and FPR at 95 % TPR with bootstrap intervals over both sets."""
     rng = np.random.default_rng(seed)
-    figures: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"auroc": auroc, "aupr": aupr, "fpr95": fpr_at_tpr}
+    figures: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+        "auroc": auroc,
+        "aupr": aupr,
+        "fpr95": fpr_at_tpr,
+    }
     drawn = [(rng.choice(inside, len(inside)), rng.choice(outside, len(outside))) for _ in range(draws)]
     intervals = {}
     for name, figure in figures.items():
@@ -273,7 +299,8 @@ class Known:
     Attributes:
         scores: score name to one number an image.
         expected: mean negative log likelihood of others of the kind, which is the typical one; nats.
-        flagged: what the translator's check flags; None for a model without a comparison with held-out images.
+        flagged: what the translator's check flags; None for a model without a comparison with held-out
+            images.
     """
 
     scores: dict[str, np.ndarray]
@@ -282,7 +309,13 @@ class Known:
 
 
 def score_known(
-    translator: Translator, inside: np.ndarray, typical: np.ndarray, *, samples: int = 16, regret_steps: int = 0, seed: int = 0
+    translator: Translator,
+    inside: np.ndarray,
+    typical: np.ndarray,
+    *,
+    samples: int = 16,
+    regret_steps: int = 0,
+    seed: int = 0,
 ) -> Known:
     """Score known images, once for all comparisons with foreign ones.
 
@@ -297,8 +330,12 @@ def score_known(
     Raises:
         InputError: a set is empty, or the model's pixel variance was never fitted.
     """
-    expected = float(surprise(translator, typical, samples=samples, seed=seed, name="typical images")["likelihood"].mean())
-    scores = surprise(translator, inside, samples=samples, regret_steps=regret_steps, seed=seed, name="known images")
+    expected = float(
+        surprise(translator, typical, samples=samples, seed=seed, name="typical images")["likelihood"].mean()
+    )
+    scores = surprise(
+        translator, inside, samples=samples, regret_steps=regret_steps, seed=seed, name="known images"
+    )
     scores["typicality"] = np.abs(scores["likelihood"] - expected)
     return Known(scores, expected, flagged(translator, list(inside)))
 
@@ -325,7 +362,9 @@ def compare(
     Raises:
         InputError: there are no images, or the model's pixel variance was never fitted.
     """
-    scores = surprise(translator, outside, samples=samples, regret_steps=regret_steps, seed=seed, name="foreign images")
+    scores = surprise(
+        translator, outside, samples=samples, regret_steps=regret_steps, seed=seed, name="foreign images"
+    )
     scores["typicality"] = np.abs(scores["likelihood"] - known.expected)
     size = math.prod(translator.model.image_shape)
     likelihoods = (torch.from_numpy(-found["likelihood"]) for found in (known.scores, scores))
@@ -337,7 +376,8 @@ def compare(
 
 
 def flagged(translator: Translator, images: Sequence[np.ndarray]) -> Flagged | None:
-    """How many of some images the translator's check flags: false alarms, where they are of the training's kind.
+    """How many of some images the translator's check flags: false alarms, where they are of the training's
+    kind.
 
     Args:
         translator: the model.
@@ -357,7 +397,12 @@ def flagged(translator: Translator, images: Sequence[np.ndarray]) -> Flagged | N
 
 
 def write(
-    result: OodResult, inside: np.ndarray, outside: np.ndarray, folder: Path, title: str, about: dict[str, object]
+    result: OodResult,
+    inside: np.ndarray,
+    outside: np.ndarray,
+    folder: Path,
+    title: str,
+    about: dict[str, object],
 ) -> None:
     """report.json, report.md, histograms.png and hardest.png.
 
@@ -388,7 +433,13 @@ def _histograms(result: OodResult, path: Path, title: str) -> None:
         low, high = np.quantile(both, [0.002, 0.998])
         edges = np.linspace(low, high, 60)
         for label, values in (("known", result.inside[name]), ("foreign", result.outside[name])):
-            axes.hist(np.clip(values, edges[0], edges[-1]), bins=edges.tolist(), alpha=0.6, density=True, label=label)
+            axes.hist(
+                np.clip(values, edges[0], edges[-1]),
+                bins=edges.tolist(),
+                alpha=0.6,
+                density=True,
+                label=label,
+            )
         axes.set_title(f"{name}, AUROC {result.separations[name].auroc.mean:.3f}", fontsize=9)
         axes.set_yticks([])
         axes.legend(fontsize=7)

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sivae_translate.data.images import to_tensor
-from sivae_translate.data.sets import DomainData, ImageSource
-from sivae_translate.errors import DataError, InputError
+from sivae_translate.data.domains import DomainData, ImageSource
+from sivae_translate.data.image import to_tensor
 from sivae_translate.evaluation.metrics import proportion
-from sivae_translate.translator import Translator
+from sivae_translate.inference.translator import Translator
+from sivae_translate.utils.errors import DataError, InputError
 
 ProbeKind = Literal["linear", "mlp"]
 KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
@@ -53,21 +53,27 @@ class ProbeResult:
 
 def _check(codes: Tensor, labels: Tensor, part: str) -> None:
     if codes.ndim < 2 or labels.shape != codes.shape[:1] or not len(labels):
-        what = f"the probe's {part} codes have shape {tuple(codes.shape)} and its labels {tuple(labels.shape)}"
+        what = (
+            f"the probe's {part} codes have shape {tuple(codes.shape)} and its labels {tuple(labels.shape)}"
+        )
         raise InputError(what, remedy="pass codes (N, ...) and one integer label for each, (N,)")
     if labels.is_floating_point():
         raise InputError(f"the probe's {part} labels are of {labels.dtype}", remedy="pass integer labels")
     if not codes.isfinite().all():
         raise InputError(
-            f"some of the probe's {part} codes are infinite or not a number", remedy="see why the encoder made them"
+            f"some of the probe's {part} codes are infinite or not a number",
+            remedy="see why the encoder made them",
         )
 
 
 def _standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """Both codes, flattened to (N, F) float32, with the training codes' mean taken off and divided by their deviation."""
+    """Both codes, flattened to (N, F) float32, with the training codes' mean taken off and divided by their
+    deviation.
+    """
     train, test = train.detach().flatten(1).float(), test.detach().flatten(1).float()
     deviation, mean = torch.std_mean(train, dim=0, correction=0)
-    # A feature that never changes in training says nothing; rounding noise in it must not be blown up to unit size.
+    # A feature that never changes in training says nothing; rounding noise in it must not be blown up to unit
+    # size.
     scale = torch.where(deviation > 1e-6 * (1 + mean.abs()), 1 / deviation.clamp_min(1e-12), 0)
     return (train - mean) * scale, (test - mean) * scale
 
@@ -121,7 +127,8 @@ def probe_accuracy(
         kind: "linear" (logistic regression) or "mlp" (one hidden layer of 128).
         seed: of the classifier's first weights; on one machine the same seed gives the same result.
         steps: of full-batch optimisation.
-        circle: labels are places on a circle of so many steps, and one step off is right; 0: labels are names.
+        circle: labels are places on a circle of so many steps, and one step off is right; 0: labels are
+            names.
 
     Raises:
         InputError: wrong shapes, types or values, an unknown kind, or steps below 1.
@@ -130,9 +137,13 @@ def probe_accuracy(
     _check(test_codes, test_labels, "test")
     if train_codes.shape[1:] != test_codes.shape[1:]:
         shapes = f"{tuple(train_codes.shape[1:])}, its test codes {tuple(test_codes.shape[1:])}"
-        raise InputError(f"the probe's training codes are shaped {shapes}", remedy="take both from the same encoder")
+        raise InputError(
+            f"the probe's training codes are shaped {shapes}", remedy="take both from the same encoder"
+        )
     if kind not in ("linear", "mlp") or steps < 1:
-        raise InputError(f"no probe of kind '{kind}' with {steps} steps", remedy="choose linear or mlp, and 1 step or more")
+        raise InputError(
+            f"no probe of kind '{kind}' with {steps} steps", remedy="choose linear or mlp, and 1 step or more"
+        )
     device = train_codes.device
     train, test = _standardised(train_codes, test_codes.to(device))
     classes, targets = torch.unique(train_labels.to(device), return_inverse=True)
@@ -149,17 +160,25 @@ def probe_accuracy(
 
 def labelled(groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """All rows of some groups, and the number of the group that each is from."""
-    return torch.cat(list(groups)), torch.cat([torch.full((len(group),), index) for index, group in enumerate(groups)])
+    return torch.cat(list(groups)), torch.cat(
+        [torch.full((len(group),), index) for index, group in enumerate(groups)]
+    )
 
 
 def read_codes(
-    translator: Translator, data: DomainData, images: Sequence[Tensor], positions: Sequence[Sequence[int]], seed: int
+    translator: Translator,
+    data: DomainData,
+    images: Sequence[Tensor],
+    positions: Sequence[Sequence[int]],
+    seed: int,
 ) -> dict[str, ProbeResult]:
-    """What the codes tell that they should not, and of viewpoints what they should; nothing for sets without two domains.
+    """What the codes tell that they should not, and of viewpoints what they should; nothing for sets without
+    two domains.
 
     Args:
         translator: whose codes.
-        data: domains to learn on. Contents are told by equal ids in all domains, by classes, or by viewpoints.
+        data: domains to learn on. Contents are told by equal ids in all domains, by classes, or by
+            viewpoints.
         images: (N, C, H, W) each, test images of every domain.
         positions: which of the domain's test images they are.
         seed: of the probes.
@@ -175,19 +194,34 @@ def read_codes(
     contents = [[p.content.mean.flatten(1).cpu() for p in group] for group in (learn, ask)]
     found = _both("domain from content", *labelled(contents[0]), *labelled(contents[1]), seed=seed)
     styles = [
-        [(p.style.mean - translator.style_code(name)).cpu() for p, name in zip(group, data.domains, strict=True)]
+        [
+            (p.style.mean - translator.style_code(name)).cpu()
+            for p, name in zip(group, data.domains, strict=True)
+        ]
         for group in (learn, ask)
     ]
     if data.classes:
-        told = [torch.from_numpy(train[[at for at, _ in some]]) for (train, _), some in zip(data.classes, learnt, strict=True)]
-        asked = [torch.from_numpy(test[list(at)]) for (_, test), at in zip(data.classes, positions, strict=True)]
+        told = [
+            torch.from_numpy(train[[at for at, _ in some]])
+            for (train, _), some in zip(data.classes, learnt, strict=True)
+        ]
+        asked = [
+            torch.from_numpy(test[list(at)]) for (_, test), at in zip(data.classes, positions, strict=True)
+        ]
         found |= _both(
-            "content from style", torch.cat(styles[0]), torch.cat(told), torch.cat(styles[1]), torch.cat(asked), seed=seed
+            "content from style",
+            torch.cat(styles[0]),
+            torch.cat(told),
+            torch.cat(styles[1]),
+            torch.cat(asked),
+            seed=seed,
         )
     elif data.paired and len(set(data.test_ids)) == 1:
         ids = torch.arange(len(images[0]))
         known_styles = torch.cat(styles[1][:-1])
-        found |= _both("content from style", known_styles, ids.repeat(len(images) - 1), styles[1][-1], ids, seed=seed)
+        found |= _both(
+            "content from style", known_styles, ids.repeat(len(images) - 1), styles[1][-1], ids, seed=seed
+        )
     return found
 
 
@@ -201,20 +235,30 @@ def _readable(source: ImageSource, positions: Sequence[int]) -> list[tuple[int, 
 
 
 def _both(
-    name: str, codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor, *, seed: int, circle: int = 0
+    name: str,
+    codes: Tensor,
+    labels: Tensor,
+    test_codes: Tensor,
+    test_labels: Tensor,
+    *,
+    seed: int,
+    circle: int = 0,
 ) -> dict[str, ProbeResult]:
     """`probe_accuracy` of both kinds."""
     return {
-        f"{name}, {kind}": probe_accuracy(codes, labels, test_codes, test_labels, kind=kind, seed=seed, circle=circle)
+        f"{name}, {kind}": probe_accuracy(
+            codes, labels, test_codes, test_labels, kind=kind, seed=seed, circle=circle
+        )
         for kind in KINDS
     }
 
 
 def _views(translator: Translator, data: DomainData, seed: int) -> dict[str, ProbeResult]:
-    """The viewpoint within one step, which the content should tell and the style not; the domain, which the content should not.
+    """The viewpoint within one step, which the content should tell and the style not; the domain, which the
+    content should not.
 
-    All test images take part. The viewpoint is learnt on every other domain and asked of the rest; the domain is learnt on
-    every other image of all domains and asked of the rest.
+    All test images take part. The viewpoint is learnt on every other domain and asked of the rest; the domain
+    is learnt on every other image of all domains and asked of the rest.
     """
     assert data.turns is not None
     place, circle = torch.tensor(data.turns[0]), data.turns[1]
@@ -229,9 +273,13 @@ def _views(translator: Translator, data: DomainData, seed: int) -> dict[str, Pro
 
     def viewpoint(name: str, codes: Tensor) -> dict[str, ProbeResult]:
         learnt, asked = (codes[half].flatten(0, 1) for half in (learn, ask))
-        return _both(name, learnt, places[learn].flatten(), asked, places[ask].flatten(), seed=seed, circle=circle)
+        return _both(
+            name, learnt, places[learn].flatten(), asked, places[ask].flatten(), seed=seed, circle=circle
+        )
 
     learnt, asked = (contents[:, half].flatten(0, 1) for half in (learn, ask))
     found = viewpoint("viewpoint from content", contents)
-    found |= _both("domain from content", learnt, domain[:, learn].flatten(), asked, domain[:, ask].flatten(), seed=seed)
+    found |= _both(
+        "domain from content", learnt, domain[:, learn].flatten(), asked, domain[:, ask].flatten(), seed=seed
+    )
     return found | viewpoint("viewpoint from style", styles)

@@ -1,4 +1,6 @@
-"""Which weights are in force when: the content code opens, then introspection starts; and weights for who has none."""
+"""Which weights are in force when: the content code opens, then introspection starts; and weights for who has
+none.
+"""
 
 from __future__ import annotations
 
@@ -38,21 +40,24 @@ class Weights:
 
 
 BALANCE = 0.75
-"""The KL, as a share of that of real images, at which the push on fakes and the pull on real images are equally strong."""
+"""The KL, as a share of that of real images, at which the push on fakes and the pull on real images are
+equally strong."""
 LEAST_NATS = 6.0
-"""That KL is at least this many nats, or one a dimension: below, there is no room for telling fakes and real images apart."""
+"""That KL is at least this many nats, or one a dimension: below, there is no room for telling fakes and real
+images apart."""
 MARGIN = 1.2
-"""The hinge's margin, as a multiple of that KL: at 1 or below, a fake as unlikely as a real image is not pushed at all; far
-above it real images are pushed along with fakes."""
+"""The hinge's margin, as a multiple of that KL: at 1 or below, a fake as unlikely as a real image is not
+pushed at all; far above it real images are pushed along with fakes."""
 WATCHED = 50
 """Steps over which the KL of real images is averaged."""
 
 
 class UsualNats(nn.Module):
-    """The KL of real images while no fakes took part, in nats; beta_neg (`balanced_beta_neg`) and the hinge's margin follow it.
+    """The KL of real images while no fakes took part, in nats; beta_neg (`balanced_beta_neg`) and the hinge's
+    margin follow it.
 
-    It must not be the running KL: with fakes in the game the push raises the KL of real images as well, a beta_neg that follows
-    it reaches further, and the two inflate each other without end.
+    It must not be the running KL: with fakes in the game the push raises the KL of real images as well, a
+    beta_neg that follows it reaches further, and the two inflate each other without end.
     """
 
     steps: Tensor
@@ -77,9 +82,10 @@ class UsualNats(nn.Module):
 def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool = True) -> Weights:
     """Weights at a share ``progress`` of the training, 0 to 1.
 
-    The content KL's weight falls geometrically from ``beta_kl_start`` to ``beta_kl`` until ``open_until``. At the start little
-    passes through the content code and the decoder learns each domain's look from the style alone; then content is let in bit
-    by bit. Opened at once, the content code carries everything, the style is ignored and translation is the identity.
+    The content KL's weight falls geometrically from ``beta_kl_start`` to ``beta_kl`` until ``open_until``. At
+    the start little passes through the content code and the decoder learns each domain's look from the style
+    alone; then content is let in bit by bit. Opened at once, the content code carries everything, the style
+    is ignored and translation is the identity.
 
     Args:
         config: weights and times.
@@ -111,21 +117,23 @@ def between(start: float, end: float, share: float) -> float:
 def _ramped(ramp: RampConfig, progress: float) -> float:
     if ramp.until <= ramp.begin:
         return ramp.end if progress >= ramp.until else ramp.start
-    return between(ramp.start, ramp.end, min(1.0, max(0.0, (progress - ramp.begin) / (ramp.until - ramp.begin))))
+    return between(
+        ramp.start, ramp.end, min(1.0, max(0.0, (progress - ramp.begin) / (ramp.until - ramp.begin)))
+    )
 
 
 def balanced_beta_neg(nats: float, pulled: float, scale: float, dimensions: int) -> float:
     r"""A beta_neg that suits the KL that real images have without fakes, so that nobody has to choose one.
 
-    Of a fake with KL k the two expELBOs push k upwards with scale * beta_neg * exp(-2 scale beta_neg k); of a real image k
-    is pulled down with scale * p, where p = pulled / nats. While the encoders cannot tell the two apart, k settles where
-    push and pull are equal:
+    Of a fake with KL k the two expELBOs push k upwards with scale * beta_neg * exp(-2 scale beta_neg k); of a
+    real image k is pulled down with scale * p, where p = pulled / nats. While the encoders cannot tell the
+    two apart, k settles where push and pull are equal:
 
     .. math:: k = \frac{1}{2\,scale\,\beta_{neg}} \ln \frac{\beta_{neg}}{p}
 
-    This solves for the larger of the two beta_neg that put that point at `BALANCE` times the KL of real images, but not below
-    `LEAST_NATS`: fakes as unlikely as real images are hardly pushed any more, likelier ones are. Where no solution exists, it
-    gives the beta_neg that comes nearest, 1 / (2 scale k).
+    This solves for the larger of the two beta_neg that put that point at `BALANCE` times the KL of real
+    images, but not below `LEAST_NATS`: fakes as unlikely as real images are hardly pushed any more, likelier
+    ones are. Where no solution exists, it gives the beta_neg that comes nearest, 1 / (2 scale k).
 
     Args:
         nats: KL of real images as fakes are judged, in nats.

@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sivae_translate.errors import CheckpointError
-from sivae_translate.files import replacing_folder
 from sivae_translate.training.guard import Guard
+from sivae_translate.utils.errors import CheckpointError
+from sivae_translate.utils.files import replacing_folder
 
 FORMAT = 2
 """2: other images are held out than in 1, so that a run of 1 has been trained on some of them."""
@@ -31,7 +31,8 @@ class Progress:
         seconds: of training so far, with loading, validation and pictures.
         best_score: lowest validation score so far.
         guard: the guard's state.
-        started_from: the model whose weights it started from, with the steps and minutes of all trainings before this run.
+        started_from: the model whose weights it started from, with the steps and minutes of all trainings
+            before this run.
     """
 
     step: int = 0
@@ -42,15 +43,24 @@ class Progress:
 
 
 def save(
-    folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer], progress: Progress
+    folder: Path,
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    progress: Progress,
 ) -> None:
     """Write a checkpoint folder: weights.safetensors, optimizer.safetensors, progress.json.
 
     Raises:
         OutputError: the folder cannot be written; an older checkpoint of that name is still there.
     """
-    weights = {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
-    moments = {f"{name}.{key}": value for name, optimizer in optimizers.items() for key, value in _moments(optimizer)}
+    weights = {
+        f"{name}.{key}": value
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+    moments = {
+        f"{name}.{key}": value for name, optimizer in optimizers.items() for key, value in _moments(optimizer)
+    }
     with replacing_folder(folder) as temporary:
         save_file(_plain(weights), temporary / "weights.safetensors")
         save_file(_plain(moments), temporary / "optimizer.safetensors")
@@ -58,7 +68,9 @@ def save(
         (temporary / "progress.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
 
 
-def load(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> Progress:
+def load(
+    folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> Progress:
     """Read a checkpoint folder into modules and optimizers of the same sizes.
 
     Raises:
@@ -72,7 +84,9 @@ def load(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str
         _load_moments(optimizer, _below(name, moments))
     state = read_json(folder / "progress.json")
     if state.pop("format", None) != FORMAT:
-        raise CheckpointError(f"{folder} has another checkpoint format than {FORMAT}", remedy="use the version that wrote it")
+        raise CheckpointError(
+            f"{folder} has another checkpoint format than {FORMAT}", remedy="use the version that wrote it"
+        )
     return Progress(**{**state, "guard": Guard(**state["guard"])})
 
 
@@ -141,7 +155,9 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+    return {
+        key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
+    }
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> list[tuple[str, Tensor]]:
@@ -155,7 +171,8 @@ def _load_moments(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor
     for name, value in moments.items():
         index, _, key = name.partition(".")
         like = parameters[int(index)]
-        # Fused Adam walks through memory, so a moment must lie in memory as its parameter does (channels_last).
+        # Fused Adam walks through memory, so a moment must lie in memory as its parameter does
+        # (channels_last).
         laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         state.setdefault(int(index), {})[key] = laid_out
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

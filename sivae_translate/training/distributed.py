@@ -1,7 +1,7 @@
 """One run in several processes, as torchrun starts them: who is who, and what they must agree on.
 
-Gradients are averaged by DistributedDataParallel (`sivae_translate.training.step`). Here are the few numbers besides:
-figures are means over processes, and when one of them is told to stop, all stop after the same step.
+Gradients are averaged by DistributedDataParallel (`sivae_translate.training.step`). Here are the few numbers
+besides: figures are means over processes, and when one of them is told to stop, all stop after the same step.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sivae_translate.devices import pick_device
-from sivae_translate.errors import ConfigError
+from sivae_translate.utils.devices import pick_device
+from sivae_translate.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ class World:
         return {name: total / self.size for name, total in zip(figures, sums, strict=True)}
 
     @staticmethod
-    def _reduced(values: Sequence[float], device: torch.device, operation: dist.ReduceOp.RedOpType) -> list[float]:
+    def _reduced(
+        values: Sequence[float], device: torch.device, operation: dist.ReduceOp.RedOpType
+    ) -> list[float]:
         shared: Tensor = torch.tensor(list(values), dtype=torch.float64, device=device)
         dist.all_reduce(shared, operation)
         return [float(value) for value in shared]
@@ -102,11 +104,13 @@ def joined() -> Iterator[World]:
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"process {world.rank} of {size} did not find the others: {error}", remedy="start all of them with torchrun"
+            f"process {world.rank} of {size} did not find the others: {error}",
+            remedy="start all of them with torchrun",
         ) from error
     try:
         yield world
-        # Gloo's threads may still hold the last sums' tensors; one that frees them while Python ends would abort the process.
+        # Gloo's threads may still hold the last sums' tensors; one that frees them while Python ends would
+        # abort the process.
         world.wait()
     finally:
         gc.collect()

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 MEMORY = 0.9
 """Decay of the running means, per observation."""
 PATIENCE = 20
-"""Observations of a collapsed KL difference that are tolerated, and also those after the start that are not judged."""
+"""Observations of a collapsed KL difference that are tolerated, and also those after the start that are not
+judged."""
 
 
 @dataclass
 class Guard:
     """Watches the loss, the gradients and the KL difference.
 
-    A healthy introspective VAE gives fakes about the KL of real images or more. When the KL of fakes falls to less than half of
-    that of real images and stays there, the encoders have lost the game: they take fakes for more likely than anything real.
+    A healthy introspective VAE gives fakes about the KL of real images or more. When the KL of fakes falls to
+    less than half of that of real images and stays there, the encoders have lost the game: they take fakes
+    for more likely than anything real.
 
     Attributes:
         learning_rate_scale: halved by each retreat.

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sivae_translate.errors import ConfigError
-from sivae_translate.files import write_text
+from sivae_translate.utils.errors import ConfigError
+from sivae_translate.utils.files import write_text
 
 
 class MetricsLog:
-    """Appends to metrics.jsonl; lines after a step that a run resumes from or goes back to are dropped: no step is there twice.
+    """Appends to metrics.jsonl; lines after a step that a run resumes from or goes back to are dropped: no
+    step is there twice.
 
     Args:
         folder: the run's.

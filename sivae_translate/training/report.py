@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sivae_translate import pictures
 from sivae_translate.config import Config, to_yaml
-from sivae_translate.data.images import to_pil, to_tensor
-from sivae_translate.data.sets import DomainData, ImageSource
-from sivae_translate.errors import DataError
-from sivae_translate.files import write_text
-from sivae_translate.model import LatentModel
+from sivae_translate.data.domains import DomainData, ImageSource
+from sivae_translate.data.image import to_pil, to_tensor
+from sivae_translate.models.latent import LatentModel
 from sivae_translate.training.log import read_metrics
+from sivae_translate.utils import pictures
+from sivae_translate.utils.errors import DataError
+from sivae_translate.utils.files import write_text
 
 SOURCES = 8
 """Source images in a grid."""
@@ -31,7 +31,10 @@ SAMPLE_COLUMNS = 6
 
 def health(figures: Mapping[str, float]) -> str:
     """The quantities that tell whether training is healthy, in a few words."""
-    words = [f"rec {figures['reconstruction']:.4g}", f"kl {figures['kl_content']:.3g}+{figures['kl_style']:.3g}"]
+    words = [
+        f"rec {figures['reconstruction']:.4g}",
+        f"kl {figures['kl_content']:.3g}+{figures['kl_style']:.3g}",
+    ]
     if "kl_fake" in figures:
         difference, expelbo = figures["kl_difference"], figures["exp_elbo"]
         words.append(f"fake {figures['kl_fake']:.3g} diff {difference:+.3g} expELBO {expelbo:.3g}")
@@ -39,8 +42,11 @@ def health(figures: Mapping[str, float]) -> str:
 
 
 @torch.no_grad()
-def save_grid(model: LatentModel, data: DomainData, path: Path, autocast: Callable[[], AbstractContextManager[object]]) -> None:
-    """Sources, their reconstructions, their translations to each domain, and samples of each domain: one row a source.
+def save_grid(
+    model: LatentModel, data: DomainData, path: Path, autocast: Callable[[], AbstractContextManager[object]]
+) -> None:
+    """Sources, their reconstructions, their translations to each domain, and samples of each domain: one row
+    a source.
 
     Training images are shown, so that no choice is made by looking at test images.
     """
@@ -59,10 +65,14 @@ def save_grid(model: LatentModel, data: DomainData, path: Path, autocast: Callab
         if not model.translates:
             columns += [model.sample(len(images), None, generator) for _ in range(SAMPLE_COLUMNS)]
         drawn = [model.sample(2, domain if model.domains else None, generator) for domain in targets]
-    rows: list[list[Image.Image | None]] = [[to_pil(column[row]) for column in columns] for row in range(len(images))]
+    rows: list[list[Image.Image | None]] = [
+        [to_pil(column[row]) for column in columns] for row in range(len(images))
+    ]
     if drawn:
         rows += [[None, None, *(to_pil(s[i]) for s in drawn)] for i in range(2)]
-    headings = [f"to {data.domains[domain] or 'prior mean'}" for domain in targets] or ["sample"] * SAMPLE_COLUMNS
+    headings = [f"to {data.domains[domain] or 'prior mean'}" for domain in targets] or [
+        "sample"
+    ] * SAMPLE_COLUMNS
     picture = pictures.grid(
         rows,
         row_names=[*(data.domains[domain] or "image" for domain, _ in picks), "sample", "sample"],
@@ -77,7 +87,9 @@ def _readable(source: ImageSource, start: int) -> np.ndarray:
     for index in range(start, start + len(source)):
         with suppress(DataError):
             return source[index % len(source)]
-    raise DataError("no image of a domain can be read any more", remedy="check that the data folder is still there")
+    raise DataError(
+        "no image of a domain can be read any more", remedy="check that the data folder is still there"
+    )
 
 
 def write_report(folder: Path, config: Config, facts: Mapping[str, object]) -> None:
@@ -93,7 +105,11 @@ def write_report(folder: Path, config: Config, facts: Mapping[str, object]) -> N
     }
     missing = float("nan")
     series = {
-        title: {name: [line.get(name, missing) for line in lines] for name in names if any(name in line for line in lines)}
+        title: {
+            name: [line.get(name, missing) for line in lines]
+            for name in names
+            if any(name in line for line in lines)
+        }
         for title, names in panels.items()
     }
     drawn = {title: values for title, values in series.items() if values}
@@ -109,8 +125,12 @@ def _inline(picture: Path) -> str:
 
 def _page(folder: Path, config: Config, facts: Mapping[str, object]) -> str:
     """A page that stands alone: its pictures are inside it."""
-    rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
-    images = "".join(_inline(folder / name) for name in ("grid.png", "curves.png") if (folder / name).exists())
+    rows = "".join(
+        f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items()
+    )
+    images = "".join(
+        _inline(folder / name) for name in ("grid.png", "curves.png") if (folder / name).exists()
+    )
     return (
         '<!doctype html><meta charset="utf-8"><style>body{font-family:sans-serif;margin:2em}td{padding:.2em 1em .2em 0}'
         f"img{{max-width:100%}}</style><title>{html.escape(folder.name)}</title><h1>{html.escape(folder.name)}</h1>"

@@ -1,4 +1,6 @@
-"""One step: both halves of an objective, each moving its own parameters. The images' trainer and the 2D laboratory use it."""
+"""One step: both halves of an objective, each moving its own parameters. The images' trainer and the 2D
+laboratory use it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sivae_translate.data.batches import Batch
-from sivae_translate.objectives.family import VAE
-from sivae_translate.objectives.passes import Forward
+from sivae_translate.objectives.base import VAE
+from sivae_translate.objectives.fakes import Forward
 from sivae_translate.objectives.schedule import Weights
 
 FACTOR = "rate_factor"
@@ -74,14 +76,15 @@ class DecoderHalf(nn.Module):
 class Stepper:
     """Moves the encoders, then the decoder with the encoders as they are then.
 
-    Each half is a module that ends in its loss, so that in a run of several processes DistributedDataParallel wraps it and
-    averages its gradients.
+    Each half is a module that ends in its loss, so that in a run of several processes DistributedDataParallel
+    wraps it and averages its gradients.
 
     Args:
         objective: what both halves minimise.
         clip_norm: largest gradient norm of each half; None is no clipping.
         betas: Adam's.
-        replicas: independent models in one, whose losses are means over all their samples; their gradients are scaled back.
+        replicas: independent models in one, whose losses are means over all their samples; their gradients
+            are scaled back.
         processes: how many have a share of each batch.
         means_rate: factor on the learning rate of the domains' prior means.
     """
@@ -96,7 +99,10 @@ class Stepper:
         means_rate: float = 1.0,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
-        self.encoders, self.decoders = objective.model.encoder_parameters(), objective.model.decoder_parameters()
+        self.encoders, self.decoders = (
+            objective.model.encoder_parameters(),
+            objective.model.decoder_parameters(),
+        )
         self.encoder_half, self.decoder_half = EncoderHalf(objective), DecoderHalf(objective)
         self.run_encoders = _averaged(self.encoder_half) if processes > 1 else self.encoder_half
         self.run_decoder = _averaged(self.decoder_half) if processes > 1 else self.decoder_half
@@ -106,7 +112,11 @@ class Stepper:
         }
 
     def step(
-        self, batch: Batch, weights: Weights, rate: float, autocast: Callable[[], AbstractContextManager[object]] = nullcontext
+        self,
+        batch: Batch,
+        weights: Weights,
+        rate: float,
+        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> Step:
         """Move both halves once.
 
@@ -135,13 +145,17 @@ class Stepper:
 
     def _decoder_groups(self, means_rate: float) -> list[dict[str, Any]]:
         """Adam's groups of the decoder's half: one, or the prior means apart at a rate of their own."""
-        if means_rate == 1:  # one group keeps the parameters' order, by which checkpoints number Adam's moments
+        if (
+            means_rate == 1
+        ):  # one group keeps the parameters' order, by which checkpoints number Adam's moments
             return [{"params": self.decoders}]
         means = self.objective.model.style_prior.means
         others = [parameter for parameter in self.decoders if parameter is not means]
         return [{"params": others}, {"params": [means], FACTOR: means_rate}]
 
-    def _differentiate(self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool = False) -> None:
+    def _differentiate(
+        self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool = False
+    ) -> None:
         """Gradients of some parameters alone, into their ``grad``."""
         total = loss * self.replicas if self.replicas > 1 else loss
         total.backward(inputs=list(parameters), retain_graph=retain)  # type: ignore[no-untyped-call]
@@ -162,5 +176,7 @@ class Stepper:
 
 
 def _averaged(half: nn.Module) -> DistributedDataParallel:
-    """A half whose gradients are means over processes. BatchNorms keep statistics of their own; the writing process's count."""
+    """A half whose gradients are means over processes. BatchNorms keep statistics of their own; the writing
+    process's count.
+    """
     return DistributedDataParallel(half, broadcast_buffers=False, gradient_as_bucket_view=True)

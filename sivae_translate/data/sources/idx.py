@@ -1,0 +1,114 @@
+"""The idx files in which MNIST and its relatives are published: ``train-images-idx3-ubyte[.gz]`` and so
+on.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from sivae_translate.utils.errors import DataError
+
+UNSIGNED_BYTE = 8
+SPLITS = {"train": "train", "test": "t10k"}
+FILES = ("images-idx3-ubyte", "labels-idx1-ubyte")
+"""What the files of a split are called behind its name."""
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An idx file of unsigned bytes, gzipped or not.
+
+    Returns:
+        uint8, with the shape that the file's header gives.
+
+    Raises:
+        DataError: the file is missing, truncated, or of another format.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"cannot read {path}: {error}", remedy="get the file again from the data set's authors"
+        ) from error
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, path: str) -> np.ndarray:
+    """`read_idx` of a file's bytes; ``path`` is for errors.
+
+    Raises:
+        DataError: they are truncated or of another format.
+    """
+    try:
+        data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"cannot read {path}: {error}", remedy="get the file again from the data set's authors"
+        ) from error
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE or not 1 <= data[3] <= 4:
+        raise DataError(
+            f"{path} is no idx file of unsigned bytes", remedy="name a folder with the published files"
+        )
+    rank = data[3]
+    shape = struct.unpack(f">{rank}I", data[4 : 4 + 4 * rank]) if len(data) >= 4 + 4 * rank else (0,)
+    values = np.frombuffer(data, dtype=np.uint8, offset=min(len(data), 4 + 4 * rank))
+    if values.size != math.prod(shape) or not values.size:
+        raise DataError(
+            f"{path} is truncated: {values.size} of {math.prod(shape)} bytes", remedy="get the file again"
+        )
+    return values.reshape(shape)
+
+
+def read_split(root: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images (N, H, W) uint8 and labels (N,) uint8, or None where there is no file with labels.
+
+    Args:
+        root: folder with the published files.
+        split: ``train`` or ``test``.
+
+    Raises:
+        DataError: the images are missing, a file is damaged, or images and labels differ in number.
+    """
+    images, labels = (_find(root, f"{SPLITS[split]}-{what}") for what in FILES)
+    if images is None:
+        raise DataError(
+            f"{root} holds no {SPLITS[split]}-images-idx3-ubyte or .gz",
+            remedy="Fashion-MNIST: Debian package dataset-fashion-mnist; MNIST: its authors' four files, in one folder",
+        )
+    pixels, classes = read_idx(images), read_idx(labels) if labels else None
+    if classes is not None:
+        check_pair(pixels, classes, str(root))
+    return pixels, classes
+
+
+def check_pair(images: np.ndarray, labels: np.ndarray, root: str) -> None:
+    """Raises DataError when there are not as many labels as images; ``root`` is for the error."""
+    if len(images) != len(labels):
+        raise DataError(
+            f"{len(images)} images but {len(labels)} labels in {root}", remedy="get the files again"
+        )
+
+
+def _find(root: Path, name: str) -> Path | None:
+    return next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
+
+
+def pad(images: np.ndarray, size: int) -> np.ndarray:
+    """Images (N, H, W) on black ground, centred: (N, size, size). 28 px become 32 without resampling.
+
+    Raises:
+        DataError: they are larger than ``size``.
+    """
+    _, height, width = images.shape
+    if max(height, width) > size:
+        raise DataError(
+            f"images of {width} x {height} px do not fit into {size} px",
+            remedy="set a larger --data.image-size",
+        )
+    top, left = (size - height) // 2, (size - width) // 2
+    return np.pad(images, ((0, 0), (top, size - height - top), (left, size - width - left)))

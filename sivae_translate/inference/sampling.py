@@ -1,0 +1,67 @@
+"""New images into a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from sivae_translate.inference.translator import Translator
+from sivae_translate.utils import pictures
+from sivae_translate.utils.errors import InputError
+from sivae_translate.utils.files import require_writable
+from sivae_translate.utils.progress import track
+
+BATCH = 64
+GRID_COLUMNS = 8
+GRID_ROWS = 8
+
+
+def sample_files(
+    translator: Translator, out: Path, n: int, *, domain: str | None = None, seed: int = 0
+) -> list[Path]:
+    """Write n samples, of each domain or of one, as PNG files, and samples.png with the first ones.
+
+    Args:
+        translator: the model.
+        out: folder; files are <domain>-<number>.png, or sample-<number>.png without domains.
+        n: how many of each domain.
+        domain: name; None is every domain in turn.
+        seed: the same seed, n and device give the same files.
+
+    Returns:
+        the files, samples.png not among them.
+
+    Raises:
+        InputError: n is not positive, or there is no such domain.
+        OutputError: the folder cannot be written to.
+    """
+    if n < 1:
+        raise InputError(f"{n} samples were asked for", remedy="ask for 1 or more")
+    names: list[str | None] = [domain]
+    if domain is None and translator.model.domains:
+        names = list(translator.domains)
+    if names[0] is not None:
+        translator.domain_index(names[0])
+    require_writable(out)
+    written: list[Path] = []
+    shown: dict[str, list[Image.Image]] = {}
+    for index, name in enumerate(names):
+        label = name or "sample"
+        for start in track(range(0, n, BATCH), f"sampling {label}"):
+            made = translator.sample(name, min(BATCH, n - start), seed + 1_000_003 * index + start)
+            for offset, image in enumerate(made):
+                path = out / f"{label}-{start + offset:05d}.png"
+                pictures.save(image, path)
+                written.append(path)
+            shown[label] = (shown.get(label, []) + made)[: GRID_COLUMNS * GRID_ROWS]
+    pictures.save(_grid(shown), out / "samples.png")
+    return written
+
+
+def _grid(shown: dict[str, list[Image.Image]]) -> Image.Image:
+    """One row a domain; without domains as many rows as it takes."""
+    if len(shown) > 1:
+        return pictures.grid([images[:GRID_COLUMNS] for images in shown.values()], row_names=list(shown))
+    images = next(iter(shown.values()))
+    return pictures.grid([images[i : i + GRID_COLUMNS] for i in range(0, len(images), GRID_COLUMNS)])

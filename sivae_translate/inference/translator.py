@@ -1,0 +1,442 @@
+"""Translator: what most people import. Images in, images in another style out."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sivae_translate.config import Config
+from sivae_translate.data.image import from_any, to_array, to_pil, to_tensor
+from sivae_translate.models.codes import Codes, Gaussian, Posterior
+from sivae_translate.models.latent import LatentModel
+from sivae_translate.models.typicality import Calibration, Verdict, read
+from sivae_translate.models.weights import find_model, load_model
+from sivae_translate.utils.choices import Check, Precision
+from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
+from sivae_translate.utils.errors import InputError
+
+ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
+StyleLike: TypeAlias = "str | tuple[str, int] | ImageLike | Sequence[ImageLike]"
+
+
+PERCENTILE = 99.0
+CPU_PIXELS = 2**20
+"""Pixels that a CPU translates at a time: 16 images of 256 px, whose features still fit its caches
+(docs/performance.md)."""
+
+
+class UnusualInputWarning(UserWarning):
+    """An image is unlike those that the model was trained on, so its translation means little."""
+
+
+class Translator:
+    """Translates images with a trained model.
+
+    >>> translator = Translator.from_pretrained("glyphs")
+    >>> picture = translator("letter.png", style="dejavu-serif")
+
+    Args:
+        model: a trained model.
+        config: the settings it was trained with; images are prepared as in training.
+        domains: the domains' names in the order of their indices.
+        device: where to compute; ``auto`` is a GPU when there is one.
+        dtype: ``auto``, ``float32`` or ``bfloat16``.
+        facts: training figures.
+        calibration: what is usual, for ``check``; None where training held no images out.
+    """
+
+    def __init__(
+        self,
+        model: LatentModel,
+        config: Config,
+        domains: Sequence[str],
+        *,
+        device: str = "auto",
+        dtype: Precision = "auto",
+        facts: dict[str, object] | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.config, self.domains, self.facts = config, tuple(domains), facts or {}
+        self.calibration = calibration
+        self.device = pick_device(device)
+        self.dtype = pick_dtype(dtype, self.device)
+        self.model = model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, *, device: str = "auto", dtype: Precision = "auto"
+    ) -> Translator:
+        """Load a model by name (``glyphs``), from a run folder, or from a model file.
+
+        Raises:
+            CheckpointError: there is no such name, folder or file, or it is damaged.
+            ConfigError: the device is not there, or ``dtype`` is no precision.
+        """
+        saved = load_model(find_model(source))
+        return cls(
+            saved.model,
+            saved.config,
+            saved.domains,
+            device=device,
+            dtype=dtype,
+            facts=saved.facts,
+            calibration=saved.calibration,
+        )
+
+    @property
+    def image_size(self) -> int:
+        """Side of the model's images in pixels."""
+        return self.config.data.image_size
+
+    @overload
+    def __call__(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        style: StyleLike | Tensor,
+        *,
+        batch_size: int = ...,
+        output: Literal["tensor"],
+        size: Literal["model", "input"] = ...,
+        check: Check = ...,
+        percentile: float = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def __call__(
+        self,
+        images: list[ImageLike],
+        style: StyleLike | Tensor,
+        *,
+        batch_size: int = ...,
+        output: Literal["pil"] = ...,
+        size: Literal["model", "input"] = ...,
+        check: Check = ...,
+        percentile: float = ...,
+    ) -> list[Image.Image]: ...
+
+    @overload
+    def __call__(
+        self,
+        images: ImageLike,
+        style: StyleLike | Tensor,
+        *,
+        batch_size: int = ...,
+        output: Literal["pil"] = ...,
+        size: Literal["model", "input"] = ...,
+        check: Check = ...,
+        percentile: float = ...,
+    ) -> Image.Image: ...
+
+    def __call__(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        style: StyleLike | Tensor,
+        *,
+        batch_size: int = 64,
+        output: Literal["pil", "tensor"] = "pil",
+        size: Literal["model", "input"] = "model",
+        check: Check = "off",
+        percentile: float = PERCENTILE,
+    ) -> Image.Image | list[Image.Image] | Tensor:
+        """Translate images into a style.
+
+        Args:
+            images: one image or a list: paths, Pillow images, arrays ((H, W) or (H, W, C); uint8, or float in
+                [0, 1]) or tensors ((C, H, W), or a batch (B, C, H, W); the same values). Grey or coloured, of
+                any size.
+            style: a domain's name (its prior mean), ``(name, seed)`` (a draw from its prior), one or several
+                reference images (the mean of their style codes), or a style code (S,) or (B, S).
+            batch_size: images computed at a time.
+            output: Pillow images, or a tensor (B, C, H, W) in [0, 1] on the CPU.
+            size: ``model`` for the model's size; ``input`` scales each result to its input's size (Pillow
+                output only).
+            check: ``warn`` or ``raise`` where an image is nothing that the model knows (see `judge`); about
+                twice the time.
+            percentile: from which on an image is unusual: 99 flags one in a hundred of the training's own
+                kind.
+
+        Returns:
+            one Pillow image for one image, a list for a list, or a tensor.
+
+        Raises:
+            InputError: an unknown domain (the nearest name is suggested), an unusable image or argument, or,
+                where ``check`` is ``raise``, an unusual image.
+            DataError: an image file cannot be read.
+        """
+        check_choices(output, size, check, batch_size)
+        single, sources = _as_list(images)
+        if check != "off":
+            self._check(sources, check, percentile, batch_size)
+        code = self.style_code(style)
+        code = code.expand(len(sources), -1) if len(code) == 1 else code
+        if len(code) != len(sources):
+            raise InputError(
+                f"{len(code)} style codes for {len(sources)} images", remedy="give one, or one an image"
+            )
+        results = [
+            self.model_translate(batch, code[start : start + len(batch)])
+            for start, batch in self._batches(sources, batch_size)
+        ]
+        return self._deliver(torch.cat(results), sources, single, output, size)
+
+    def judge(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> list[Verdict]:
+        """How unusual images are to the model, compared with images that training held out (docs/ood.md).
+
+        Raises:
+            InputError: an unusable image, or the model comes without such a comparison.
+        """
+        _, sources = _as_list(images)
+        return [
+            verdict for _, batch in self._batches(sources, batch_size) for verdict in self.judge_batch(batch)
+        ]
+
+    def judge_batch(self, batch: Tensor) -> list[Verdict]:
+        """`judge` for prepared images (B, C, H, W) on the device."""
+        calibration = self.usual()
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            return calibration.judge(*read(self.model, batch))
+
+    def usual(self, percentile: float = 0.0) -> Calibration:
+        """What is usual for the model.
+
+        Args:
+            percentile: that will be asked for.
+
+        Raises:
+            InputError: there is no such comparison, or it has too few images for the percentile.
+        """
+        if self.calibration is None:
+            raise InputError(
+                "the model does not know what is usual: its training held no images out",
+                remedy="train it with training.validation above 0, or leave check off",
+            )
+        if not 0 <= percentile <= self.calibration.highest:
+            raise InputError(
+                f"percentile {percentile:g} cannot be told: the highest is {self.calibration.highest:.2f}, "
+                f"with {len(self.calibration.levels)} held-out images",
+                remedy="choose a lower percentile, or train with a larger training.validation",
+            )
+        return self.calibration
+
+    def _check(self, sources: Sequence[ImageLike], check: Check, percentile: float, batch_size: int) -> None:
+        self.usual(percentile)
+        verdicts = enumerate(self.judge(sources, batch_size=batch_size))
+        unusual = [
+            f"image {index}: {verdict}" for index, verdict in verdicts if verdict.percentile >= percentile
+        ]
+        if not unusual:
+            return
+        told = "; ".join(unusual[:5]) + (f"; and {len(unusual) - 5} more" if len(unusual) > 5 else "")
+        if check == "raise":
+            raise InputError(
+                f"{len(unusual)} of {len(sources)} images are unusual. {told}",
+                remedy="leave them out, or check='warn'",
+            )
+        warnings.warn(told, UnusualInputWarning, stacklevel=3)
+
+    def model_translate(self, batch: Tensor, style: Tensor) -> Tensor:
+        """Prepared images (B, C, H, W) and style codes (B, S) on the device to translations (B, C, H, W) in
+        [0, 1].
+
+        On a CPU large batches are computed in parts (`CPU_PIXELS`).
+        """
+        size = len(batch)
+        if self.device.type == "cpu":
+            size = max(1, CPU_PIXELS // (batch.shape[2] * batch.shape[3]))
+        parts = zip(torch.split(batch, size), torch.split(style, size), strict=True)
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            return torch.cat([self.model.translate(images, codes) for images, codes in parts])
+
+    def model_reconstruct(self, batch: Tensor) -> Tensor:
+        """Prepared images (B, C, H, W) on the device to their reconstructions (B, C, H, W) in [0, 1]."""
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            return self.model.decode(self.model.encode(batch).mean)
+
+    def style_code(self, style: StyleLike | Tensor) -> Tensor:
+        """The style code(s) that a style argument stands for, see `__call__`: (1, S) or (B, S), on the
+        device.
+
+        Raises:
+            InputError: the model is a plain one, or there is no such domain.
+        """
+        if not self.model.translates:
+            raise InputError(
+                "a plain model has no style", remedy="train one with model.kind translation, or use sample"
+            )
+        if isinstance(style, Tensor) and style.shape[-1:] == (self.model.style_dim,) and style.ndim in (1, 2):
+            return style.to(self.device).reshape(-1, self.model.style_dim)
+        if (
+            isinstance(style, tuple)
+            and len(style) == 2
+            and isinstance(style[1], int)
+            and isinstance(style[0], str)
+        ):
+            generator = torch.Generator().manual_seed(style[1])
+            noise = torch.randn(1, self.model.style_dim, generator=generator)
+            return self._prior_mean(style[0]) + noise.to(self.device)
+        if isinstance(style, str) and (style in self.domains or not Path(style).exists()):
+            return self._prior_mean(style)
+        return self.encode(style).style.mean.mean(0, keepdim=True)
+
+    def domain_index(self, name: str) -> int:
+        """Index of a domain.
+
+        Raises:
+            InputError: there is no such domain; the nearest name is suggested.
+        """
+        if name in self.domains:
+            return self.domains.index(name)
+        close = difflib.get_close_matches(name, self.domains, n=1, cutoff=0.4)
+        known = ", ".join(self.domains[:20]) or "none"
+        hint = f"did you mean '{close[0]}'? Domains are {known}" if close else f"domains are {known}"
+        file = ", and there is no such file" if Path(name).suffix else ""
+        raise InputError(f"the model has no domain '{name}'{file}", remedy=hint)
+
+    def _prior_mean(self, name: str) -> Tensor:
+        index = torch.tensor([self.domain_index(name)], device=self.device)
+        return self.model.prior_style(index, 1).detach()
+
+    def swap(self, a: ImageLike, b: ImageLike) -> tuple[Image.Image, Image.Image]:
+        """Exchange styles: (content of a in the style of b, content of b in the style of a)."""
+        codes = self.encode([a, b]).mean
+        images = self.decode(Codes(codes.content, codes.style.flip(0)))
+        return to_pil(images[0]), to_pil(images[1])
+
+    def interpolate(
+        self,
+        a: ImageLike,
+        b: ImageLike,
+        steps: int = 7,
+        *,
+        what: Literal["both", "content", "style"] = "both",
+    ) -> list[Image.Image]:
+        """Images on the straight line between the codes of a and b, both ends included.
+
+        Args:
+            a: first image; it also gives the code that is not interpolated.
+            b: last image.
+            steps: how many, at least 2.
+            what: which code moves.
+        """
+        if steps < 2:
+            raise InputError(
+                f"interpolate takes at least 2 steps, not {steps}", remedy="give steps=2 or more"
+            )
+        codes = self.encode([a, b]).mean
+        t = torch.linspace(0, 1, steps, device=self.device)
+        along = t.view(-1, *[1] * (codes.content.ndim - 1))
+        content = torch.lerp(codes.content[:1], codes.content[1:], along * (what != "style"))
+        style = torch.lerp(codes.style[:1], codes.style[1:], t.view(-1, 1) * (what != "content"))
+        return [to_pil(image) for image in self.decode(Codes(content, style))]
+
+    def sample(self, domain: str | None = None, n: int = 8, seed: int = 0) -> list[Image.Image]:
+        """New images of a domain: content and style drawn from their priors.
+
+        Args:
+            domain: name; left out when there are no labels, and for plain models.
+            n: how many.
+            seed: the same seed gives the same images on the same kind of device.
+        """
+        if domain is None and self.model.domains:
+            raise InputError("sample needs a domain", remedy=f"domains are {', '.join(self.domains[:20])}")
+        if domain is not None and not self.model.translates:
+            raise InputError("a plain model has no domains to sample from", remedy="leave the domain out")
+        index = None if domain is None else self.domain_index(domain)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            return [to_pil(image) for image in self.model.sample(n, index, generator)]
+
+    def reconstruct(
+        self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64
+    ) -> Image.Image | list[Image.Image]:
+        """decode(c, s) of the images' own codes: one Pillow image for one image, a list for a list."""
+        single, sources = _as_list(images)
+        rebuilt = self.decode(self.encode(sources, batch_size=batch_size).mean)
+        return to_pil(rebuilt[0]) if single else [to_pil(image) for image in rebuilt]
+
+    def encode(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> Posterior:
+        """Posteriors of content (B, Cc, h, w) and style (B, S), on the device, float32."""
+        _, sources = _as_list(images)
+        parts = []
+        for _, batch in self._batches(sources, batch_size):
+            with torch.inference_mode(), autocast(self.device, self.dtype):
+                parts.append(self.model.encode(batch))
+        return Posterior(
+            Gaussian.join([part.content for part in parts]), Gaussian.join([part.style for part in parts])
+        )
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Codes to images (B, C, H, W) in [0, 1], on the CPU."""
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            return self.model.decode(codes.map(lambda code: code.to(self.device))).float().cpu()
+
+    def prepare(self, images: Sequence[ImageLike]) -> Tensor:
+        """Images as in training: a float tensor (B, C, H, W) in [0, 1] on the CPU.
+
+        Raises:
+            InputError: an unusable array, tensor or type.
+            DataError: a file cannot be read.
+        """
+        data = self.config.data
+        return to_tensor(
+            np.stack(
+                [to_array(from_any(image), data.image_size, data.channels, data.fit) for image in images]
+            )
+        )
+
+    def _batches(self, sources: Sequence[ImageLike], batch_size: int) -> Iterator[tuple[int, Tensor]]:
+        for start in range(0, len(sources), batch_size):
+            batch = self.prepare(sources[start : start + batch_size]).to(self.device)
+            yield start, batch.contiguous(memory_format=torch.channels_last)
+
+    def _deliver(
+        self, images: Tensor, sources: Sequence[ImageLike], single: bool, output: str, size: str
+    ) -> Image.Image | list[Image.Image] | Tensor:
+        if output == "tensor":
+            return images.float().cpu()
+        pictures = [to_pil(image) for image in images]
+        if size == "input":
+            sizes = [from_any(source).size for source in sources]
+            pictures = [p.resize(s, Image.Resampling.LANCZOS) for p, s in zip(pictures, sizes, strict=True)]
+        return pictures[0] if single else pictures
+
+
+def _as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLike]]:
+    """Whether it was one image, and all as a list.
+
+    Raises:
+        InputError: an empty list.
+    """
+    if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
+        images = list(images)
+    if isinstance(images, list | tuple):
+        if not images:
+            raise InputError("an empty list of images", remedy="give at least one image")
+        return False, list(images)
+    return True, [images]  # type: ignore[list-item]  # one image, by elimination
+
+
+def check_choices(output: str, size: str, check: str, batch_size: int) -> None:
+    """Raises InputError for an argument of `Translator.__call__` that is none of its choices."""
+    choices = (
+        ("output", output, ("pil", "tensor")),
+        ("size", size, ("model", "input")),
+        ("check", check, get_args(Check)),
+    )
+    for name, value, allowed in choices:
+        if value not in allowed:
+            raise InputError(f"{name} is '{value}'", remedy=f"choose {' or '.join(allowed)}")
+    if output == "tensor" and size == "input":
+        raise InputError(
+            "a tensor cannot hold results of several sizes", remedy="use output='pil' with size='input'"
+        )
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}", remedy="give 1 or more")

@@ -1,0 +1,150 @@
+"""The 2D study: four data sets, four objectives, several seeds; pictures and a table (arXiv 2012.13253,
+section 5.1).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from sivae_translate.data.batches import Batch
+from sivae_translate.lab import plane_metrics as metrics
+from sivae_translate.lab.planes import Plane
+from sivae_translate.lab.settings import SCALE, ToyConfig
+from sivae_translate.lab.toy_vae import ToyVAE
+from sivae_translate.objectives.base import make_objective
+from sivae_translate.training.step import Stepper
+from sivae_translate.utils.choices import ObjectiveName, PlaneName
+from sivae_translate.utils.devices import pick_dtype
+from sivae_translate.utils.files import write_json
+from sivae_translate.utils.progress import console, progress_bar
+
+OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
+
+EVALUATED = 100 * 128
+"""Points of the data whose ELBO enters gnELBO."""
+SHARED = {"iterations", "batch", "hidden", "learning_rate", "falls", "precision"}
+"""Settings that every objective of a study shares."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Replicas of one objective on one data set.
+
+    Attributes:
+        model: R replicas.
+        curves: figures every so many iterations, averaged over replicas.
+        seconds: training time.
+    """
+
+    model: ToyVAE
+    curves: list[dict[str, float]]
+    seconds: float
+
+
+def train(plane: PlaneName, objective: ObjectiveName, seeds: Sequence[int], config: ToyConfig) -> Trained:
+    """Train one replica a seed, all at once.
+
+    Args:
+        plane: data set.
+        objective: which of the family.
+        seeds: one a replica, of its weights; data and noise differ between replicas, too.
+        config: how.
+    """
+    iterations = config.iterations
+    model = ToyVAE(tuple(seeds), config.hidden, pick_dtype(config.precision, torch.device("cpu")))
+    game = make_objective(config.objective(plane, objective), model, SCALE)
+    stepper = Stepper(game, clip_norm=None, betas=(0.9, 0.999), replicas=len(seeds))
+    stream = torch.Generator().manual_seed(1_000 + min(seeds))
+    torch.manual_seed(2_000 + min(seeds))
+    every, curves, began = max(1, iterations // 100), [], time.monotonic()
+    domain = torch.zeros(len(seeds) * config.batch, dtype=torch.long)
+    with progress_bar("health") as bar:
+        task = bar.add_task(f"{plane} {objective}", total=iterations, health="")
+        for iteration in range(iterations):
+            share = iteration / iterations
+            points = Batch(Plane(plane).sample(len(domain), stream), domain)
+            weights = game.weights(share)
+            done = stepper.step(points, weights, config.rate(share))
+            game.after_step(iteration + 1)
+            if (iteration + 1) % every == 0:
+                figures = {"iteration": float(iteration + 1), **game.figures(points, done.shared, weights)}
+                curves.append(figures)
+                health = f"rec {figures['reconstruction']:.3f} kl {figures['kl_content']:.2f}"
+                bar.update(task, completed=iteration + 1, health=health)
+    return Trained(model, curves, time.monotonic() - began)
+
+
+def judge(plane: PlaneName, model: ToyVAE, seed: int) -> list[dict[str, float]]:
+    """Figures of each replica."""
+    data, draws = Plane(plane), torch.Generator().manual_seed(seed)
+    real, evaluated = data.sample(metrics.POINTS, draws), data.sample(EVALUATED, draws)
+    costs = metrics.gnelbo(model.cost, evaluated, data.reach)
+    fakes = model.points(metrics.POINTS, seed)
+    return [
+        {**metrics.judge(data, real, fake), "gnelbo": float(cost)}
+        for fake, cost in zip(fakes, costs, strict=True)
+    ]
+
+
+def noise_floor(plane: PlaneName, seed: int, repeats: int = 3) -> dict[str, float]:
+    """What the figures say of real points against other real points: nothing can be better."""
+    data = Plane(plane)
+    draws = [torch.Generator().manual_seed(seed + 10_000 + repeat) for repeat in range(repeats)]
+    rows = [
+        metrics.judge(data, data.sample(metrics.POINTS, d), data.sample(metrics.POINTS, d)) for d in draws
+    ]
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def study(
+    planes: Sequence[PlaneName],
+    objectives: Sequence[ObjectiveName],
+    seeds: Sequence[int],
+    out: Path,
+    config: ToyConfig,
+) -> Path:
+    """Run everything that ``out`` does not hold yet; pictures, results.json and results.md.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from sivae_translate.lab import report
+
+    for plane in planes:
+        for objective in objectives:
+            asked: dict[str, Any] = {**config.model_dump(mode="json", include=SHARED), "seeds": list(seeds)}
+            asked["objective"] = config.objective(plane, objective).model_dump(mode="json")
+            place = out / f"{plane}-{objective}.json"
+            if place.is_file() and json.loads(place.read_text(encoding="utf-8"))["asked"] == asked:
+                continue
+            done = train(plane, objective, seeds, config)
+            rows = judge(plane, done.model, min(seeds))
+            report.draw_model(
+                plane, done.model, out / f"{plane}-{objective}.png", f"{plane}, {objective}, seed {seeds[0]}"
+            )
+            write_json(
+                place,
+                {"asked": asked, "seconds": round(done.seconds, 1), "rows": rows, "curves": done.curves},
+            )
+            console.print(f"{plane} {objective}: {done.seconds:.0f} s", highlight=False)
+    results: dict[str, dict[str, dict[str, Any]]] = {
+        plane: {
+            name: json.loads((out / f"{plane}-{name}.json").read_text(encoding="utf-8"))
+            for name in objectives
+        }
+        for plane in planes
+    }
+    floors: dict[str, dict[str, float]] = {plane: noise_floor(plane, min(seeds)) for plane in planes}
+    report.write(results, floors, out)
+    return out

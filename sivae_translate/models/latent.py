@@ -1,0 +1,352 @@
+"""The models: `TranslationVAE` with a content code, a style code and domains; `PlainVAE` with one latent
+vector.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sivae_translate.config import DataConfig, ModelConfig
+from sivae_translate.models.codes import Codes, Gaussian, Posterior
+from sivae_translate.models.networks import (
+    ContentEncoder,
+    Decoder,
+    LatentEncoder,
+    StyleEncoder,
+    StylePrior,
+    resolutions,
+)
+from sivae_translate.models.priors import MixturePrior, StandardPrior
+from sivae_translate.models.published import PublishedDecoder, PublishedEncoder
+from sivae_translate.utils.errors import ConfigError, InputError
+
+
+class LatentModel(nn.Module):
+    """What objectives, training and evaluation know of a model: two codes, their encoders and priors, and a
+    decoder.
+
+    A plain model has a style code of no dimensions, so every equation with two codes holds for it as it
+    stands.
+
+    Attributes:
+        image_shape: (C, H, W).
+        content_shape: shape of the content code.
+        style_dim: S.
+        domains: number of labelled domains; 0 without labels.
+        translates: whether there is a style to exchange.
+        variance: of a pixel around its decoded value, for likelihoods; 0 until it is fitted (`fit_variance`).
+            Scalar.
+    """
+
+    image_shape: tuple[int, ...]
+    content_shape: tuple[int, ...]
+    style_dim: int
+    domains: int
+    translates: bool
+    content_encoder: nn.Module
+    content_prior: StandardPrior | MixturePrior
+    style_encoder: nn.Module
+    style_prior: StylePrior
+    decoder: nn.Module
+    variance: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("variance", torch.tensor(0.0))
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """What the encoders' half of a step moves."""
+        return [*self.content_encoder.parameters(), *self.style_encoder.parameters()]
+
+    def decoder_parameters(self) -> list[nn.Parameter]:
+        """What the decoder's half of a step moves: the decoder, the domains' prior means and a learned
+        content prior.
+        """
+        parts = (self.decoder, self.style_prior, self.content_prior)
+        return [
+            p for part in parts for p in part.parameters() if p.numel()
+        ]  # without domains there are no means of styles
+
+    def encode(self, images: Tensor) -> Posterior:
+        """Images (B, C, H, W) in [0, 1] to the posteriors of content (B, Cc, h, w) and style (B, S).
+
+        Raises:
+            InputError: the images have another shape than the model's.
+        """
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
+            raise InputError(
+                f"images have shape {tuple(images.shape)}, the model takes (B, {', '.join(map(str, self.image_shape))})",
+                remedy="let Translator prepare the images, or resize them and convert their channels",
+            )
+        return Posterior(self.content_encoder(images), self.style_encoder(images))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Codes to images (B, C, H, W) in [0, 1]."""
+        return self.observed(self.logits(codes))
+
+    def observed(self, logits: Tensor) -> Tensor:
+        """What the decoder's outputs look like as data: their sigmoid."""
+        return torch.sigmoid(logits)
+
+    def logits(self, codes: Codes) -> Tensor:
+        """Codes to images (B, C, H, W) before the sigmoid, in float32; the Bernoulli reconstruction error is
+        exact on these.
+        """
+        images: Tensor = self.decoder(codes.content, codes.style)
+        return images
+
+    def prior_style(self, domain: Tensor | None, batch: int) -> Tensor:
+        """Mean of p(s | d): (B, S), for domain indices (B,); zeros without labels."""
+        return self.style_prior(domain if self.domains else None, batch)  # type: ignore[no-any-return]
+
+    def translate(self, images: Tensor, style: Tensor) -> Tensor:
+        """decode(content mean of the images (B, C, H, W), style (B, S)): (B, C, H, W) in [0, 1]."""
+        return self.decode(Codes(self.content_encoder(images).mean, style))
+
+    def sample(
+        self, count: int, domain: int | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw content and style from their priors: images (count, C, H, W) in [0, 1].
+
+        Args:
+            count: number of images.
+            domain: domain index; None only without labels.
+            generator: on the model's device.
+        """
+        index = None if domain is None else torch.full((count,), domain, device=self.style_prior.means.device)
+        return self.decode(self.draw(count, index, generator))
+
+    def draw(
+        self, count: int, domain: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Codes:
+        """Codes from their priors; see `sample`, with a domain index (count,) for each."""
+        device = self.style_prior.means.device
+        content = self.content_prior.sample(count, device, generator)
+        noise = torch.randn(count, self.style_dim, device=device, generator=generator)
+        return Codes(content, self.prior_style(domain, count) + noise)
+
+    @torch.no_grad()
+    def fit_variance(self, images: Tensor, generator: torch.Generator | None = None) -> None:
+        """Set `variance` to its most likely value, the mean squared error of images (B, C, H, W) decoded from
+        drawn codes.
+        """
+        rebuilt = self.decode(self.encode(images).sample(generator))
+        self.variance.copy_((rebuilt.float() - images).square().mean())
+
+    @torch.no_grad()
+    def log_likelihood(self, images: Tensor, samples: int = 16, domain: Tensor | None = None) -> Tensor:
+        r"""A lower bound of log p(x), tighter with more samples (importance-weighted, arXiv 1509.00519, eq.
+        8).
+
+        .. math::
+            \log \tfrac1K \sum_k \frac{\mathcal N(x; \mathrm{decode}(c_k, s_k), \sigma^2 I)\, p(c_k)\, p(s_k)}
+            {q(c_k | x)\, q(s_k | x)}, \quad c_k, s_k \sim q
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            samples: K; 1 estimates the ELBO.
+            domain: (B,) whose prior of the style is meant; None is all domains alike.
+
+        Returns:
+            (B,) in nats, of densities over [0, 1]; `bits_per_dimension` gives the usual unit.
+
+        Raises:
+            InputError: the images have another shape, ``samples`` is below 1, or the variance was never
+                fitted.
+        """
+        if samples < 1:
+            raise InputError(f"{samples} samples are no estimate", remedy="give 1 or more")
+        if not self.variance > 0:
+            raise InputError(
+                "the model's pixel variance was never fitted", remedy="call fit_variance on training images"
+            )
+        posterior = self.encode(images)
+        weights = torch.stack([self.log_weight(images, posterior, domain) for _ in range(samples)])
+        return torch.logsumexp(weights, 0) - math.log(samples)
+
+    def log_weight(self, images: Tensor, posterior: Posterior, domain: Tensor | None = None) -> Tensor:
+        """Log of p(x, c, s) / q(c, s | x) for one draw of the codes: (B,) nats; its mean over draws is the
+        ELBO.
+        """
+        codes = posterior.sample()
+        error = (self.decode(codes).float() - images).square().flatten(1).sum(1)
+        pixels = -0.5 * (error / self.variance + images[0].numel() * torch.log(2 * math.pi * self.variance))
+        prior = self.content_prior.log_prob(codes.content) + self.style_log_prob(codes.style, domain)
+        return (
+            pixels + prior - posterior.content.log_prob(codes.content) - posterior.style.log_prob(codes.style)
+        )
+
+    def style_log_prob(self, style: Tensor, domain: Tensor | None = None) -> Tensor:
+        """Log density in nats of styles (B, S) under the priors of their domains (B,); None is all domains
+        alike: (B,).
+        """
+        if domain is not None or not self.domains:
+            return _standard_log_prob(style - self.prior_style(domain, len(style)))
+        each = _standard_log_prob(style[:, None] - self.style_prior.means)
+        return torch.logsumexp(each, 1) - math.log(self.domains)
+
+
+def _standard_log_prob(value: Tensor) -> Tensor:
+    """Log density of N(0, I) over the last dimension."""
+    return -0.5 * (value.square() + math.log(2 * math.pi)).sum(-1)
+
+
+def bits_per_dimension(nats: Tensor, dimensions: int, levels: int = 256) -> Tensor:
+    """Log likelihoods of densities over [0, 1] as bits a pixel and channel of images with so many grey
+    levels; less is better.
+
+    Args:
+        nats: (B,) log likelihoods.
+        dimensions: C * H * W.
+        levels: grey levels of the image files.
+    """
+    return math.log2(levels) - nats / (dimensions * math.log(2))
+
+
+class TranslationVAE(LatentModel):
+    r"""q(c | x), q(s | x), p(s | d) and the decoder.
+
+    .. math:: x \approx \mathrm{decode}(c, s), \quad c \sim \mathcal N(0, I), \quad s \sim \mathcal N(m_d, I)
+
+    Args:
+        model: sizes of the networks.
+        data: image size and channels.
+        domains: number of labelled domains; 0 without labels, where p(s) = N(0, I).
+
+    Raises:
+        ConfigError: the widths do not lead from the image size to the content size.
+    """
+
+    def __init__(self, model: ModelConfig, data: DataConfig, domains: int) -> None:
+        super().__init__()
+        self.image_shape = (data.channels, data.image_size, data.image_size)
+        self.content_shape = (model.content_channels, model.content_size, model.content_size)
+        self.style_dim = model.style_dim
+        self.domains = domains
+        self.translates = True
+        widths, style_widths = (level_widths(name, model, data) for name in ("widths", "style_widths"))
+        self.content_prior = make_prior(self.content_shape, model.prior_components)
+        self.content_encoder = ContentEncoder(
+            data.channels, widths, model.encoder_blocks, model.content_channels, model.antialias
+        )
+        self.style_encoder = StyleEncoder(
+            data.channels, style_widths, model.encoder_blocks, model.style_dim, model.antialias
+        )
+        self.style_prior = StylePrior(domains, model.style_dim)
+        self.decoder = Decoder(
+            data.channels,
+            widths,
+            model.decoder_blocks,
+            self.content_shape,
+            model.style_dim,
+            model.style_features,
+        )
+
+
+class PlainVAE(LatentModel):
+    r"""q(z | x) and the decoder; one latent vector, no domains.
+
+    .. math:: x \approx \mathrm{decode}(z), \quad z \sim \mathcal N(0, I)
+
+    z, (B, Z), takes the place of the content code; the style code is (B, 0).
+
+    Args:
+        model: sizes of the networks.
+        data: image size and channels.
+
+    Raises:
+        ConfigError: the widths do not lead from the image size to the content size.
+    """
+
+    def __init__(self, model: ModelConfig, data: DataConfig) -> None:
+        super().__init__()
+        self.image_shape = (data.channels, data.image_size, data.image_size)
+        self.content_shape = (model.latent_dim,)
+        self.style_dim = self.domains = 0
+        self.translates = False
+        self.content_prior = make_prior(self.content_shape, model.prior_components)
+        self.style_encoder = NoStyle()
+        self.style_prior = StylePrior(0, 0)
+        widths = level_widths("widths", model, data)
+        if model.kind == "published":
+            self.content_encoder = PublishedEncoder(
+                data.channels, widths, model.content_size, model.latent_dim
+            )
+            self.decoder = PublishedDecoder(data.channels, widths, model.content_size, model.latent_dim)
+            return
+        size, features = model.content_size, model.style_features
+        self.content_encoder = LatentEncoder(
+            data.channels, widths, model.encoder_blocks, size, model.latent_dim, model.antialias
+        )
+        self.decoder = LatentDecoder(
+            Decoder(data.channels, widths, model.decoder_blocks, (0, size, size), model.latent_dim, features)
+        )
+
+
+class NoStyle(nn.Module):
+    """The style encoder of a plain model."""
+
+    def forward(self, images: Tensor) -> Gaussian:
+        """Images (B, ...) to a Gaussian with parameters (B, 0), whose KL is 0."""
+        empty = images.new_zeros(len(images), 0, dtype=torch.float32)
+        return Gaussian(empty, empty)
+
+
+class LatentDecoder(nn.Module):
+    """A decoder without content, modulated by z instead of the style.
+
+    Args:
+        decoder: built for a content code without channels.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, content: Tensor, style: Tensor) -> Tensor:
+        """Latents (B, Z) and a style (B, 0) to images (B, C, H, W) before the sigmoid, in float32."""
+        images: Tensor = self.decoder(None, content)
+        return images
+
+
+def make_model(model: ModelConfig, data: DataConfig, domains: int) -> LatentModel:
+    """The model that ``model.kind`` names.
+
+    Args:
+        model: sizes of the networks.
+        data: image size and channels.
+        domains: how many the data has; one means that there are no labels.
+    """
+    if model.kind != "translation":
+        return PlainVAE(model, data)
+    return TranslationVAE(model, data, domains if domains > 1 else 0)
+
+
+def make_prior(shape: tuple[int, ...], components: int) -> StandardPrior | MixturePrior:
+    """N(0, I) for 0 components, else a learned mixture."""
+    return MixturePrior(shape, components) if components else StandardPrior(shape)
+
+
+def level_widths(
+    name: Literal["widths", "style_widths"], model: ModelConfig, data: DataConfig
+) -> tuple[int, ...]:
+    """Channels at each resolution, finest first, of the content networks or of the style encoder.
+
+    Small images use the coarse end of the list, so that one list serves every image size.
+
+    Raises:
+        ConfigError: the list is too short to lead from the image size to the content size.
+    """
+    widths: tuple[int, ...] = getattr(model, name)
+    levels = len(resolutions(data.image_size, model.content_size))
+    if len(widths) < levels:
+        raise ConfigError(
+            f"model.{name} lists {len(widths)} widths, but {levels} resolutions lie between an image of "
+            f"{data.image_size} px and a content code of {model.content_size} px",
+            remedy=f"give {levels} widths, the finest resolution first",
+        )
+    return widths[-levels:]

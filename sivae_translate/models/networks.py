@@ -1,0 +1,316 @@
+"""The content encoder, the style encoder, the domains' style prior and the style-modulated decoder.
+
+Between the image and the first features stands a rearrangement of 2x2 pixels into channels (and back after
+the last): the network never computes at full resolution, where a convolution has few channels and little
+arithmetic for each byte moved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sivae_translate.models.blocks import ModulatedBlock, ResidualBlock, activation, channel_norm, conv3x3
+from sivae_translate.models.codes import Gaussian
+from sivae_translate.utils.errors import ConfigError
+
+PATCH = 2
+LOGVAR_BOUND = 8.0
+
+
+def bounded_logvar(raw: Tensor) -> Tensor:
+    """Log variances squeezed smoothly into (-8, 8): a KL pushed upwards for fakes must not overflow."""
+    return LOGVAR_BOUND * torch.tanh(raw / LOGVAR_BOUND)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Out of reduced precision, in which sums over pixels and latents would lose digits."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def resolutions(image_size: int, content_size: int) -> list[int]:
+    """Sides of the feature maps, from image_size / 2 down to content_size.
+
+    Raises:
+        ConfigError: they are not a power of two apart.
+    """
+    sides = [image_size // PATCH]
+    while sides[-1] > content_size:
+        sides.append(sides[-1] // 2)
+    if sides[-1] != content_size:
+        raise ConfigError(
+            f"model.content_size = {content_size} cannot be reached by halving {image_size // PATCH}",
+            remedy=f"choose one of {', '.join(map(str, halvings(image_size)))}",
+        )
+    return sides
+
+
+def halvings(image_size: int) -> list[int]:
+    """Sides that a code of an image may have: half the image's, and halves of it while they are whole."""
+    sides = [image_size // PATCH]
+    while sides[-1] % 2 == 0 and sides[-1] > 2:
+        sides.append(sides[-1] // 2)
+    return sides
+
+
+class Trunk(nn.Module):
+    """Convolutional features of an image at the content code's resolution.
+
+    Args:
+        channels: 1 or 3.
+        level_widths: channels at each resolution, finest first.
+        blocks: residual blocks at each resolution.
+        antialias: smooth the image first (`smoothed`), so that no pattern of single pixels can tell the
+            encoder anything.
+    """
+
+    def __init__(
+        self, channels: int, level_widths: Sequence[int], blocks: int, antialias: bool = False
+    ) -> None:
+        super().__init__()
+        self.antialias = antialias
+        self.stem = conv3x3(channels * PATCH**2, level_widths[0])
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(w) for _ in range(blocks))) for w in level_widths
+        )
+        pairs = pairwise(level_widths)
+        self.downs = nn.ModuleList(nn.Conv2d(4 * narrow, wide, 1) for narrow, wide in pairs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] to features (B, F, h, w)."""
+        seen = smoothed(images) if self.antialias else images
+        x: Tensor = self.stem(F.pixel_unshuffle(2 * seen - 1, PATCH))
+        x = self.levels[0](x)
+        for down, level in zip(self.downs, self.levels[1:], strict=True):
+            x = level(down(F.pixel_unshuffle(x, 2)))
+        return x
+
+
+def smoothed(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) under the filter [1, 2, 1] / 4 both ways, which the finest stripes and chequers do
+    not pass.
+
+    Without it, an encoder that looks at every second pixel has a gradient with a pattern of two pixels, and
+    the decoder's pull on the KL of fakes draws that pattern into them. The remedy is that of arXiv
+    1904.11486: filter before sampling.
+    """
+    return F.avg_pool2d(F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 2, 1), 2, 1)
+
+
+class ContentEncoder(nn.Module):
+    """q(c | x): a spatial diagonal Gaussian.
+
+    Args:
+        channels: image channels.
+        level_widths: see `Trunk`.
+        blocks: see `Trunk`.
+        content_channels: Cc.
+        antialias: see `Trunk`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        level_widths: Sequence[int],
+        blocks: int,
+        content_channels: int,
+        antialias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.trunk = Trunk(channels, level_widths, blocks, antialias)
+        self.head = conv3x3(level_widths[-1], 2 * content_channels, gain=0.3)
+
+    def forward(self, images: Tensor) -> Gaussian:
+        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Cc, h, w)."""
+        mean, raw = at_least_float32(self.head(activation(channel_norm(self.trunk(images))))).chunk(2, dim=1)
+        return Gaussian(mean, bounded_logvar(raw))
+
+
+class StyleEncoder(nn.Module):
+    """q(s | x): a diagonal Gaussian over a vector.
+
+    Args:
+        channels: image channels.
+        level_widths: see `Trunk`.
+        blocks: see `Trunk`.
+        style_dim: S.
+        antialias: see `Trunk`.
+    """
+
+    def __init__(
+        self, channels: int, level_widths: Sequence[int], blocks: int, style_dim: int, antialias: bool = False
+    ) -> None:
+        super().__init__()
+        self.trunk = Trunk(channels, level_widths, blocks, antialias)
+        self.head = nn.Linear(2 * level_widths[-1], 2 * style_dim)
+
+    def forward(self, images: Tensor) -> Gaussian:
+        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, S)."""
+        features = activation(channel_norm(self.trunk(images)))
+        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
+        mean, raw = at_least_float32(self.head(pooled)).chunk(2, dim=1)
+        return Gaussian(mean, bounded_logvar(raw))
+
+
+class LatentEncoder(nn.Module):
+    """q(z | x): a diagonal Gaussian over one vector that keeps where things are.
+
+    Args:
+        channels: image channels.
+        level_widths: see `Trunk`.
+        blocks: see `Trunk`.
+        size: side of the trunk's features.
+        latent_dim: Z.
+        antialias: see `Trunk`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        level_widths: Sequence[int],
+        blocks: int,
+        size: int,
+        latent_dim: int,
+        antialias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.trunk = Trunk(channels, level_widths, blocks, antialias)
+        self.head = nn.Linear(level_widths[-1] * size**2, 2 * latent_dim)
+
+    def forward(self, images: Tensor) -> Gaussian:
+        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Z)."""
+        features = activation(channel_norm(self.trunk(images))).flatten(1)
+        mean, raw = at_least_float32(self.head(features)).chunk(2, dim=1)
+        return Gaussian(mean, bounded_logvar(raw))
+
+
+class StylePrior(nn.Module):
+    """p(s | d) = N(m_d, I) with m_d learned; N(0, I) when there are no domain labels.
+
+    Args:
+        domains: number of domains; 0 for unlabelled data.
+        style_dim: S.
+    """
+
+    def __init__(self, domains: int, style_dim: int) -> None:
+        super().__init__()
+        self.style_dim = style_dim
+        self.means = nn.Parameter(torch.randn(domains, style_dim), requires_grad=domains > 0)
+
+    def forward(self, domain: Tensor | None, batch: int) -> Tensor:
+        """Prior means (B, S) of the domain indices (B,), or zeros when ``domain`` is None."""
+        if domain is None:
+            return self.means.new_zeros(batch, self.style_dim)
+        return self.means[domain]
+
+
+class Decoder(nn.Module):
+    """Content and style codes to an image; the style modulates every block and draws the canvas that the
+    content is added to.
+
+    Args:
+        channels: image channels.
+        level_widths: channels at each resolution, finest first.
+        blocks: modulated blocks at each resolution.
+        content_shape: (Cc, h, w); Cc = 0 for a decoder that sees the style alone.
+        style_dim: S.
+        style_features: width of the style's mapping network.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        level_widths: Sequence[int],
+        blocks: int,
+        content_shape: tuple[int, int, int],
+        style_dim: int,
+        style_features: int,
+    ) -> None:
+        super().__init__()
+        coarse_first = level_widths[::-1]
+        content_channels, self.height, self.width = content_shape
+        self.mapping = nn.Sequential(
+            nn.Linear(style_dim, style_features),
+            nn.LeakyReLU(0.2),
+            nn.Linear(style_features, style_features),
+            nn.LeakyReLU(0.2),
+        )
+        self.canvas = nn.Linear(style_features, coarse_first[0] * self.height * self.width)
+        self.entry = conv3x3(content_channels, coarse_first[0]) if content_channels else None
+        self.levels = nn.ModuleList(
+            nn.ModuleList(ModulatedBlock(w, style_features) for _ in range(blocks)) for w in coarse_first
+        )
+        pairs = pairwise(coarse_first)
+        self.ups = nn.ModuleList(nn.Conv2d(wide, 4 * narrow, 1) for wide, narrow in pairs)
+        self.exit = conv3x3(coarse_first[-1], channels * PATCH**2, gain=0.5)
+
+    def forward(self, content: Tensor | None, style: Tensor) -> Tensor:
+        """Content (B, Cc, h, w) and style (B, S) to images (B, C, H, W) before the sigmoid, in float32.
+
+        The content is None for a decoder that was built without content channels.
+        """
+        features = self.mapping(style)
+        x: Tensor = self.canvas(features).unflatten(1, (-1, self.height, self.width))
+        if self.entry is not None:
+            x = x + self.entry(content)
+        for index, level in enumerate(self.levels):
+            if index:
+                x = F.pixel_shuffle(self.ups[index - 1](x), 2)
+            for block in level:  # type: ignore[attr-defined]  # a ModuleList of blocks
+                x = block(x, features)
+        logits = self.exit(activation(channel_norm(x)))
+        return at_least_float32(F.pixel_shuffle(logits, PATCH))
+
+
+_PART = re.compile(r"\b(trunk|decoder)\.(stem|levels|downs|ups|exit)\b(?:\.(\d+))?")
+
+
+def grown(small: Mapping[str, Tensor], large: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of networks for larger images, made of those for smaller ones (progressive growing, arXiv
+    1710.10196).
+
+    Where both work at the same resolution, the weights are the small networks'; at the finer resolutions, and
+    where pixels come in and go out, the large ones keep their own. Load the result strictly: where other
+    sizes differ, it does not fit.
+
+    Args:
+        small: weights by name, of networks whose code has the same side.
+        large: the same for the larger images.
+    """
+    total = _resolutions(large)
+    added = total - _resolutions(small)
+    finer = {name: weight for name, weight in large.items() if _is_finer(name, added, total)}
+    return finer | {
+        _moved(name, added): weight for name, weight in small.items() if not _is_finer(name, 0, 0)
+    }
+
+
+def _resolutions(weights: Mapping[str, Tensor]) -> int:
+    """How many resolutions the networks work at."""
+    parts = [match for match in map(_PART.search, weights) if match]
+    return 1 + max((int(part[3]) for part in parts if part[1] == "trunk" and part[2] == "levels"), default=-1)
+
+
+def _is_finer(name: str, added: int, total: int) -> bool:
+    """Whether a weight belongs to the ``added`` finest of all resolutions (none: to the pixels alone)."""
+    part = _PART.search(name)
+    if part is None:
+        return False
+    if part[2] in ("stem", "exit"):
+        return True
+    if part[1] == "trunk":  # finest first
+        return int(part[3]) < added
+    return added > 0 and int(part[3]) >= total - added - (part[2] == "ups")
+
+
+def _moved(name: str, added: int) -> str:
+    """The name of a small network's weight in the large one, whose encoders have other resolutions before."""
+    part = _PART.search(name)
+    if part is None or part[1] == "decoder":
+        return name
+    return f"{name[: part.start(3)]}{int(part[3]) + added}{name[part.end(3) :]}"

@@ -1,0 +1,161 @@
+"""What is usual for a model's inputs: scores of held-out images, kept with the weights, that new inputs are
+compared with.
+
+Four numbers are read off an image: the squared error of its reconstruction, the KL of its content, the KL of
+its style to the prior of the domain that fits it best, and its complexity: the bits that the model needs for
+it (those three, the error as the density of a Gaussian) less the bits of the image as a PNG (arXiv
+1909.11480). Without the last, what is simple would pass for usual whatever it shows, since it is rebuilt with
+little error. Each is measured from that domain's median over training images, or from that of all where the
+domain has few, in deviations of the upper tail (`UPPER`); the largest of the four is the image's score, and
+which one it is is the reason. With n of N held-out images below it, the image's percentile is 100 n / (N +
+1). Among N + 1 images of one kind each is as likely as any other to be the most unusual, so an image of the
+training's kind reaches the percentile 100 - a with a probability of at most a % (conformal prediction).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sivae_translate.data.image import to_uint8
+from sivae_translate.models.latent import LatentModel
+from sivae_translate.utils.pictures import png_bits
+
+REASONS = ("reconstruction", "content", "style", "complexity")
+WORDS = {
+    "reconstruction": "it cannot be rebuilt well",
+    "content": "its content is unlike that of the training images",
+    "style": "its style fits none of the domains",
+    "complexity": "it is far simpler than the model takes it for",
+}
+PNG_LEVEL = 6
+"""Compression for the size as a PNG: three times as fast as the best at 1 % more. At lower levels the
+libraries that go by the name of zlib differ by tens of per cent, and what is usual on one machine would not
+be so on another."""
+FEWEST = 16
+"""Training images from which on a domain has a median and a deviation of its own; those of two or three are
+worth nothing."""
+UPPER, DEVIATIONS = 0.99, 2.326
+"""A normal distribution's quantile of 99 % lies so many standard deviations above its median. The upper tail
+is measured, since that of errors is far longer than a normal one: in other units they would drown the other
+numbers."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How unusual an image is.
+
+    Attributes:
+        percentile: 0 to 100 N / (N + 1), see above.
+        reason: which of `REASONS` is the most unusual.
+        score: how many deviations that lies above the median.
+    """
+
+    percentile: float
+    reason: str
+    score: float
+
+    def __str__(self) -> str:
+        return f"percentile {self.percentile:.1f} of held-out images, score {self.score:.1f}: {WORDS[self.reason]}"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is usual.
+
+    Attributes:
+        medians: (D, 4), by domain and reason; one domain without labels. (D, 3) in older files, which know no
+            complexity.
+        deviations: of the upper tail, of the same shape.
+        levels: (N,) sorted scores of the held-out images.
+    """
+
+    medians: np.ndarray
+    deviations: np.ndarray
+    levels: np.ndarray
+
+    @property
+    def highest(self) -> float:
+        """The percentile of an image beyond all held-out ones: no other can be reached."""
+        return 100 * len(self.levels) / (len(self.levels) + 1)
+
+    @classmethod
+    def fit(cls, seen: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], count: int) -> Calibration:
+        """From `read` of training images, which give medians and deviations, and of held-out ones, which give
+        the levels.
+
+        Were both from the same images, these would seem a little more usual than new ones.
+
+        Args:
+            seen: (M, 4) and (M,), the domain that fits each image best.
+            held: (N, 4) and (N,).
+            count: D. A domain that fits fewer than `FEWEST` of the training images is described by all of
+                them.
+        """
+        values, index = seen[0].cpu().double().numpy(), seen[1].cpu().numpy()
+        groups = [
+            values[index == domain] if (index == domain).sum() >= FEWEST else values
+            for domain in range(count)
+        ]
+        medians = np.stack([np.median(group, axis=0) for group in groups])
+        spreads = (
+            np.stack([np.quantile(g, UPPER, axis=0) - m for g, m in zip(groups, medians, strict=True)])
+            / DEVIATIONS
+        )
+        floor = 1e-3 * np.abs(medians) + 1e-6  # where all images agree, as with the style KL of a plain model
+        scale = cls(medians, np.maximum(spreads, floor), np.empty(0))
+        return cls(scale.medians, scale.deviations, np.sort(scale.scores(*held).max(1)))
+
+    def scores(self, numbers: Tensor, domains: Tensor) -> np.ndarray:
+        """Deviations from the median, (N, 4), or as many as are stored."""
+        values, index = numbers.cpu().double().numpy()[:, : self.medians.shape[1]], domains.cpu().numpy()
+        return np.asarray((values - self.medians[index]) / self.deviations[index])
+
+    def judge(self, numbers: Tensor, domains: Tensor) -> list[Verdict]:
+        """A verdict for each image, from its `read`."""
+        scores = self.scores(numbers, domains)
+        below = np.searchsorted(self.levels, scores.max(1), side="left")
+        shares = 100 * below / (len(self.levels) + 1)
+        found = zip(shares, scores.argmax(1), scores.max(1), strict=True)
+        return [Verdict(float(share), REASONS[reason], float(score)) for share, reason, score in found]
+
+    def as_json(self) -> dict[str, Any]:
+        """Nested lists of numbers."""
+        return {
+            name: np.round(getattr(self, name), 6).tolist() for name in ("medians", "deviations", "levels")
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        """The inverse of `as_json`."""
+        return cls(
+            *(np.asarray(values[name], dtype=np.float64) for name in ("medians", "deviations", "levels"))
+        )
+
+
+@torch.no_grad()
+def read(model: LatentModel, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The four numbers of each image, (B, 4), and the domain that fits its style best, (B,).
+
+    Args:
+        model: in evaluation mode, its pixel variance fitted.
+        images: (B, C, H, W) in [0, 1].
+    """
+    posterior = model.encode(images)
+    error = (model.decode(posterior.mean).float() - images).square().flatten(1).sum(1)
+    content = posterior.content.kl()
+    if not model.domains:
+        style, domain = posterior.style.kl(), torch.zeros(len(images), dtype=torch.long, device=images.device)
+    else:
+        style, domain = torch.stack([posterior.style.kl(mean) for mean in model.style_prior.means]).min(0)
+    nats = (
+        error / (2 * model.variance.clamp(min=1e-12)) + content + style
+    )  # less what is the same for all images
+    bits = torch.from_numpy(png_bits(to_uint8(images), PNG_LEVEL)).to(nats)
+    return torch.stack([error, content, style, nats / math.log(2) - bits], 1), domain

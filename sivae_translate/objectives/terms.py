@@ -1,0 +1,88 @@
+r"""The terms that every objective is made of, one number an image.
+
+.. math::
+    L_{rec}(x) &= \sum_{pixels} e(x, \hat x) \\
+    KL(x) &= \beta_c KL(q(c|x) \| N(0, I)) + \beta_s KL(q(s|x) \| N(m_d, I)) \\
+    expELBO(f) &= \exp(-2\,scale\,(\beta_{rec} L_{rec}(f) + \beta_{neg} KL(f)))
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Likelihood = Literal["bernoulli", "gaussian", "laplace", "points"]
+
+
+def reconstruction_error(logits: Tensor, target: Tensor, likelihood: Likelihood) -> Tensor:
+    r"""How far decoded images are from their targets, summed over an image's pixels and channels; 0 when they
+    are equal.
+
+    - ``bernoulli``: binary cross-entropy less the target's own entropy, i.e. KL(target || decoded) of each
+      pixel. Sharp for ink on paper, and its gradient with respect to the logits does not vanish where the
+      sigmoid saturates.
+    - ``gaussian``: squared error of the sigmoid (the paper's).
+    - ``laplace``: absolute error of the sigmoid.
+    - ``points``: squared error of the raw output, for points of the plane instead of pixels.
+
+    Args:
+        logits: (B, C, H, W), before the sigmoid.
+        target: (B, C, H, W) in [0, 1].
+        likelihood: which of the four.
+
+    Returns:
+        (B,) non-negative.
+    """
+    if likelihood == "bernoulli":
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        error = cross_entropy + torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target)
+    elif likelihood == "points":
+        error = (logits - target).square()
+    elif likelihood == "gaussian":
+        error = (torch.sigmoid(logits) - target).square()
+    else:
+        error = (torch.sigmoid(logits) - target).abs()
+    return error.flatten(1).sum(1)
+
+
+def exp_elbo(
+    error: Tensor | float, kl_nats: Tensor, scale: float, beta_rec: float, beta_neg: float
+) -> Tensor:
+    """ExpELBO of fakes (Soft-IntroVAE, eq. 5, with alpha = 2): one number in (0, 1] an image, then the mean
+    of these.
+
+    Args:
+        error: reconstruction errors (B,), or 0 when they take no part.
+        kl_nats: (B,).
+        scale: 1 / (C * H * W).
+        beta_rec: weight of the error.
+        beta_neg: weight of the KL.
+
+    Returns:
+        scalar.
+    """
+    return torch.exp(-2 * scale * (beta_rec * error + beta_neg * kl_nats)).mean()
+
+
+STEEP = 9.0
+"""What a nat beyond the capacity costs more than one below it."""
+
+
+def dearer_beyond(kl_nats: Tensor, capacity: float | None) -> Tensor:
+    """A KL whose nats beyond a capacity count `STEEP` + 1 times, or the KL as it is where there is none.
+
+    Up to the capacity the style can be the cheaper place for what is told, beyond it the content is, so that
+    the style takes the few nats that explain most (colours) and leaves the rest. The capacity is that of
+    beta-VAE (arXiv 1804.03599, eq. 8), one-sided: a style that needs less is not made to use it.
+
+    Args:
+        kl_nats: (B,).
+        capacity: nats.
+
+    Returns:
+        (B,).
+    """
+    return kl_nats if capacity is None else kl_nats + STEEP * torch.relu(kl_nats - capacity)

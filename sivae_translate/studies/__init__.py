@@ -1,0 +1,1 @@
+"""Whole experiments: the benchmark and the demo."""

@@ -1,0 +1,125 @@
+"""``make demo``: the main job in a few minutes, on letters whose translations have a known truth."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from sivae_translate.config import load_config
+from sivae_translate.data.domains import DomainData
+from sivae_translate.data.sources import glyphs
+from sivae_translate.data.sources.loading import load_data
+from sivae_translate.evaluation import reporting as report
+from sivae_translate.evaluation.translation import Evaluation, Judges, PairResult, evaluate
+from sivae_translate.inference.translator import Translator
+from sivae_translate.models.lpips import Lpips
+from sivae_translate.training.trainer import train
+from sivae_translate.utils import pictures
+from sivae_translate.utils.errors import ConfigError
+from sivae_translate.utils.files import write_json
+from sivae_translate.utils.resources import config_path
+
+SOURCE = "dejavu-sans"
+SHOWN_LETTERS = 16
+HARD_PAIRS = 10
+"""The ordered font pairs that differ most, by LPIPS of copying: where translation matters most."""
+
+
+def demo(out: Path, minutes: float) -> None:
+    """Train a small model, translate held-out letters with it and with the shipped one, judge both, show the
+    picture.
+
+    Args:
+        out: folder for the run, grid.png and the evaluations; an earlier demo in it is replaced.
+        minutes: training time.
+
+    Raises:
+        ConfigError: ``out`` holds something else than a demo, or the minutes are not positive.
+        Interrupted: SIGINT or SIGTERM.
+    """
+    console = Console()
+    if out.exists() and any(out.iterdir()) and not (out / "demo.json").exists():
+        raise ConfigError(f"{out} holds something else than a demo", remedy="choose another --out")
+    config = load_config(config_path("demo"), {"training.minutes": minutes})
+    shutil.rmtree(out, ignore_errors=True)
+    write_json(out / "demo.json", {"minutes": minutes})
+    data = load_data(config.data)
+    counts = ", ".join(f"{name} {len(source)}" for name, source in zip(data.domains, data.train, strict=True))
+    console.print(f"Six fonts are six domains. Unpaired training letters: {counts}.", highlight=False)
+    console.print(
+        f"{len(data.test[0])} letters are never shown in training. Training for {minutes:g} minutes:",
+        highlight=False,
+    )
+    run = train(config, out / "run", data=data)
+    judges = Judges(Lpips.load())
+    translators = {"fresh": Translator.from_pretrained(run), "shipped": Translator.from_pretrained("glyphs")}
+    results = {name: evaluate(translator, data, judges=judges) for name, translator in translators.items()}
+    for name, result in results.items():
+        report.write(result, out / name, f"demo, {name} model", {"facts": translators[name].facts})
+    pictures.save(letter_grid(translators, data), out / "grid.png")
+    write_json(
+        out / "demo.json",
+        {"minutes": minutes, "gain": {name: r.overall["gain"].mean for name, r in results.items()}},
+    )
+    console.print(summary(results))
+    console.print(
+        f"picture: {out / 'grid.png'}   reports: {out / 'fresh'}, {out / 'shipped'}, {run / 'report.html'}"
+    )
+
+
+def letter_grid(translators: dict[str, Translator], data: DomainData) -> Image.Image:
+    """Held-out letters of one font, translated to every other font: each model's, and the truth."""
+    source = data.domains.index(SOURCE)
+    chosen = readable_letters(data)
+    letters = [pictures.from_array(data.test[source][index]) for index in chosen]
+    rows, names = [letters], [f"source: {SOURCE}"]
+    for target, domain in enumerate(data.domains):
+        if target == source:
+            continue
+        for name, translator in translators.items():
+            rows.append(translator(list(letters), domain))
+            names.append(f"{domain}: {name}")
+        rows.append([pictures.from_array(data.test[target][index]) for index in chosen])
+        names.append(f"{domain}: truth")
+    return pictures.grid(rows, row_names=names, cell=64)
+
+
+def readable_letters(data: DomainData) -> list[int]:
+    """Test letters spread over the whole list, which is sorted by code point: Latin first, then Greek and
+    Cyrillic.
+    """
+    return [int(index) for index in np.linspace(0, len(data.test[0]) - 1, SHOWN_LETTERS)]
+
+
+def hardest(pairs: tuple[PairResult, ...]) -> tuple[PairResult, ...]:
+    """The pairs of domains that differ most."""
+    return tuple(sorted(pairs, key=lambda pair: -(pair.copy_lpips or 0))[:HARD_PAIRS])
+
+
+def gain_over(pairs: tuple[PairResult, ...]) -> float:
+    """1 - LPIPS / LPIPS of copying, over several pairs together."""
+    return 1 - sum(pair.lpips for pair in pairs) / sum(pair.copy_lpips or 0 for pair in pairs)
+
+
+def summary(results: dict[str, Evaluation]) -> Table:
+    """One row a model: all pairs, and those that differ most."""
+    table = Table(title=f"{glyphs.__name__.rpartition('.')[2]}: 120 letters never seen, 30 pairs of fonts")
+    for name in ("model", "LPIPS", "copying", "gain", "95 %", f"gain, {HARD_PAIRS} most different pairs"):
+        table.add_column(name)
+    for name, result in results.items():
+        overall = result.overall
+        gain = overall["gain"]
+        table.add_row(
+            name,
+            f"{overall['lpips'].mean:.4f}",
+            f"{overall['copy_lpips'].mean:.4f}",
+            f"{gain.mean:+.3f}",
+            f"{gain.low:+.3f} to {gain.high:+.3f}",
+            f"{gain_over(hardest(result.pairs)):+.3f}",
+        )
+    return table

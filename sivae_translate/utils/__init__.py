@@ -1,0 +1,1 @@
+"""Errors, files, devices, progress and pictures: what every layer uses."""

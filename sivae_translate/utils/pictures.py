@@ -1,0 +1,156 @@
+"""Grids of images with captions, and curves."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sivae_translate.utils.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GAP = 4
+CAPTION_HEIGHT = 18
+
+
+def caption_font(size: int = 13) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, which needs no file."""
+    return ImageFont.load_default(size)
+
+
+def grid(
+    rows: Sequence[Sequence[Image.Image | None]],
+    *,
+    row_names: Sequence[str] = (),
+    column_names: Sequence[str] = (),
+    cell: int = 64,
+) -> Image.Image:
+    """Lay images out in rows; None leaves a cell empty.
+
+    Args:
+        rows: images of any size and mode; each is scaled to the cell.
+        row_names: written to the left of each row.
+        column_names: written above each column.
+        cell: side of a cell in pixels.
+
+    Returns:
+        RGB image.
+    """
+    font = caption_font()
+    left = max((int(font.getlength(name)) for name in row_names), default=-GAP) + 2 * GAP
+    top = CAPTION_HEIGHT if column_names else GAP
+    columns = max(map(len, rows), default=0)
+    size = (left + columns * (cell + GAP), top + len(rows) * (cell + GAP))
+    canvas = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(canvas)
+    for index, name in enumerate(column_names):
+        pen.text((left + index * (cell + GAP), 2), _shorten(name, cell, font), fill="black", font=font)
+    for r, row in enumerate(rows):
+        y = top + r * (cell + GAP)
+        if r < len(row_names):
+            pen.text((GAP, y + cell // 2 - 8), row_names[r], fill="black", font=font)
+        for c, image in enumerate(row):
+            if image is not None:
+                canvas.paste(_scaled(image, cell), (left + c * (cell + GAP), y))
+    return canvas
+
+
+def _shorten(name: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    while len(name) > 1 and font.getlength(name) > width:
+        name = name[:-1]
+    return name
+
+
+def _scaled(image: Image.Image, cell: int) -> Image.Image:
+    whole = cell % image.width == 0 and cell % image.height == 0
+    filtering = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
+    return image.convert("RGB").resize((cell, cell), filtering)
+
+
+def from_array(array: np.ndarray) -> Image.Image:
+    """uint8 (H, W, 1 or 3) to a grey or RGB image."""
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def save(image: Image.Image, path: Path, compress_level: int = 6) -> None:
+    """Write an image as a PNG, whole or not at all.
+
+    Args:
+        image: any mode that PNG knows.
+        path: to write to.
+        compress_level: zlib's, 0 to 9; the pixels are the same at each.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    with replacing(path) as temporary:
+        image.save(temporary, "PNG", compress_level=compress_level)
+
+
+def png_bits(images: np.ndarray, compress_level: int | None = None) -> np.ndarray:
+    """Size of each image (N, H, W, C), uint8, as a PNG, in bits: (N,) float64.
+
+    Args:
+        images: grey or RGB.
+        compress_level: zlib's, 0 to 9; None is Pillow's slow best.
+    """
+    chosen: dict[str, Any] = (
+        {"optimize": True} if compress_level is None else {"compress_level": compress_level}
+    )
+
+    def size(image: np.ndarray) -> int:
+        buffer = io.BytesIO()
+        from_array(image).save(buffer, "PNG", **chosen)
+        return 8 * buffer.tell()
+
+    return np.array([size(image) for image in images], dtype=np.float64)
+
+
+def curves(series: dict[str, dict[str, list[float]]], steps: list[int], path: Path, title: str) -> None:
+    """Small multiples of curves over training steps as a PNG.
+
+    Args:
+        series: panel title to {line name: values}, one value for each of ``steps``.
+        steps: horizontal axis.
+        path: PNG to write.
+        title: above all panels.
+    """
+    columns = min(3, len(series)) or 1
+    rows = -(-len(series) // columns)
+    figure = new_figure(4.4 * columns, 2.9 * rows)
+    figure.suptitle(title)
+    for index, (name, lines) in enumerate(series.items()):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        for label, values in lines.items():
+            axes.plot(steps, values, label=label, linewidth=1)
+        axes.set_title(name, fontsize=10)
+        axes.grid(visible=True, alpha=0.3)
+        if len(lines) > 1:
+            axes.legend(fontsize=7)
+    save_figure(figure, path, dpi=110)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty matplotlib figure of a size in inches, without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path, dpi: int) -> None:
+    """Write a figure as a PNG, whole or not at all.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi)

@@ -1,0 +1,51 @@
+"""Progress bars, by rich; silent when nobody watches a short loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+T = TypeVar("T")
+console = Console(stderr=True)
+
+
+def progress_bar(*fields: str, transient: bool = False, silent: bool = False) -> Progress:
+    """A bar with count, elapsed and remaining time; ``fields`` are shown after it, set by ``update(task,
+    name=...)``.
+    """
+    extra = [TextColumn("{task.fields[" + name + "]}") for name in fields]
+    return Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("<"),
+        TimeRemainingColumn(),
+        *extra,
+        console=console,
+        transient=transient,
+        disable=silent,
+        refresh_per_second=4,
+    )
+
+
+def track(items: Sequence[T], description: str) -> Iterator[T]:
+    """Iterate with a bar that vanishes at the end; short sequences show none."""
+    if len(items) < 50 or not console.is_terminal:
+        yield from items
+        return
+    with progress_bar(transient=True) as bar:
+        task = bar.add_task(description, total=len(items))
+        for item in items:
+            yield item
+            bar.advance(task)

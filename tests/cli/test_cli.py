@@ -1,0 +1,135 @@
+"""The command line: exit codes and messages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sivae_translate.cli.main import main
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out + captured.err
+
+
+def test_translate_with_a_broken_file_does_the_rest_and_exits_with_1(
+    capsys: pytest.CaptureFixture[str], tiny_run: Path, folder: Path, tmp_path: Path
+) -> None:
+    code, text = call(capsys, "translate", tiny_run, folder, "--to", "dogs", "--out", tmp_path / "out")
+    assert code == 1
+    assert "broken.png" in text
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 4
+
+
+def test_translate_exits_with_0_when_all_is_well_and_takes_references(
+    capsys: pytest.CaptureFixture[str], tiny_run: Path, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "broken.png").unlink()
+    told = ("--like", folder / "a.png", "--out", tmp_path / "out", "--dtype", "float32")
+    code, text = call(capsys, "translate", tiny_run, folder, *told)
+    assert code == 0, text
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("translate", "RUN", "IN", "--to", "dosg", "--out", "OUT"), 1, "did you mean 'dogs'"),
+        (("translate", "RUN", "IN", "--out", "OUT"), 2, "either --to DOMAIN or --like"),
+        (("translate", "RUN", "--to", "dogs", "--out", "OUT"), 2, "no input"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--fast"), 2, "--fast"),
+        (("train", "--training.stepz", "3"), 2, "did you mean --training.steps"),
+        (
+            ("train", "--data", "/nowhere/at/all", "--training.steps", "100", "--out", "OUT"),
+            1,
+            "/nowhere/at/all",
+        ),
+        (("info", "RUN", "--training.steps", "100"), 2, "unexpected settings"),
+        (("train",), 2, "nothing to train on"),
+        (("train", "nosuch"), 2, "glyphs"),
+        (("train", "--data", "/nowhere/at/all", "--out", "OUT"), 1, "/nowhere/at/all"),
+        (("info", "/nowhere/at/all"), 1, "pretrained models are glyphs"),
+        (("evaluate", "RUN"), 2, "data.root is not set"),
+        (("theory", "--iterations", "9", "--out", "OUT"), 2, "say nothing"),
+        (("fidelity", "RUN", "--images", "0"), 2, "--images is 0"),
+        (("benchmark", "glyphs", "--limit", "1", "--out", "OUT"), 1, "the limit is 1 images"),
+        (("benchmark", "--out", "OUT"), 2, "no benchmark is named"),
+        (
+            ("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--engine", "ray", "--device", "cpu"),
+            2,
+            "--device",
+        ),
+    ],
+)
+def test_mistakes_are_explained(
+    capsys: pytest.CaptureFixture[str],
+    tiny_run: Path,
+    folder: Path,
+    tmp_path: Path,
+    arguments: str,
+    code,
+    message: str,
+) -> None:
+    places = {"RUN": tiny_run, "IN": folder, "OUT": tmp_path / "out"}
+    status, text = call(capsys, *(places.get(argument, argument) for argument in arguments))
+    assert status == code
+    assert message in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_info_shows_domains_sizes_and_parameters(capsys: pytest.CaptureFixture[str], tiny_run: Path) -> None:
+    code, text = call(capsys, "info", tiny_run)
+    assert code == 0
+    for word in ("cats, dogs, foxes", "3 x 32 x 32", "parameters", "steps"):
+        assert word in text
+
+
+def test_info_names_what_the_shipped_model_started_from(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = call(capsys, "info", "glyphs")
+    assert code == 0
+    assert "minutes 57, model glyphs-finish, steps 6166" in " ".join(text.split())
+
+
+def test_settings_lists_every_section(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = call(capsys, "settings")
+    assert code == 0
+    assert all(
+        f"--{name}" in text for name in ("data.root", "model.widths", "objective.back", "training.minutes")
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sivae_translate",
+        "from sivae_translate.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+    ],
+)
+def test_importing_the_package_and_asking_for_help_do_not_import_torch(code) -> None:
+    heavy = "{'torch', 'torchvision', 'kornia', 'albumentations', 'matplotlib', 'lpips'}"
+    probe = f"{code}\nimport sys; loaded = {heavy} & set(sys.modules); assert not loaded, loaded"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names_are_all_there() -> None:
+    import sivae_translate
+
+    for name in sivae_translate.__all__:
+        assert getattr(sivae_translate, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = sivae_translate.nonsense
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    command = [sys.executable, "-m", "sivae_translate", "train", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        run.stdout.close()
+        assert run.stderr.read() == ""
+    assert run.returncode == 141

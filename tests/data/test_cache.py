@@ -1,0 +1,118 @@
+"""Decoded images are kept: a second start reads pixels, not image files, and notices what has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sivae_translate.config import DataConfig
+from sivae_translate.data import cache
+from sivae_translate.data.cache import decode
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cache, "WORTH_KEEPING", 10)
+    (tmp_path / "in").mkdir()
+    paths = [tmp_path / "in" / f"{index:02}.png" for index in range(12)]
+    for index, path in enumerate(paths):
+        Image.new("L", (40, 40), 20 * index).save(path)
+    paths[5].write_bytes(b"no image")
+    return paths
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    return DataConfig(image_size=32, channels=1, cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch):
+    """Names of the files that were decoded."""
+    seen, read = [], cache.read
+    monkeypatch.setattr(
+        cache, "read", lambda path, settings: (seen.append(path.name), read(path, settings))[1]
+    )
+    return seen
+
+
+def shades(decoded):
+    return (decoded.pixels[:, 0, 0, 0] // 20).tolist()
+
+
+def test_a_second_start_decodes_nothing_and_gives_the_same(files, config, reads) -> None:
+    first = decode(files, config, "reading")
+    assert sorted(reads) == [path.name for path in files]
+    reads.clear()
+    second = decode(files, config, "reading")
+    assert reads == []
+    assert isinstance(second.pixels, np.memmap)
+    assert np.array_equal(first.pixels, second.pixels)
+    assert first.kept == second.kept == (0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11)
+    assert first.problems == second.problems
+    assert "05.png" in second.problems[0]
+
+
+def test_what_has_changed_or_is_new_is_decoded_and_what_is_gone_is_dropped(files, config, reads) -> None:
+    decode(files, config, "reading")
+    reads.clear()
+    Image.new("L", (40, 40), 240).save(files[3])
+    os.utime(files[3], ns=(1, 1))
+    new = files[0].with_name("zz.png")
+    Image.new("L", (40, 40), 200).save(new)
+    decoded = decode([*files[1:], new], config, "reading")
+    assert sorted(reads) == ["03.png", "zz.png"]
+    assert shades(decoded) == [1, 2, 12, 4, 6, 7, 8, 9, 10, 11, 10]
+    reads.clear()
+    assert shades(decode([*files[1:], new], config, "reading")) == shades(decoded)
+    assert reads == []
+
+
+def test_a_repaired_file_comes_back(files, config) -> None:
+    decode(files, config, "reading")
+    Image.new("L", (40, 40), 100).save(files[5])
+    again = decode(files, config, "reading")
+    assert again.problems == ()
+    assert shades(again) == list(range(12))
+
+
+def test_another_size_has_a_cache_of_its_own(files, config) -> None:
+    decode(files, config, "reading")
+    assert decode(files, config.model_copy(update={"image_size": 64}), "reading").pixels.shape == (
+        11,
+        64,
+        64,
+        1,
+    )
+    assert len(list(config.cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["pixels", "index", "shape"])
+def test_a_damaged_cache_is_made_anew(files, config, damage) -> None:
+    expected = shades(decode(files, config, "reading"))
+    (folder,) = config.cache.iterdir()
+    if damage == "pixels":
+        (folder / "pixels.npy").write_bytes(b"\x93NUMPY")
+    elif damage == "index":
+        (folder / "index.json").write_text("{")
+    else:
+        (folder / "index.json").write_text(json.dumps({str(files[0]): [1, 2, 40, ""]}))
+    assert shades(decode(files, config, "reading")) == expected
+    assert isinstance(decode(files, config, "reading").pixels, np.memmap)
+
+
+def test_where_nothing_can_be_written_images_are_kept_in_memory(files, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    settings = DataConfig(image_size=32, channels=1, cache=tmp_path / "file")
+    assert len(decode(files, settings, "reading").kept) == 11
+
+
+def test_small_sets_leave_nothing_on_disk(files, config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "WORTH_KEEPING", 100)
+    decode(files, config, "reading")
+    assert not config.cache.exists()

@@ -1,0 +1,176 @@
+"""The judgement: perfect and useless models get the figures they deserve."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sivae_translate.config import ModelConfig, from_dict
+from sivae_translate.data.domains import ArrayImages, DomainData
+from sivae_translate.data.image import to_tensor
+from sivae_translate.evaluation import reporting as report
+from sivae_translate.evaluation.translation import Judges, evaluate
+from sivae_translate.inference.translator import Translator
+from sivae_translate.models.latent import TranslationVAE
+from sivae_translate.models.lpips import Lpips
+from sivae_translate.utils.errors import DataError
+
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return Judges(Lpips.load())
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Smooth shapes; the second domain is the first one upside down."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (COUNT, 4, 4, 1), dtype=np.uint8)
+    images = coarse.repeat(8, axis=1).repeat(8, axis=2)
+    sources = (ArrayImages(images), ArrayImages(images[:, ::-1].copy()))
+    ids = tuple(tuple(str(index) for index in range(COUNT)) for _ in range(2))
+    return DomainData(("up", "down"), train=sources, test=sources, test_ids=ids, paired=True)
+
+
+def translator(kind="random"):
+    torch.manual_seed(0)
+    settings = {
+        "data": {"image_size": 32, "channels": 1},
+        "model": {"widths": [4, 6, 8], "style_widths": [4, 4, 6]},
+    }
+    config = from_dict(settings, "the test")
+    made = Translator(
+        TranslationVAE(ModelConfig(widths=(4, 6, 8), style_widths=(4, 4, 6)), config.data, 2),
+        config,
+        ("up", "down"),
+    )
+    if kind == "perfect":
+        made.model_translate = lambda batch, style: batch.flip(2)
+    elif kind == "copy":
+        made.model_translate = lambda batch, style: batch
+    return made
+
+
+def test_a_perfect_model_has_gain_one_and_no_error(data, judge) -> None:
+    result = evaluate(translator("perfect"), data, judges=judge, probes=False)
+    assert result.overall["gain"].mean == pytest.approx(1)
+    assert result.overall["lpips"].mean == pytest.approx(0, abs=1e-6)
+    assert result.overall["ssim"].mean == pytest.approx(1, abs=1e-5)
+    assert [(pair.source, pair.target, pair.images) for pair in result.pairs] == [
+        ("up", "down", COUNT),
+        ("down", "up", COUNT),
+    ]
+
+
+def test_copying_has_gain_zero_and_the_figures_of_copying(data, judge) -> None:
+    result = evaluate(translator("copy"), data, judges=judge, probes=False)
+    assert result.overall["gain"].mean == pytest.approx(0)
+    for pair in result.pairs:
+        assert (pair.lpips, pair.l1) == (pair.copy_lpips, pair.copy_l1)
+        assert (pair.ssim, pair.psnr) == (pair.copy_ssim, pair.copy_psnr)
+    up, down = (to_tensor(source.array) for source in data.test)
+    assert result.pairs[0].copy_l1 == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
+    assert result.pairs[0].copy_lpips == pytest.approx(
+        judge.lpips.distances(up, down).mean().item(), rel=1e-4
+    )
+
+
+def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(data, judge) -> None:
+    result = evaluate(translator(), data, judges=judge, probes=False)
+    assert all(pair.gain_low <= pair.gain <= pair.gain_high < 0 for pair in result.pairs)
+    for interval in result.overall.values():
+        assert interval.low <= interval.mean <= interval.high
+    assert result.overall["l1"].mean > 0
+
+
+def test_probes_are_reported_with_their_chance(data, judge) -> None:
+    result = evaluate(translator(), data, judges=judge)
+    chance = {"domain from content": 1 / 2, "content from style": 1 / 6}  # two domains, six contents
+    assert {name: probe.chance for name, probe in result.probes.items()} == {
+        f"{what}, {kind}": pytest.approx(share)
+        for what, share in chance.items()
+        for kind in ("linear", "mlp")
+    }
+
+
+def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data, judge) -> None:
+    unpaired = DomainData(data.domains, data.train, data.test, data.test_ids, paired=False)
+    result = evaluate(translator(), unpaired, judges=judge)
+    assert not result.paired
+    assert result.pairs[0].gain is None
+    assert result.pairs[0].diversity > 0
+    assert set(result.overall) == {"lpips"}
+
+
+def test_references_take_the_place_of_prior_means(data, judge) -> None:
+    by_reference = evaluate(translator(), data, style="reference", judges=judge, probes=False)
+    by_domain = evaluate(translator(), data, style="domain", judges=judge, probes=False)
+    assert by_reference.style == "reference"
+    assert by_reference.overall["lpips"].mean != by_domain.overall["lpips"].mean
+
+
+def test_the_report_holds_the_same_figures_in_json_and_markdown(data, judge, tmp_path: Path) -> None:
+    result = evaluate(translator(), data, judges=judge)
+    report.write(result, tmp_path, "a title", {"seed": 0})
+    values = json.loads((tmp_path / "evaluation.json").read_text())
+    assert values["overall"]["gain"]["mean"] == result.overall["gain"].mean
+    assert len(values["pairs"]) == 2
+    text = (tmp_path / "evaluation.md").read_text()
+    assert f"{result.pairs[0].lpips:.4f}" in text
+    assert "times chance (0.500)" in text
+    assert (tmp_path / "cases.png").stat().st_size > 1000
+
+
+def test_data_without_test_images_and_images_too_small_are_refused(data, judge) -> None:
+    with pytest.raises(DataError, match="no test images"):
+        evaluate(translator(), DomainData(data.domains, data.train), judges=judge)
+    small = tuple(ArrayImages(source.array[:, :28, :28]) for source in data.test)
+    with pytest.raises(DataError, match="32 px or more"):
+        evaluate(translator(), replace(data, test=small), judges=judge)
+
+
+def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(data, judge) -> None:
+    result = evaluate(translator("perfect"), data, judges=judge, probes=False, limit=3)
+    assert [pair.images for pair in result.pairs] == [3, 3]
+    assert result.overall["gain"].mean == pytest.approx(1)  # every truth belongs to its source
+    # Of six images the first, the third (2.5 is rounded to even) and the last.
+    up, down = (to_tensor(source.array)[[0, 2, 5]] for source in data.test)
+    assert result.pairs[0].copy_l1 == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
+
+
+def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(judge) -> None:
+    """Bright squares at four places of a circle in four shades: the content code of a model that keeps the
+    image tells both."""
+    places, shades = (0, 1, 2, 3), (80, 130, 180, 230)
+    corners = ((0, 0), (0, 16), (16, 16), (16, 0))
+    views = np.zeros((len(shades), 8, 32, 32, 1), np.uint8)
+    for car, shade in enumerate(shades):
+        for view in range(8):
+            y, x = corners[view % 4]
+            views[car, view, y : y + 16, x : x + 16] = shade
+    names = tuple(f"car {index}" for index in range(len(shades)))
+    data = DomainData(
+        ("up", "down"),
+        train=(ArrayImages(views[0]), ArrayImages(views[1])),
+        test=tuple(ArrayImages(car) for car in views),
+        test_ids=(tuple(map(str, range(8))),) * len(shades),
+        paired=True,
+        test_names=names,
+        turns=(places * 2, 4),
+    )
+    probes = evaluate(translator("copy"), data, style="reference", judges=judge).probes
+    assert set(probes) == {
+        f"{what}, {kind}"
+        for what in ("viewpoint from content", "domain from content", "viewpoint from style")
+        for kind in ("linear", "mlp")
+    }
+    assert probes["viewpoint from content, linear"].accuracy > 0.9
+    assert probes["viewpoint from content, linear"].chance == 0.75  # of four places three are right
+    assert probes["domain from content, linear"].chance == 0.25

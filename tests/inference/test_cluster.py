@@ -1,0 +1,130 @@
+"""The cluster engine: the same files as on one machine, errors in the manifest, nothing lost when a worker
+dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from sivae_translate.inference.cluster import list_jobs, translate_on_cluster
+from sivae_translate.inference.folders import translate_files
+from sivae_translate.inference.translator import Translator
+from sivae_translate.utils.errors import DataError, InputError
+
+WORKERS = 2
+
+
+@pytest.fixture(scope="module")
+def ray():
+    ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
+    # A worker's imports come from this checkout, installed or not.
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+    ray.init(num_cpus=WORKERS, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+def pixels_below(folder: Path):
+    return {
+        str(path.relative_to(folder)): np.asarray(Image.open(path)) for path in sorted(folder.rglob("*.png"))
+    }
+
+
+def rows_of(result):
+    return pq.read_table(result.manifest).to_pylist()
+
+
+@pytest.mark.full
+def test_a_cluster_makes_the_files_that_one_machine_makes(
+    ray, tiny_run: Path, folder: Path, tmp_path: Path
+) -> None:
+    local, cluster = tmp_path / "local", tmp_path / "cluster"
+    translate_files(Translator.from_pretrained(tiny_run), [folder], "dogs", local, batch_size=5)
+    result = translate_on_cluster(
+        tiny_run, [str(folder)], "dogs", str(cluster), batch_size=5, workers=WORKERS
+    )
+    expected, found = pixels_below(local), pixels_below(cluster)
+    assert list(expected) == list(found) == ["a.png", "b.png", "deep/c.png", "deep/er/d.png"]
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    assert result.counts == {"written": 4, "existing": 0, "unreadable": 1, "unusual": 0}
+    broken = next(row for row in rows_of(result) if row["status"] == "unreadable")
+    assert broken["source"].endswith("broken.png")
+    assert "not an image" in broken["reason"]
+    (cluster / "b.png").unlink()
+    (cluster / "a.png").write_bytes(b"mine")
+    again = translate_on_cluster(tiny_run, [str(folder)], "dogs", str(cluster), workers=WORKERS)
+    assert again.counts["written"] == 1  # only what is missing
+    assert (cluster / "a.png").read_bytes() == b"mine"
+    assert len(rows_of(again)) == 5
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_and_doubles_nothing(
+    ray, tiny_run: Path, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for index in range(80):
+        Image.fromarray(np.roll(pixels[index % 5], index, axis=1)).save(source / f"{index:03}.png")
+    killed = []
+
+    def kill() -> None:
+        until = time.monotonic() + 120
+        while time.monotonic() < until and not killed:
+            if out.exists() and len(list(out.glob("*.png"))) >= 4:
+                listed = subprocess.run(
+                    ["pgrep", "-f", "ray::.*_Actor"], capture_output=True, text=True, check=False
+                )
+                for pid in listed.stdout.split()[:1]:
+                    os.kill(int(pid), signal.SIGKILL)
+                    killed.append(int(pid))
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    result = translate_on_cluster(tiny_run, [str(source)], "dogs", str(out), batch_size=2, workers=WORKERS)
+    thread.join()
+    assert killed
+    rows = rows_of(result)
+    assert [Path(row["source"]).name for row in rows] == [f"{index:03}.png" for index in range(80)]
+    assert {row["status"] for row in rows} == {"written"}
+    assert sorted(
+        path.name for path in out.iterdir() if path.suffix == ".png" and not path.name.startswith(".")
+    ) == [f"{index:03}.png" for index in range(80)]
+    assert all(Image.open(path).size == (32, 32) for path in out.glob("[0-9]*.png"))
+
+
+def test_jobs_keep_sub_folders_and_know_object_stores(folder: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    jobs = list_jobs([str(folder)], "memory://out")
+    assert [job.target for job in jobs][:2] == ["memory://out/a.png", "memory://out/b.png"]
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/photos/x/one.JPG", b"")
+    memory.pipe_file("/photos/notes.txt", b"")
+    (job,) = list_jobs(["memory://photos"], "/out")
+    assert job.source == "memory:///photos/x/one.JPG"
+    assert job.target == "/out/x/one.png"
+
+
+def test_what_cannot_be_done_is_said_before_a_cluster_starts(tiny_run: Path, folder: Path) -> None:
+    with pytest.raises(DataError, match="no file or folder"):
+        list_jobs(["/nowhere"], "/out")
+    with pytest.raises(InputError, match="would both become"):
+        list_jobs([str(folder / "a.png"), str(folder)], "/out")
+    (folder.parent / "link").symlink_to(folder)
+    for out in (str(folder), f"{folder}/deep/..", str(folder.parent / "link")):
+        with pytest.raises(InputError, match=r"a\.png would be replaced"):
+            list_jobs([str(folder)], out)
+    with pytest.raises(InputError, match="batch_size is 0"):
+        translate_on_cluster(tiny_run, [str(folder)], "dogs", "/out", batch_size=0)
+    with pytest.raises(InputError, match="raise"):
+        translate_on_cluster(tiny_run, [str(folder)], "dogs", "/out", check="raise")

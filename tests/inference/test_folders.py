@@ -1,0 +1,137 @@
+"""Translating folders: nothing lost, nothing overwritten, everything resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sivae_translate.inference import folders as batch
+from sivae_translate.inference.folders import translate_files
+from sivae_translate.inference.translator import Translator
+from sivae_translate.utils.errors import DataError, InputError, OutputError
+
+
+def files(folder: Path):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+EXPECTED = ["a.png", "b.png", "deep/c.png", "deep/er/d.png"]
+
+
+def test_sub_folders_and_names_are_kept_and_the_broken_file_is_listed(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    result = translate_files(translator, [folder], "dogs", tmp_path / "out", batch_size=2)
+    assert files(tmp_path / "out") == EXPECTED
+    assert len(result.written) == 4
+    assert len(result.unreadable) == 1
+    assert "broken.png" in result.unreadable[0]
+
+
+def test_results_equal_the_translators_in_any_batch_size(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    expected = translator(folder / "deep" / "c.png", "dogs")
+    for size in (1, 3):
+        translate_files(translator, [folder], "dogs", tmp_path / f"out{size}", batch_size=size)
+        made = np.asarray(Image.open(tmp_path / f"out{size}" / "deep" / "c.png")).astype(int)
+        assert np.abs(made - np.asarray(expected)).max() <= 1
+
+
+def test_a_second_call_does_only_what_is_missing(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    translate_files(translator, [folder], "dogs", out)
+    (out / "b.png").unlink()
+    (out / "a.png").write_bytes(b"mine")
+    result = translate_files(translator, [folder], "dogs", out)
+    assert result.written == [out / "b.png"]
+    assert len(result.existing) == 3
+    assert (out / "a.png").read_bytes() == b"mine"
+    translate_files(translator, [folder], "dogs", out, overwrite=True)
+    assert (out / "a.png").read_bytes() != b"mine"
+
+
+def test_strict_stops_at_the_unreadable_file(translator: Translator, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"broken\.png"):
+        translate_files(translator, [folder], "dogs", tmp_path / "out", strict=True)
+
+
+def test_an_interrupted_call_leaves_only_whole_files_and_can_be_finished(
+    translator: Translator, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = batch._write, []
+
+    def fail_on_third(*arguments) -> None:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        original(*arguments)
+
+    monkeypatch.setattr(batch, "_write", fail_on_third)
+    with pytest.raises(KeyboardInterrupt):
+        translate_files(translator, [folder], "dogs", tmp_path / "out", batch_size=1)
+    monkeypatch.undo()
+    for name in files(tmp_path / "out"):
+        Image.open(tmp_path / "out" / name).load()
+    translate_files(translator, [folder], "dogs", tmp_path / "out")
+    assert files(tmp_path / "out") == EXPECTED
+
+
+def test_outputs_that_would_collide_or_replace_inputs_are_refused(
+    translator: Translator, folder: Path, tmp_path: Path, pixels: np.ndarray
+) -> None:
+    Image.fromarray(pixels[0]).save(folder / "a.jpg")
+    with pytest.raises(InputError, match=r"would both become"):
+        translate_files(translator, [folder], "dogs", tmp_path / "out")
+    (folder / "a.jpg").unlink()
+    with pytest.raises(InputError, match="would replace an input"):
+        translate_files(translator, [folder], "dogs", folder)
+    with pytest.raises(InputError, match="batch_size is -1"):
+        translate_files(translator, [folder], "dogs", tmp_path / "out", batch_size=-1)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    name = next(path.name for path in sorted(folder.iterdir()) if path.suffix == ".png")
+    (linked / name).symlink_to(folder / name)
+    with pytest.raises(InputError, match="would replace an input"):
+        translate_files(translator, [linked], "dogs", folder)
+    (tmp_path / "way").symlink_to(folder, target_is_directory=True)
+    with pytest.raises(InputError, match="would replace an input"):
+        translate_files(translator, [folder], "dogs", tmp_path / "way")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be_made_is_reported(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        translate_files(translator, [folder], "dogs", tmp_path / "file" / "out")
+
+
+def test_missing_inputs_and_unknown_styles_are_refused_before_anything_is_written(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        translate_files(translator, [tmp_path / "nowhere"], "dogs", tmp_path / "out")
+    with pytest.raises(InputError, match="did you mean 'dogs'"):
+        translate_files(translator, [folder], "dgos", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_input_size_and_a_comparison_grid(translator: Translator, tmp_path: Path, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels[0]).resize((50, 20)).save(tmp_path / "wide.png")
+    translate_files(
+        translator,
+        [tmp_path / "wide.png"],
+        "dogs",
+        tmp_path / "out",
+        size="input",
+        grid=tmp_path / "grid.png",
+    )
+    assert Image.open(tmp_path / "out" / "wide.png").size == (50, 20)
+    assert Image.open(tmp_path / "grid.png").width > 96

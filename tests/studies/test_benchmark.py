@@ -1,0 +1,354 @@
+"""The benchmark command, its baselines and its judges."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import kornia
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import lord, supervised_bound
+from sivae_translate.cli.main import main as cli
+from sivae_translate.config import from_dict
+from sivae_translate.data.domains import ArrayImages, DomainData
+from sivae_translate.data.image import to_tensor
+from sivae_translate.evaluation import classifier
+from sivae_translate.evaluation.baselines import ColourStatistics, Copying, NearestNeighbour
+from sivae_translate.evaluation.classifier import train_classifier
+from sivae_translate.evaluation.translation import Judges, evaluate, make_judges
+from sivae_translate.inference.translator import Translator
+from sivae_translate.models.lpips import Lpips
+from sivae_translate.models.weights import load_model
+from sivae_translate.studies.benchmark import compare_reports, run_benchmark
+from sivae_translate.utils.errors import DataError, InputError
+
+COUNT = 12
+
+
+def shapes(count: int, seed: int, colour, *, upside_down=False):
+    """Coarse random pictures in shades of one colour: uint8 (count, 32, 32, 3)."""
+    coarse = np.random.default_rng(seed).uniform(0.3, 1, (count, 4, 4, 1))
+    images = (coarse * np.array(colour)).astype(np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+    return images[:, ::-1].copy() if upside_down else images
+
+
+RED, BLUE = (210, 90, 80), (70, 100, 200)
+
+
+@pytest.fixture(autouse=True)
+def quick_classifiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These pictures are told apart after few steps."""
+    monkeypatch.setattr(classifier, "STEPS", 60)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Red pictures, and blue ones of the same shapes; the test pictures are pairs."""
+    train = (ArrayImages(shapes(40, 0, RED)), ArrayImages(shapes(40, 1, BLUE)))
+    test = (ArrayImages(shapes(COUNT, 2, RED)), ArrayImages(shapes(COUNT, 2, BLUE)))
+    ids = (tuple(map(str, range(COUNT))),) * 2
+    return DomainData(("red", "blue"), train, test, ids, paired=True)
+
+
+@pytest.fixture(scope="module")
+def lpips():
+    return Lpips.load()
+
+
+# ---- baselines
+
+
+def test_copying_returns_the_sources(data) -> None:
+    sources = to_tensor(data.test[0].array)
+    assert torch.equal(Copying().translate(sources, "blue", None), sources)
+
+
+def test_colour_statistics_gives_images_the_targets_mean_and_spread(data) -> None:
+    sources, target = to_tensor(data.test[0].array), to_tensor(data.test[1].array)
+    made = ColourStatistics(data).translate(sources, "blue", target)
+    own, wanted = kornia.color.rgb_to_lab(made), kornia.color.rgb_to_lab(target)
+    # Some colours leave the gamut and are cut, hence the tolerance; red and blue are 90 units apart.
+    torch.testing.assert_close(own.mean((2, 3)), wanted.mean((2, 3)), atol=5, rtol=0)
+    by_domain = ColourStatistics(data).translate(sources, "blue", None)
+    assert (by_domain - target).abs().mean() < (sources - target).abs().mean() / 2
+
+
+def test_the_nearest_neighbour_is_the_training_image_of_the_same_shape() -> None:
+    shared = shapes(30, 5, (255, 255, 255))
+    order = np.random.default_rng(0).permutation(30)
+    known = (shared[order] * np.array([0.1, 0.2, 0.9])).astype(np.uint8)
+    data = DomainData(("white", "blue"), (ArrayImages(shared), ArrayImages(known)))
+    made = NearestNeighbour(data).translate(to_tensor(shared), "blue", None)
+    torch.testing.assert_close(made, to_tensor(known[np.argsort(order)]))
+
+
+def test_baselines_name_a_target_that_they_do_not_know(data) -> None:
+    sources = to_tensor(data.test[0].array)
+    for baseline in (ColourStatistics(data), NearestNeighbour(data)):
+        with pytest.raises(InputError, match="green"):
+            baseline.translate(sources, "green", None)
+
+
+# ---- judges
+
+
+def test_a_classifier_of_real_images_is_nearly_right_on_others(data) -> None:
+    images = torch.cat([to_tensor(source.array) for source in data.train])
+    labels = torch.arange(2).repeat_interleave(40)
+    held = torch.cat([to_tensor(source.array) for source in data.test])
+    judge = train_classifier(
+        images, labels, (held, torch.arange(2).repeat_interleave(COUNT)), steps=60, batch=16
+    )
+    assert judge.accuracy > 0.95
+    assert (judge.classes(held[:COUNT]) == 0).float().mean() > 0.9
+    again = train_classifier(
+        images, labels, (held, torch.arange(2).repeat_interleave(COUNT)), steps=60, batch=16
+    )
+    assert torch.equal(judge.network(held), again.network(held))
+    with pytest.raises(InputError, match="classes"):
+        train_classifier(images, torch.zeros(80, dtype=torch.long), (held, held))
+
+
+class Perfect:
+    """Swaps red and blue, which is the truth but for the shades."""
+
+    def translate(self, sources, target, references):
+        return sources.flip(1)
+
+
+def test_all_judges_agree_on_a_perfect_and_on_a_useless_method(data, lpips: Lpips) -> None:
+    judges = make_judges(data, lpips)
+    assert judges.domains.accuracy > 0.95
+    good, bad = (evaluate(method, data, judges=judges) for method in (Perfect(), Copying()))
+    assert good.overall["recognised"].mean > 0.9
+    assert bad.overall["recognised"].mean < 0.1
+    assert bad.overall["gain"].mean == 0
+    assert good.overall["gain"].mean > 0.5
+    assert good.overall["cycle_lpips"].mean == pytest.approx(0, abs=1e-6)
+    assert not good.probes
+
+
+def test_classes_are_judged_by_the_targets_own_classifier(lpips: Lpips) -> None:
+    """Bars that lie or stand; a method that turns them keeps no class, copying keeps all."""
+
+    def bars(count: int, seed: int, bright):
+        rng = np.random.default_rng(seed)
+        images, labels = np.zeros((count, 32, 32, 1), np.uint8), np.arange(count) % 2
+        for image, label in zip(images, labels, strict=True):
+            place = int(rng.integers(4, 24))
+            image[
+                (slice(place, place + 5), slice(None)) if label else (slice(None), slice(place, place + 5))
+            ] = bright
+        return ArrayImages(images), labels
+
+    (dim, a), (light, b), (dim_test, c), (light_test, d) = (
+        bars(n, s, v) for n, s, v in ((60, 0, 120), (60, 1, 250), (20, 2, 120), (20, 3, 250))
+    )
+    data = DomainData(("dim", "light"), (dim, light), (dim_test, light_test), classes=((a, c), (b, d)))
+    judges = make_judges(data, lpips)
+
+    class Turned:
+        def translate(self, sources, target, references):
+            return sources.transpose(2, 3)
+
+    kept, lost = (
+        evaluate(method, data, judges=judges).overall["classified"].mean for method in (Copying(), Turned())
+    )
+    assert kept > 0.9
+    assert lost < 0.1
+
+
+def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data, lpips: Lpips) -> None:
+    class Statistics(torch.nn.Module):
+        """Stands for Inception: colours and their products."""
+
+        def forward(self, images):
+            means = images.mean((2, 3))
+            asked.append(len(images))
+            return torch.cat([means, means.square()], 1)
+
+    asked = []
+    judges = Judges(lpips, inception=Statistics())
+    good, bad = (evaluate(method, data, judges=judges) for method in (Perfect(), Copying()))
+    assert [(t.target, t.images, t.real) for t in good.targets] == [
+        ("red", COUNT, COUNT),
+        ("blue", COUNT, COUNT),
+    ]
+    assert all(abs(t.kid) < 0.01 for t in good.targets)
+    assert all(0 <= t.fid < 0.01 for t in good.targets)  # not 0, since the shades differ
+    assert all(t.kid > 0.05 for t in bad.targets)
+    assert all(t.fid > 0.05 for t in bad.targets)
+    assert (
+        len(asked) == 2 * 2 + 2
+    )  # translations of both methods, but the real images of each domain only once
+
+
+# ---- the whole run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, data):
+    root = tmp_path_factory.mktemp("pairs")
+    for split, sources in (("train", data.train), ("test", data.test)):
+        for name, source in zip(data.domains, sources, strict=True):
+            (root / split / name).mkdir(parents=True)
+            for index, image in enumerate(source.array):
+                Image.fromarray(image).save(root / split / name / f"{index:03}.png")
+    return root
+
+
+SETTINGS = {
+    "data": {"name": "folder", "image_size": 32, "channels": 3},
+    "model": {
+        "widths": [4, 6, 8],
+        "style_widths": [4, 4, 6],
+        "style_features": 8,
+        "content_channels": 2,
+        "style_dim": 4,
+    },
+    "training": {"steps": 6, "batch": 8, "picture_every": 0, "device": "cpu", "precision": "float32"},
+}
+
+
+def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Path, tmp_path: Path) -> None:
+    config = from_dict({**SETTINGS, "data": {**SETTINGS["data"], "root": str(folder), "pairs": True}}, "test")
+    out = run_benchmark(config, tmp_path / "out", command="the command", inception=False)
+    written = json.loads((out / "report.json").read_text())
+    assert written["command"] == "the command"
+    methods = written["results"]["domain"]
+    assert list(methods) == ["model", "copying", "colour statistics", "nearest neighbour"]
+    assert methods["copying"]["figures"]["gain"]["mean"] == 0
+    assert methods["colour statistics"]["figures"]["gain"]["mean"] > 0.3
+    divided = written["results"]["domain"]["model"]["figures"]
+    assert divided["l1_ratio"]["mean"] == pytest.approx(
+        divided["l1"]["mean"] / divided["copy_l1"]["mean"], rel=1e-6
+    )
+    assert divided["lpips_ratio"]["low"] == pytest.approx(1 - divided["gain"]["high"])
+    assert methods["copying"]["figures"]["ssim_ratio"] == {"mean": 1, "low": 1, "high": 1}
+    for probe in methods["model"]["probes"].values():
+        assert probe["low"] <= probe["accuracy"] <= probe["high"]
+    assert {"domain from content, linear", "content from style, mlp"} <= set(methods["model"]["probes"])
+    for method in methods.values():
+        to = [method["targets"][name] for name in ("red", "blue")]
+        assert np.mean([row["l1"] for row in to]) == pytest.approx(method["figures"]["l1"]["mean"], rel=1e-5)
+    assert "| copying, to red |" in (out / "report.md").read_text()
+    assert written["environment"]["torch"] == torch.__version__
+    assert written["peak_memory_bytes"] > 10**7
+    alarms = written["false_alarms"]
+    verdicts = Translator.from_pretrained(out / "run").judge(sorted((folder / "test").rglob("*.png")))
+    assert alarms["images"] == len(verdicts) == 2 * COUNT
+    assert alarms["percentile"] == 66  # two held-out images
+    assert alarms["share"]["mean"] == np.mean([verdict.percentile >= 66 for verdict in verdicts])
+    assert "- false alarms of the check at percentile 66:" in (out / "report.md").read_text()
+    for name in ("report.md", "grid.png", "domain/cases.png", "domain/evaluation.json", "run/report.html"):
+        assert (out / name).stat().st_size > 200, name
+    table = compare_reports([out, out])
+    assert (
+        table.count(": copying |") == 2
+    )  # of the figures and of the ratios: one row a folder and method, the folder is the same
+    before = load_model(out / "run" / "model.safetensors").model.state_dict()
+    run_benchmark(config, out, command="again", inception=False)
+    after = load_model(out / "run" / "model.safetensors").model.state_dict()
+    assert all(
+        torch.equal(before[name], value) for name, value in after.items()
+    )  # a finished run is only judged
+
+
+def test_a_report_says_that_the_model_was_trained_on_its_judge(folder: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "data": {**SETTINGS["data"], "root": str(folder)}}
+    said = []
+    for weight in (0.0, 0.5):
+        config = from_dict({**settings, "objective": {"perceptual": weight}}, "test")
+        out = run_benchmark(config, tmp_path / str(weight), command="", inception=False, limit=4)
+        said.append("LPIPS in its error (weight 0.5)" in (out / "report.md").read_text())
+    assert said == [False, True]
+
+
+def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(json.dumps(SETTINGS))
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        arguments = [
+            "--data",
+            str(folder),
+            "--pairs",
+            "--no-kid",
+            "--limit",
+            "4",
+            "--out",
+            str(out),
+            "--training.steps",
+            "2",
+        ]
+        cli.main(["benchmark", str(settings), *arguments])
+    assert stop.value.code == 0
+    assert "nearest neighbour" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["compare", str(out)])
+    assert stop.value.code == 0
+    table = capsys.readouterr().out
+    for words in ("colour statistics", "false alarms", "domain from content, mlp"):
+        assert words in table
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["compare", str(tmp_path / "nothing")])
+    assert stop.value.code == 1
+    assert "benchmark first" in capsys.readouterr().err
+
+
+def test_data_without_test_images_is_refused_before_training(folder: Path, tmp_path: Path) -> None:
+    config = from_dict({**SETTINGS, "data": {**SETTINGS["data"], "root": str(folder / "train")}}, "test")
+    with pytest.raises(DataError, match="no test images"):
+        run_benchmark(config, tmp_path / "out", command="", inception=False)
+    assert not (tmp_path / "out" / "run").exists()
+
+
+@pytest.mark.full
+def test_the_peer_learns_to_translate_by_latent_optimisation(
+    folder: Path, data, lpips: Lpips, tmp_path: Path
+) -> None:
+    """LORD, two hundred steps: what it makes of red pictures in the style of blue ones is blue, and its
+    content is kept."""
+    model = {**SETTINGS["model"], "widths": [8, 16, 24], "style_features": 24, "content_channels": 4}
+    settings = {**SETTINGS, "model": model, "data": {**SETTINGS["data"], "root": str(folder)}}
+    lord.run(from_dict(settings, "test"), 0, tmp_path / "lord", steps=120)
+    translator = Translator.from_pretrained(tmp_path / "lord", device="cpu")
+    result = evaluate(translator, data, judges=make_judges(data, lpips), probes=False)
+    assert result.overall["recognised"].mean > 0.8
+    assert result.overall["l1"].mean < 0.5 * result.overall["copy_l1"].mean
+    out = run_benchmark(
+        from_dict(settings, "test"),
+        tmp_path / "out",
+        command="",
+        inception=False,
+        against=[str(tmp_path / "lord")],
+    )
+    assert str(tmp_path / "lord") in json.loads((out / "report.json").read_text())["results"]["domain"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["glyphs", "glyphs-colour"])
+def test_the_supervised_bound_learns_from_true_pairs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supervised_bound, "CHECK_EVERY", 15)
+    monkeypatch.setattr(supervised_bound, "CHECKED", 60)
+    settings = {
+        "data": {"name": name, "image_size": 32, "channels": 3 if name == "glyphs-colour" else 1},
+        "model": {**SETTINGS["model"], "widths": [8, 12, 16], "content_channels": 4},
+        "training": SETTINGS["training"],
+    }
+    supervised_bound.run(from_dict(settings, "test"), 0, tmp_path / "bound", steps=60)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "validation LPIPS" in line]
+    losses, scores = (
+        [float(line.split(word)[1].split(",")[0]) for line in lines] for word in ("loss ", "LPIPS ")
+    )
+    assert len(lines) == 4
+    assert losses[-1] < 0.9 * losses[0]
+    facts = Translator.from_pretrained(tmp_path / "bound", device="cpu").facts
+    assert facts["supervised"]
+    assert facts["validation_lpips"] == pytest.approx(min(scores), abs=1e-4)
