@@ -36,7 +36,7 @@ setup(
     packages=find_packages(include=["sivae_translate", "sivae_translate.*"]),
     package_data={"sivae_translate": ["py.typed"]},
     cmdclass={"build_py": BuildWithAssets},
-    entry_points={"console_scripts": ["sivae-translate = sivae_translate.cli.main:main"]},
+    entry_points={"console_scripts": ["sivae-translate = sivae_translate.cli:main"]},
     install_requires=[
         "torch>=2.11",
         "torchvision>=0.26",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sivae_translate.cli.main import main
+from sivae_translate.cli import main
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments):
@@ -108,7 +108,7 @@ def test_settings_lists_every_section(capsys: pytest.CaptureFixture[str]) -> Non
     "code",
     [
         "import sivae_translate",
-        "from sivae_translate.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+        "from sivae_translate.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
     ],
 )
 def test_importing_the_package_and_asking_for_help_do_not_import_torch(code) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sivae_translate.cli.main import main
+from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.evaluation import generation

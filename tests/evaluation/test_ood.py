@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sivae_translate.cli.main import main as cli
+from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.evaluation import ood
 from sivae_translate.inference.translator import Translator
@@ -167,7 +167,7 @@ def test_the_command_leaves_a_report_and_pictures(
     save(stripes(40, 8), tmp_path / "held")
     save(noise(15, 9), tmp_path / "foreign" / "deep")
     with pytest.raises(SystemExit) as stop:
-        cli.main(
+        main(
             [
                 "ood",
                 str(run),
@@ -201,9 +201,7 @@ def test_the_command_refuses_what_makes_no_sense(
         (["--out", str(tmp_path / "none")], "no file or folder"),
     ):
         with pytest.raises(SystemExit) as stop:
-            cli.main(
-                ["ood", str(run), "--in", str(tmp_path / "held"), "--out", str(tmp_path / "held"), *extra]
-            )
+            main(["ood", str(run), "--in", str(tmp_path / "held"), "--out", str(tmp_path / "held"), *extra])
         assert stop.value.code != 0
         assert words in capsys.readouterr().err
 
@@ -213,7 +211,7 @@ def test_the_runs_own_test_images_are_the_known_ones_by_default(
 ) -> None:
     save(noise(12, 3), tmp_path / "noise")
     with pytest.raises(SystemExit) as stop:
-        cli.main(
+        main(
             [
                 "ood",
                 "glyphs",

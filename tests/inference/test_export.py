@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from sivae_translate.cli.main import main as cli
+from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.inference import export
 from sivae_translate.inference.translator import Translator
@@ -85,7 +85,7 @@ def test_wrong_calls_say_what_to_do(translator: Translator, tmp_path: Path) -> N
 
 def test_the_command(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        cli.main(["export", str(tiny_run), "--format", "torch", "--out", str(tmp_path / "out")])
+        main(["export", str(tiny_run), "--format", "torch", "--out", str(tmp_path / "out")])
     assert stop.value.code == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "translate.pt2",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sivae_translate.cli.main import main as cli
+from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.data.sources.loading import load_data
 from sivae_translate.inference.translator import Translator, UnusualInputWarning
@@ -255,14 +255,14 @@ def test_the_command_lists_unusual_files_or_stops_at_them(
     save(noise(1), tmp_path / "in" / "odd")
     arguments = ["translate", str(run), str(tmp_path / "in"), "--to", "standing", "--percentile", "98.5"]
     with pytest.raises(SystemExit) as stop:
-        cli.main([*arguments, "--out", str(tmp_path / "a"), "--check", "warn"])
+        main([*arguments, "--out", str(tmp_path / "a"), "--check", "warn"])
     assert stop.value.code == 0
     told = capsys.readouterr().err
     assert "1 are unlike what the model knows" in told
     assert "odd" in told
     assert len(list((tmp_path / "a").rglob("*.png"))) == 4
     with pytest.raises(SystemExit) as stop:
-        cli.main([*arguments, "--out", str(tmp_path / "b"), "--check", "raise"])
+        main([*arguments, "--out", str(tmp_path / "b"), "--check", "raise"])
     assert stop.value.code == 1
     assert "--check warn" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from benchmarks import lord, supervised_bound
-from sivae_translate.cli.main import main as cli
+from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.data.image import to_tensor
@@ -285,17 +285,17 @@ def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
             "--training.steps",
             "2",
         ]
-        cli.main(["benchmark", str(settings), *arguments])
+        main(["benchmark", str(settings), *arguments])
     assert stop.value.code == 0
     assert "nearest neighbour" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
-        cli.main(["compare", str(out)])
+        main(["compare", str(out)])
     assert stop.value.code == 0
     table = capsys.readouterr().out
     for words in ("colour statistics", "false alarms", "domain from content, mlp"):
         assert words in table
     with pytest.raises(SystemExit) as stop:
-        cli.main(["compare", str(tmp_path / "nothing")])
+        main(["compare", str(tmp_path / "nothing")])
     assert stop.value.code == 1
     assert "benchmark first" in capsys.readouterr().err
 
