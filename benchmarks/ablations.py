@@ -29,8 +29,8 @@ ARMS: dict[str, dict[str, object]] = {
     "everything": {},
     "no introspection": {"objective.introspection_from": 1.0},
     "no translations among the fakes": {"objective.prior_samples": 1.0},
-    "no capacity schedule": {"objective.open_until": 0.0},
-    "no back-translation": {"objective.back": 0.0},
+    "no capacity schedule": {"objective.content_open_at": 0.0},
+    "no back-translation": {"objective.back_translation": 0.0},
     "no prior means as styles": {"objective.prior_style": 0.0},
     "no rate of their own for prior means": {"training.means_rate": 1.0},
     "no consistency of fakes' codes": {

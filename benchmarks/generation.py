@@ -65,7 +65,7 @@ def run(
                 "objective.name": objective,
                 "objective.gamma_r": 1.0 if objective == "bootstrap" else 0.0,
                 "training.seed": seed,
-                "training.steps": round(steps * vae_ratio) if objective == "vae" else steps,
+                "training.steps": round(steps * vae_ratio) if objective == "elbo" else steps,
                 "training.picture_every": 0,
             }
             config = load_config(config_path(name), settings)
@@ -142,7 +142,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--objectives",
         nargs="+",
-        default=["vae", "soft_introvae", "introvae"],
+        default=["elbo", "soft_introvae", "introvae"],
         choices=get_args(ObjectiveName),
     )
     parser.add_argument("--seeds", type=int, default=1)

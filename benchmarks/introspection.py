@@ -36,8 +36,8 @@ TRUNK: dict[str, float] = {
     "training.steps": 2200,
 }
 PHASE: dict[str, float] = {
-    "objective.open_until": 0.0,
-    "objective.back_from": 0.0,
+    "objective.content_open_at": 0.0,
+    "objective.back_translation_from": 0.0,
     "training.decay_from": 0.3,
 }
 ARMS: dict[str, dict[str, float]] = {
@@ -55,7 +55,7 @@ def run(config_name: str, seeds: int, out: Path) -> None:
         trunk, data = _train(config_name, out / f"trunk-{seed}", {**TRUNK, "training.seed": seed})
         rows.append(_judge("trunk", seed, trunk, data, judge))
         for arm, changes in ARMS.items():
-            settings = {**PHASE, **changes, "training.seed": seed, "training.init": str(trunk)}
+            settings = {**PHASE, **changes, "training.seed": seed, "training.fine_tune": str(trunk)}
             folder, data = _train(config_name, out / f"{arm}-{seed}", settings)
             rows.append(_judge(arm, seed, folder, data, judge))
             write_json(out / "results.json", {"config": config_name, "rows": rows})

@@ -39,7 +39,7 @@ def images_a_second(processes: int, threads: int, steps: int) -> float:
         "training.picture_every": 0,
         "training.device": "cpu",
         "objective.introspection_from": 0.0,
-        "objective.back_from": 0.0,
+        "objective.back_translation_from": 0.0,
     }
     given = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     launch = (

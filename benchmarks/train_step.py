@@ -188,9 +188,9 @@ def published_objective(*, error_of_fakes: bool = True) -> ObjectiveConfig:
         beta_rec=BETA_REC,
         beta_kl=BETA_KL,
         beta_neg=BETA_NEG,
-        open_until=0.0,
+        content_open_at=0.0,
         introspection_from=0.0,
-        judge_reconstruction=error_of_fakes,
+        fake_reconstruction=error_of_fakes,
     )
 
 

@@ -68,7 +68,7 @@ class DataConfig(Section):
     split_seed: Annotated[
         int, Field(ge=0, description="glyphs: which letters are held out; 0 is the benchmark")
     ] = 0
-    hold_out: Annotated[
+    validation_size: Annotated[
         int,
         Field(
             ge=0,
@@ -140,7 +140,9 @@ class RampConfig(Section):
     """
 
     name: Annotated[
-        Literal["beta_rec", "beta_kl", "beta_style", "beta_neg", "beta_kl_fake", "back", "gamma_r"],
+        Literal[
+            "beta_rec", "beta_kl", "beta_style", "beta_neg", "beta_kl_fake", "back_translation", "gamma_r"
+        ],
         Field(description="which weight; its own setting is ignored"),
     ]
     start: NonNegative
@@ -174,7 +176,7 @@ class ObjectiveConfig(Section):
     beta_kl_start: Annotated[
         Positive, Field(description="weight of the content KL at the start, when little passes")
     ] = 20.0
-    open_until: Annotated[
+    content_open_at: Annotated[
         Share, Field(description="time at which the content KL's weight has fallen to beta_kl")
     ] = 0.3
     beta_style: Annotated[Positive, Field(description="weight of the style KL")] = 1.0
@@ -193,8 +195,8 @@ class ObjectiveConfig(Section):
             description="share of images decoded with their domain's prior mean as style; for many small domains"
         ),
     ] = 0.0
-    back: Annotated[NonNegative, Field(description="weight of the back-translation error")] = 1.0
-    back_from: Annotated[Share, Field(description="time at which back-translation starts")] = 0.3
+    back_translation: Annotated[NonNegative, Field(description="weight of the back-translation error")] = 1.0
+    back_translation_from: Annotated[Share, Field(description="time at which back-translation starts")] = 0.3
     introspection_from: Annotated[
         Share, Field(description="time at which fakes enter; 1 is a VAE to the end")
     ] = 0.5
@@ -217,13 +219,13 @@ class ObjectiveConfig(Section):
         Count, Field(description="bootstrap: steps after which the lagging decoder is renewed")
     ] = 500
     beta_kl_fake: Annotated[Positive, Field(description="weight of a fake's KL in the decoder's half")] = 1.0
-    judge_content: Annotated[
+    fake_content_kl: Annotated[
         NonNegative | None,
         Field(
             description="weight of the content KL where fakes are judged; 0: by style alone; none: 0 with domains, else 1"
         ),
     ] = None
-    judge_reconstruction: Annotated[
+    fake_reconstruction: Annotated[
         bool, Field(description="the expELBO has a reconstruction error, as published")
     ] = False
     prior_samples: Annotated[
@@ -248,10 +250,10 @@ class TrainingConfig(Section):
     steps: Annotated[Count | None, Field(description="budget in steps")] = None
     epochs: Annotated[Positive | None, Field(description="budget in passes over the training images")] = None
     minutes: Annotated[Positive | None, Field(description="budget in minutes of training")] = None
-    init: Annotated[
+    fine_tune: Annotated[
         str | None,
         Field(
-            description="start from the weights of this run, model file or pretrained name; it may be for smaller images"
+            description="fine-tune the weights of this run, model file or pretrained name; it may be for smaller images"
         ),
     ] = None
     batch: Annotated[int, Field(ge=2, description="images in a step")] = 32
@@ -293,8 +295,8 @@ class TrainingConfig(Section):
     tensorboard: Annotated[
         bool, Field(description="write TensorBoard events too (needs the extra 'tensorboard')")
     ] = False
-    retreats: Annotated[
-        int, Field(ge=0, description="how often to go back to the last good state before giving up")
+    max_rollbacks: Annotated[
+        int, Field(ge=0, description="how often to roll back to the last good state before giving up")
     ] = 4
 
     @model_validator(mode="after")
@@ -315,6 +317,19 @@ class Config(Section):
 
 
 BUDGETS = ("steps", "epochs", "minutes")
+OLD_NAMES = {
+    "data.hold_out": "data.validation_size",
+    "objective.back": "objective.back_translation",
+    "objective.back_from": "objective.back_translation_from",
+    "objective.judge_content": "objective.fake_content_kl",
+    "objective.judge_reconstruction": "objective.fake_reconstruction",
+    "objective.open_until": "objective.content_open_at",
+    "training.init": "training.fine_tune",
+    "training.retreats": "training.max_rollbacks",
+}
+"""Names that settings had in earlier versions; configurations and model files may still hold them."""
+OLD_VALUES = {"vae": "elbo", "back": "back_translation"}
+"""The same for what was renamed among the values of ``objective.name`` and of the ramps' names."""
 
 
 def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -342,12 +357,40 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
 
 
 def from_dict(values: Mapping[str, Any], source: str) -> Config:
-    """Validate nested settings.
+    """Validate nested settings; names of earlier versions are understood.
 
     Raises:
         ConfigError: see `load_config`.
     """
-    return validated(Config, values, source)
+    return validated(Config, with_new_names(values), source)
+
+
+def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings under today's names, made of settings that may have names of earlier versions."""
+    renamed: dict[str, Any] = {}
+    for section, entries in values.items():
+        if not isinstance(entries, Mapping):
+            renamed[section] = entries
+            continue
+        current = {
+            name: OLD_NAMES.get(f"{section}.{name}", "").rpartition(".")[2] or name for name in entries
+        }
+        renamed[section] = {current[name]: value for name, value in entries.items()}
+    objective = renamed.get("objective")
+    if isinstance(objective, dict):
+        for item in (objective, *_ramps_of(objective)):
+            if item.get("name") in OLD_VALUES:
+                item["name"] = OLD_VALUES[item["name"]]
+    return renamed
+
+
+def _ramps_of(objective: dict[str, Any]) -> list[dict[str, Any]]:
+    """The ramps of an objective's settings as dictionaries of their own, in their place."""
+    ramps = objective.get("ramps")
+    if not isinstance(ramps, list | tuple) or not all(isinstance(ramp, Mapping) for ramp in ramps):
+        return []
+    objective["ramps"] = copies = [dict(ramp) for ramp in ramps]
+    return copies
 
 
 def validated(kind: type[S], values: Mapping[str, Any], source: str) -> S:
@@ -384,6 +427,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
                 f"unexpected argument '{name}'", remedy="settings are given as --section.name VALUE"
             )
         dotted = name[2:].replace("-", "_")
+        dotted = OLD_NAMES.get(dotted, dotted)
         if dotted not in known:
             raise ConfigError(
                 f"there is no setting '{name}'", remedy=_suggestion(dotted, list(known), prefix="--")
@@ -445,7 +489,7 @@ def _set(values: dict[str, Any], keys: list[str], value: Any, name: str) -> None
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
             raise ConfigError(
-                f"'{name}' lies inside '{key}', which is not a section", remedy="see sivae-translate config"
+                f"'{name}' lies inside '{key}', which is not a section", remedy="see sivae-translate settings"
             )
     values[keys[-1]] = value
 

@@ -23,7 +23,8 @@ def test_an_empty_configuration_is_the_defaults(tmp_path: Path) -> None:
 
 def test_yaml_round_trips(tmp_path: Path) -> None:
     config = load_config(
-        None, {"training.minutes": 5, "data.root": "x", "model.widths": [8, 16], "objective.back": 0.5}
+        None,
+        {"training.minutes": 5, "data.root": "x", "model.widths": [8, 16], "objective.back_translation": 0.5},
     )
     (tmp_path / "c.yaml").write_text(to_yaml(config))
     assert load_config(tmp_path / "c.yaml") == config
@@ -43,7 +44,7 @@ def test_shipped_configurations_are_valid_and_make_a_model(path) -> None:
 
 def test_the_configuration_of_64_px_grows_the_shipped_model() -> None:
     config = load_config(config_path("glyphs-64"))
-    assert config.training.init == "glyphs"
+    assert config.training.fine_tune == "glyphs"
     small, large = load_model(find_model("glyphs")), make_model(config.model, config.data, 6)
     large.load_state_dict(grown(small.model.state_dict(), large.state_dict()), strict=True)
 
@@ -124,3 +125,24 @@ def test_every_setting_is_listed_and_can_be_set_to_its_default() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(Exception, match="frozen"):
         Config().training.batch = 3
+
+
+def test_names_of_earlier_versions_are_understood(tmp_path: Path) -> None:
+    old = tmp_path / "old.yaml"
+    old.write_text(
+        "data: {hold_out: 3}\n"
+        "objective: {name: vae, judge_content: 0.5, judge_reconstruction: true, back: 0.7, back_from: 0.2,\n"
+        "  open_until: 0.25, ramps: [{name: back, start: 0.1, end: 0.5}]}\n"
+        "training: {init: glyphs, retreats: 3}\n"
+    )
+    new = tmp_path / "new.yaml"
+    new.write_text(
+        "data: {validation_size: 3}\n"
+        "objective: {name: elbo, fake_content_kl: 0.5, fake_reconstruction: true, back_translation: 0.7,\n"
+        "  back_translation_from: 0.2, content_open_at: 0.25,\n"
+        "  ramps: [{name: back_translation, start: 0.1, end: 0.5}]}\n"
+        "training: {fine_tune: glyphs, max_rollbacks: 3}\n"
+    )
+    assert load_config(old) == load_config(new)
+    overrides = parse_overrides(["--training.init", "glyphs", "--objective.judge-content", "0.5"])
+    assert overrides == {"training.fine_tune": "glyphs", "objective.fake_content_kl": 0.5}

@@ -39,7 +39,7 @@ class IntrospectiveWeights(ElboWeights):
 class PlaneWeights(Section):
     """Weights of one data set."""
 
-    vae: ElboWeights
+    elbo: ElboWeights
     introspective: IntrospectiveWeights
 
 
@@ -71,13 +71,13 @@ class ToyConfig(Section):
     def objective(self, plane: PlaneName, name: ObjectiveName) -> ObjectiveConfig:
         """The settings of one of the family on one data set."""
         weights = self.planes[plane]
-        if name == "vae":
+        if name == "elbo":
             return ObjectiveConfig(
-                name="vae",
+                name="elbo",
                 likelihood="points",
-                beta_rec=weights.vae.beta_rec,
-                beta_kl=weights.vae.beta_kl,
-                open_until=0,
+                beta_rec=weights.elbo.beta_rec,
+                beta_kl=weights.elbo.beta_kl,
+                content_open_at=0,
                 style_swap=0,
             )
         beta = weights.introspective
@@ -93,8 +93,8 @@ class ToyConfig(Section):
             if name == "bootstrap"
             else 0.0,  # published 1e-8 elsewhere: two passes for nothing
             target_steps=self.target_steps,
-            judge_reconstruction=name != "introvae",
-            open_until=0,
+            fake_reconstruction=name != "introvae",
+            content_open_at=0,
             style_swap=0,
             introspection_from=self.warm_up,
         )

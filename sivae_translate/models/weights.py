@@ -58,7 +58,7 @@ def save_model(
         OutputError: it cannot be written.
     """
     settings = config.model_dump(mode="json")
-    settings["data"]["root"] = settings["data"]["cache"] = settings["training"]["init"] = None
+    settings["data"]["root"] = settings["data"]["cache"] = settings["training"]["fine_tune"] = None
     usual = calibration.as_json() if calibration else None
     about = {"config": settings, "domains": list(domains), "facts": dict(facts), "calibration": usual}
     metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}

@@ -101,7 +101,7 @@ class VAE:
     def forward(self, batch: Batch, weights: Weights) -> Forward:
         """The passes that both halves share."""
         shared = self.passes.forward(batch, weights)
-        # Without a phase of its own, as after training.init, the VAE's KL is that of the first batch.
+        # Without a phase of its own, as after training.fine_tune, the VAE's KL is that of the first batch.
         if self.introspective and (not weights.introspection or not self.usual.steps):
             self.usual.watch(*self.passes.real_nats(batch, shared.posterior))
         return shared
@@ -141,7 +141,7 @@ class VAE:
         """
         if weights.beta_neg is not None:
             return weights.beta_neg
-        judged = self.passes.judge_content
+        judged = self.passes.fake_content_kl
         # A content code that is not judged is not pulled against the push either.
         pulled = (
             weights.beta_kl * judged * self.usual.content.item()
@@ -152,7 +152,7 @@ class VAE:
 
     def _usual_nats(self) -> float:
         """KL of real images while no fakes took part, as fakes are judged."""
-        return self.passes.judge_content * self.usual.content.item() + self.usual.style.item()
+        return self.passes.fake_content_kl * self.usual.content.item() + self.usual.style.item()
 
     @torch.no_grad()
     def figures(self, batch: Batch, shared: Forward, weights: Weights) -> dict[str, float]:
@@ -170,7 +170,7 @@ class VAE:
         if shared.judged is not None and shared.claimed is not None and shared.fakes is not None:
             made = kinds(shared.fakes)[1]
             nats, beta_neg = shared.judged.nats[made], self.beta_neg(weights)
-            figures["kl_real"] = self.passes.judge_content * figures["kl_content"] + figures["kl_style"]
+            figures["kl_real"] = self.passes.fake_content_kl * figures["kl_content"] + figures["kl_style"]
             figures["kl_fake"] = nats.mean().item()
             figures["kl_fake_style"] = shared.judged.style.kl(shared.claimed)[made].mean().item()
             figures["kl_difference"] = figures["kl_fake"] - figures["kl_real"]
@@ -187,7 +187,7 @@ class VAE:
         )
         loss = weights.beta_rec * shared.error.mean() + nats.mean()
         if shared.back is not None:
-            loss = loss + weights.back * weights.beta_rec * shared.back.mean()
+            loss = loss + weights.back_translation * weights.beta_rec * shared.back.mean()
         return self.scale * loss
 
     def _fake_error(self, shared: Forward) -> Tensor:
@@ -196,7 +196,7 @@ class VAE:
         """
         assert shared.judged is not None and shared.fakes is not None
         fakes = shared.fakes.detach()
-        if not self.config.judge_reconstruction:
+        if not self.config.fake_reconstruction:
             return torch.zeros_like(shared.judged.nats)
         return self.passes.rebuild_error(fakes, shared.judged, self.model.logits, fakes)
 
@@ -288,7 +288,7 @@ def kinds(fakes: Tensor) -> tuple[slice, slice]:
 def make_objective(config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> VAE:
     """The objective that ``config.name`` names."""
     members: dict[str, type[VAE]] = {
-        "vae": VAE,
+        "elbo": VAE,
         "introvae": IntroVAE,
         "soft_introvae": SoftIntroVAE,
         "bootstrap": BootstrapSoftIntroVAE,

@@ -36,7 +36,7 @@ class Judgement:
     Attributes:
         content: q(c | f), or None where fakes are judged by their style alone.
         style: q(s | f).
-        nats: KL under the prior that each fake claims, content weighed by ``judge_content``; (2B,).
+        nats: KL under the prior that each fake claims, content weighed by ``fake_content_kl``; (2B,).
     """
 
     content: Gaussian | None
@@ -86,7 +86,7 @@ class Passes:
         self.config = config
         self.model = model
         self.augment = EncoderAugmentation(config.augment_encoder)
-        self.judge_content = judged_content(config, model)
+        self.fake_content_kl = judged_content(config, model)
         if config.prior_style and model.domains < 2:
             raise ConfigError(
                 "objective.prior_style takes the style of an image's domain, but there are no domains to tell apart",
@@ -104,7 +104,7 @@ class Passes:
         posterior = model.encode(self.augment(batch.images))
         drawn = posterior.sample()
         codes = Codes(drawn.content, self.own_styles(drawn.style, domain))
-        back = bool(weights.back) and model.translates
+        back = bool(weights.back_translation) and model.translates
         if not (weights.introspection or back):
             return Forward(posterior, codes, self.real_error(model.logits(codes), batch.images))
         styled, claimed = self._other_styles(drawn.style.detach(), domain)
@@ -156,10 +156,10 @@ class Passes:
         seen = self.augment(fakes)
         style = self.model.style_encoder(seen)
         nats = style.kl(claimed)
-        if not self.judge_content:
+        if not self.fake_content_kl:
             return Judgement(None, style, nats)
         content = Gaussian.join([self.model.content_encoder(part) for part in seen.chunk(self.batches)])
-        return Judgement(content, style, nats + self.judge_content * self.model.content_prior.kl(content))
+        return Judgement(content, style, nats + self.fake_content_kl * self.model.content_prior.kl(content))
 
     def rebuild_error(
         self, fakes: Tensor, judged: Judgement, logits: Callable[[Codes], Tensor], target: Tensor
@@ -261,14 +261,14 @@ def judged_content(config: ObjectiveConfig, model: LatentModel) -> float:
     Raises:
         ConfigError: it is 0, but the model has no style.
     """
-    if config.judge_content is None:
+    if config.fake_content_kl is None:
         return 0.0 if model.domains > 1 else 1.0
-    if config.judge_content == 0 and not model.translates:
+    if config.fake_content_kl == 0 and not model.translates:
         raise ConfigError(
-            "objective.judge_content is 0, but a plain model has only its latent to judge by",
+            "objective.fake_content_kl is 0, but a plain model has only its latent to judge by",
             remedy="leave it out",
         )
-    return config.judge_content
+    return config.fake_content_kl
 
 
 def swap_styles(style: Tensor, domain: Tensor, share: float) -> Tensor:

@@ -24,7 +24,7 @@ class Weights:
         beta_style: of their style KL.
         beta_neg: of the KL of fakes where the encoders push it up; None is still to be balanced.
         beta_kl_fake: of the KL of fakes in the decoder's half.
-        back: of the back-translation error; 0 leaves its passes out.
+        back_translation: of the back-translation error; 0 leaves its passes out.
         gamma_r: of the reconstruction error of fakes in the decoder's half; 0 leaves its pass out.
         introspection: whether fakes take part.
     """
@@ -34,7 +34,7 @@ class Weights:
     beta_style: float
     beta_neg: float | None
     beta_kl_fake: float
-    back: float
+    back_translation: float
     gamma_r: float
     introspection: bool
 
@@ -82,7 +82,7 @@ class UsualNats(nn.Module):
 def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool = True) -> Weights:
     """Weights at a share ``progress`` of the training, 0 to 1.
 
-    The content KL's weight falls geometrically from ``beta_kl_start`` to ``beta_kl`` until ``open_until``. At
+    The content KL's weight falls geometrically from ``beta_kl_start`` to ``beta_kl`` until ``content_open_at``. At
     the start little passes through the content code and the decoder learns each domain's look from the style
     alone; then content is let in bit by bit. Opened at once, the content code carries everything, the style
     is ignored and translation is the identity.
@@ -92,14 +92,14 @@ def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool 
         progress: share of the training.
         introspective: whether the objective has fakes at all.
     """
-    opened = min(1.0, progress / config.open_until) if config.open_until else 1.0
+    opened = min(1.0, progress / config.content_open_at) if config.content_open_at else 1.0
     weights = Weights(
         beta_rec=config.beta_rec,
         beta_kl=between(config.beta_kl_start, config.beta_kl, opened),
         beta_style=config.beta_style,
         beta_neg=config.beta_neg,
         beta_kl_fake=config.beta_kl_fake,
-        back=config.back if progress >= config.back_from else 0.0,
+        back_translation=config.back_translation if progress >= config.back_translation_from else 0.0,
         gamma_r=config.gamma_r,
         introspection=introspective and progress >= config.introspection_from,
     )

@@ -57,7 +57,7 @@ FREE = {
     "picture_every",
     "checkpoint_every",
 }
-FREE |= {"keep_checkpoints", "tensorboard", "retreats"}
+FREE |= {"keep_checkpoints", "tensorboard", "max_rollbacks"}
 """Settings of training that may change when a run is gone on with."""
 
 
@@ -125,8 +125,8 @@ class Trainer:
         model = make_model(config.model, config.data, len(self.data.domains))
         self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
         self.progress = Progress()
-        if config.training.init is not None and not found:
-            self.progress.started_from = self._start_from(config.training.init)
+        if config.training.fine_tune is not None and not found:
+            self.progress.started_from = self._start_from(config.training.fine_tune)
         self.ema = deepcopy(self.model).requires_grad_(False).eval()
         self.objective = make_objective(config.objective, self.model)
         self.stepper = Stepper(
@@ -189,7 +189,7 @@ class Trainer:
             the run folder, with model.safetensors in it.
 
         Raises:
-            TrainingError: training went wrong more often than ``training.retreats`` allows; the last good
+            TrainingError: training went wrong more often than ``training.max_rollbacks`` allows; the last good
                 state is saved.
             Interrupted: SIGINT or SIGTERM; a checkpoint was saved.
             OutputError: the disk is full; the previous checkpoint is whole.
@@ -302,13 +302,13 @@ class Trainer:
         saved = checkpoints.latest(self.out / "checkpoints")
         if saved is None:
             raise TrainingError(
-                f"before the first step, {problem}", remedy="start from another model (training.init)"
+                f"before the first step, {problem}", remedy="start from another model (training.fine_tune)"
             )
-        if guard.retreats >= self.config.training.retreats:
+        if guard.retreats >= self.config.training.max_rollbacks:
             raise TrainingError(
                 f"training went wrong again at step {step}: {problem}; the last good state is {saved}",
                 remedy="start again with a lower training.learning_rate or objective.beta_neg, "
-                "or go on with --resume and more training.retreats",
+                "or go on with --resume and more training.max_rollbacks",
             )
         self.progress = checkpoints.load(saved, self._modules, self.optimizers)
         self.progress.guard = guard.retreat()
@@ -487,7 +487,7 @@ class Trainer:
         if saved.domains != self.data.domains:
             raise CheckpointError(
                 f"{path} knows the domains {', '.join(saved.domains)}, the data has {', '.join(self.data.domains)}",
-                remedy="start from a model of the same domains, or leave training.init out",
+                remedy="start from a model of the same domains, or leave training.fine_tune out",
             )
         weights = saved.model.state_dict()
         if saved.config.data.image_size < self.config.data.image_size:
@@ -516,7 +516,7 @@ class Trainer:
         )
         if small["kind"] == "published":
             raise CheckpointError(
-                f"{path} has the published networks, which do not grow", remedy="leave training.init out"
+                f"{path} has the published networks, which do not grow", remedy="leave training.fine_tune out"
             )
         if other := [name for name, value in small.items() if value != large[name]]:
             raise CheckpointError(

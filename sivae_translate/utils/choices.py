@@ -4,7 +4,7 @@ at once.
 
 from typing import Literal
 
-ObjectiveName = Literal["vae", "introvae", "soft_introvae", "bootstrap"]
+ObjectiveName = Literal["elbo", "introvae", "soft_introvae", "bootstrap"]
 """Members of the introspective family."""
 
 PlaneName = Literal["8gaussians", "spiral", "checkerboard", "rings"]

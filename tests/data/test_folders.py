@@ -130,7 +130,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (root / "d").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "sub" / "back").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "sub" / "back_translation").symlink_to(tmp_path / "elsewhere")
     assert relative(find_domains(root).train, root) == {"d": ["d/1.png", "d/sub/2.png"]}
 
 

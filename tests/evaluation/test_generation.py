@@ -28,7 +28,7 @@ def call(*arguments):
     return stop.value.code
 
 
-@pytest.fixture(scope="module", params=["vae", "introvae", "soft_introvae", "bootstrap"])
+@pytest.fixture(scope="module", params=["elbo", "introvae", "soft_introvae", "bootstrap"])
 def plain_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     settings = {
         "data": {"image_size": 32, "channels": 1, "labels": False},
@@ -42,7 +42,7 @@ def plain_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         "objective": {
             "name": request.param,
             "introspection_from": 0.4,
-            "open_until": 0,
+            "content_open_at": 0,
             "gamma_r": 0.5,
             "target_steps": 3,
         },
@@ -145,7 +145,7 @@ def published(**training):
     settings = {
         "data": {"image_size": 32, "channels": 1, "labels": False},
         "model": {"kind": "published", "latent_dim": 5, "widths": [4, 6, 8]},
-        "objective": {"introspection_from": 0.4, "open_until": 0},
+        "objective": {"introspection_from": 0.4, "content_open_at": 0},
         "training": {
             "steps": 8,
             "batch": 8,
@@ -223,7 +223,7 @@ def test_a_plain_models_best_checkpoint_is_chosen_by_reconstruction(tmp_path: Pa
 
 def test_a_model_file_holds_no_paths_of_the_machine_that_made_it(tmp_path: Path, noise) -> None:
     first = Trainer(published(), tmp_path / "first", data=noise).run()
-    second = Trainer(published(init=str(first)), tmp_path / "second", data=noise).run()
+    second = Trainer(published(fine_tune=str(first)), tmp_path / "second", data=noise).run()
     assert str(tmp_path).encode() not in (second / "model.safetensors").read_bytes()
 
 

@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory):
             "labels": False,
         },
         "model": {"kind": "plain", "latent_dim": 4, "widths": [8, 16, 16], "style_features": 16},
-        "objective": {"name": "vae", "open_until": 0, "beta_kl": 1.0, "beta_rec": 30.0},
+        "objective": {"name": "elbo", "content_open_at": 0, "beta_kl": 1.0, "beta_rec": 30.0},
         "training": {"steps": 250, "batch": 32, "picture_every": 0, "precision": "float32", "device": "cpu"},
     }
     return train(from_dict(settings, "test"), root / "run")

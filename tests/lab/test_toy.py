@@ -163,7 +163,7 @@ def test_training_lowers_the_reconstruction_error(objective) -> None:
     done = lab.train("8gaussians", objective, (0,), load_toy_config(iterations=300, batch=64, hidden=32))
     errors = [point["reconstruction"] for point in done.curves]
     assert np.mean(errors[-10:]) < np.mean(errors[:10])
-    assert ("kl_fake" in done.curves[-1]) == (objective != "vae")
+    assert ("kl_fake" in done.curves[-1]) == (objective != "elbo")
 
 
 def test_a_study_leaves_tables_and_pictures_and_goes_on_where_it_stopped(
@@ -172,16 +172,16 @@ def test_a_study_leaves_tables_and_pictures_and_goes_on_where_it_stopped(
     monkeypatch.setattr(metrics, "GRID", 32)
     monkeypatch.setattr(metrics, "POINTS", 400)
     config = load_toy_config(iterations=20, batch=16, hidden=8)
-    lab.study(["8gaussians"], ["vae"], [0, 1], tmp_path, config)
-    before = (tmp_path / "8gaussians-vae.json").stat().st_mtime_ns
-    lab.study(["8gaussians"], ["vae", "soft_introvae"], [0, 1], tmp_path, config)
-    assert (tmp_path / "8gaussians-vae.json").stat().st_mtime_ns == before
+    lab.study(["8gaussians"], ["elbo"], [0, 1], tmp_path, config)
+    before = (tmp_path / "8gaussians-elbo.json").stat().st_mtime_ns
+    lab.study(["8gaussians"], ["elbo", "soft_introvae"], [0, 1], tmp_path, config)
+    assert (tmp_path / "8gaussians-elbo.json").stat().st_mtime_ns == before
     table = (tmp_path / "results.md").read_text()
     assert "real against real" in table
     assert "soft_introvae" in table
     results = json.loads((tmp_path / "results.json").read_text())
-    assert 0 <= results["runs"]["8gaussians"]["vae"]["modes"]["mean"] <= 8
-    for name in ("8gaussians-vae.png", "8gaussians-curves.png", "8gaussians.png"):
+    assert 0 <= results["runs"]["8gaussians"]["elbo"]["modes"]["mean"] <= 8
+    for name in ("8gaussians-elbo.png", "8gaussians-curves.png", "8gaussians.png"):
         assert (tmp_path / name).stat().st_size > 5000
-    lab.study(["8gaussians"], ["vae"], [0, 1], tmp_path, config.model_copy(update={"iterations": 21}))
-    assert (tmp_path / "8gaussians-vae.json").stat().st_mtime_ns > before
+    lab.study(["8gaussians"], ["elbo"], [0, 1], tmp_path, config.model_copy(update={"iterations": 21}))
+    assert (tmp_path / "8gaussians-elbo.json").stat().st_mtime_ns > before

@@ -74,7 +74,7 @@ def test_a_learned_prior_belongs_to_the_decoders_half_and_learns() -> None:
     )
     model = PlainVAE(config, DataConfig(image_size=32, channels=1))
     assert {id(p) for p in model.content_prior.parameters()} <= {id(p) for p in model.decoder_parameters()}
-    objective = make_objective(ObjectiveConfig(introspection_from=0, open_until=0), model)
+    objective = make_objective(ObjectiveConfig(introspection_from=0, content_open_at=0), model)
     batch, weights = Batch(torch.rand(6, 1, 32, 32), torch.zeros(6, dtype=torch.long)), objective.weights(1.0)
     shared = objective.forward(batch, weights)
     gradients = torch.autograd.grad(

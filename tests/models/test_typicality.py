@@ -133,7 +133,7 @@ def run(tmp_path_factory: pytest.TempPathFactory):
             "likelihood": "bernoulli",
             "beta_kl_start": 1.0,
             "introspection_from": 1.0,
-            "open_until": 0.2,
+            "content_open_at": 0.2,
         },
         "training": {
             "steps": 300,

@@ -141,17 +141,17 @@ def transcription(model, config, batch, shared, weights):
         samples = round(config.prior_samples * count)
         content = fixed_sample(model.encode(fakes.detach()).content[slice(count + samples, None)])
         back = bce(model.logits(Codes(content, codes.style[samples:])), batch.images[samples:]).mean()
-        return SCALE * (loss + weights.back * weights.beta_rec * back)
+        return SCALE * (loss + weights.back_translation * weights.beta_rec * back)
 
     def fake_terms_of_encoders():
         with torch.no_grad():
             fakes = torch.cat([model.decode(shared.wanted[:count]), model.decode(shared.wanted[count:])])
         posterior = model.encode(fakes)
-        nats = config.judge_content * gauss_kl(posterior.content, 0) + gauss_kl(
+        nats = config.fake_content_kl * gauss_kl(posterior.content, 0) + gauss_kl(
             posterior.style, shared.claimed
         )
         error = 0.0
-        if config.judge_reconstruction:
+        if config.fake_reconstruction:
             drawn = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style))
             error = bce(model.logits(drawn), fakes)
         value = torch.exp(-2 * SCALE * (config.beta_rec * error + config.beta_neg * nats))
@@ -161,7 +161,8 @@ def transcription(model, config, batch, shared, weights):
         fakes = torch.cat([model.decode(shared.wanted[:count]), model.decode(shared.wanted[count:])])
         posterior = model.encode(fakes)
         nats = weights.beta_kl_fake * (
-            config.judge_content * gauss_kl(posterior.content, 0) + gauss_kl(posterior.style, shared.claimed)
+            config.fake_content_kl * gauss_kl(posterior.content, 0)
+            + gauss_kl(posterior.style, shared.claimed)
         )
         gap = (posterior.content.mean - shared.wanted.content).square().sum((1, 2, 3)).mean()
         loss = 0.5 * (nats[:count].mean() + nats[count:].mean()) + config.content_consistency * gap
@@ -171,25 +172,25 @@ def transcription(model, config, batch, shared, weights):
 
 
 @pytest.mark.parametrize(
-    ("judge_reconstruction", "judge_content"), [(False, 1.0), (True, 1.0), (False, 0.0), (False, 0.5)]
+    ("fake_reconstruction", "fake_content_kl"), [(False, 1.0), (True, 1.0), (False, 0.0), (False, 0.5)]
 )
 def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(
-    monkeypatch: pytest.MonkeyPatch, judge_reconstruction, judge_content
+    monkeypatch: pytest.MonkeyPatch, fake_reconstruction, fake_content_kl
 ) -> None:
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     config = ObjectiveConfig(
         likelihood="bernoulli",
         beta_rec=1.3,
         introspection_from=0,
-        back_from=0,
-        back=0.7,
-        open_until=0,
+        back_translation_from=0,
+        back_translation=0.7,
+        content_open_at=0,
         style_swap=0,
         beta_neg=20,
         prior_samples=0.34,
         content_consistency=0.3,
-        judge_reconstruction=judge_reconstruction,
-        judge_content=judge_content,
+        fake_reconstruction=fake_reconstruction,
+        fake_content_kl=fake_content_kl,
     )
     model, batch = tiny_model(), tiny_batch()
     objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
@@ -218,7 +219,12 @@ def test_before_introspection_both_losses_are_minus_the_elbo_of_a_vae(
 ) -> None:
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     config = ObjectiveConfig(
-        likelihood="gaussian", introspection_from=1, back=0, open_until=0, beta_kl=0.3, style_swap=0
+        likelihood="gaussian",
+        introspection_from=1,
+        back_translation=0,
+        content_open_at=0,
+        beta_kl=0.3,
+        style_swap=0,
     )
     model, batch = tiny_model(), tiny_batch()
     objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
@@ -234,7 +240,12 @@ def test_before_introspection_both_losses_are_minus_the_elbo_of_a_vae(
 
 def test_fakes_pass_no_gradient_to_the_decoder_in_the_encoders_half() -> None:
     config = ObjectiveConfig(
-        introspection_from=0, back=0, beta_rec=1e-12, beta_kl=1e-12, beta_style=1e-12, open_until=0
+        introspection_from=0,
+        back_translation=0,
+        beta_rec=1e-12,
+        beta_kl=1e-12,
+        beta_style=1e-12,
+        content_open_at=0,
     )
     model, batch = tiny_model(), tiny_batch()
     objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
@@ -246,7 +257,13 @@ def test_fakes_pass_no_gradient_to_the_decoder_in_the_encoders_half() -> None:
 
 def test_the_encoders_raise_the_kl_of_fakes_and_the_decoder_lowers_it() -> None:
     config = ObjectiveConfig(
-        introspection_from=0, back=0, beta_rec=1e-6, beta_kl=1e-6, beta_style=1e-6, open_until=0, beta_neg=8
+        introspection_from=0,
+        back_translation=0,
+        beta_rec=1e-6,
+        beta_kl=1e-6,
+        beta_style=1e-6,
+        content_open_at=0,
+        beta_neg=8,
     )
     model, batch = tiny_model(), tiny_batch()
     objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
@@ -293,7 +310,7 @@ def test_translations_are_translated_back_also_where_no_fake_is_a_translation(
 
     monkeypatch.setattr(Passes, "_other_styles", flipped)
     config = ObjectiveConfig(
-        likelihood="gaussian", introspection_from=0, back_from=0, prior_samples=1, style_swap=0
+        likelihood="gaussian", introspection_from=0, back_translation_from=0, prior_samples=1, style_swap=0
     )
     model, batch = tiny_model(), tiny_batch()
     shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
@@ -324,10 +341,10 @@ def plain_terms(monkeypatch: pytest.MonkeyPatch, name: str, **settings):
         name=name,
         likelihood="gaussian",
         introspection_from=0,
-        back=0,
-        open_until=0,
+        back_translation=0,
+        content_open_at=0,
         style_swap=0,
-        **{"judge_content": 1.0, **settings},
+        **{"fake_content_kl": 1.0, **settings},
     )
     model, batch = tiny_model(), tiny_batch()
     objective = make_objective(config, model)
@@ -368,7 +385,7 @@ def test_a_margin_left_out_is_a_little_more_than_real_images_have_without_fakes(
     usual = (posterior.content.kl() + posterior.style.kl(model.style_prior.means[batch.domain])).mean()
     nats = torch.stack([0.5 * usual, usual, 1.3 * usual])
     torch.testing.assert_close(objective.push(0.0, nats, 1.0, 1.0), SCALE * 0.5 * (0.7 + 0.2) * usual / 3)
-    other = plain_terms(monkeypatch, "introvae", judge_content=0.0)[0]
+    other = plain_terms(monkeypatch, "introvae", fake_content_kl=0.0)[0]
     style = posterior.style.kl(model.style_prior.means[batch.domain]).mean()
     torch.testing.assert_close(torch.tensor(other.margin), 1.2 * style.detach(), check_dtype=False)
 
@@ -378,15 +395,15 @@ def test_fakes_are_judged_by_style_alone_only_where_there_are_domains() -> None:
     assert Passes(ObjectiveConfig(), tiny_model()).judge(batch.images, claimed).content is None
     assert Passes(ObjectiveConfig(), tiny_model(domains=0)).judge(batch.images, claimed).content is not None
     assert (
-        Passes(ObjectiveConfig(judge_content=0.5), tiny_model()).judge(batch.images, claimed).content
+        Passes(ObjectiveConfig(fake_content_kl=0.5), tiny_model()).judge(batch.images, claimed).content
         is not None
     )
     with pytest.raises(ConfigError, match="only its latent"):
-        Passes(ObjectiveConfig(judge_content=0), tiny_plain())
+        Passes(ObjectiveConfig(fake_content_kl=0), tiny_plain())
 
 
 def test_vae_never_has_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    objective, _, batch, shared, weights = plain_terms(monkeypatch, "vae")
+    objective, _, batch, shared, weights = plain_terms(monkeypatch, "elbo")
     assert shared.fakes is None
     torch.testing.assert_close(
         objective.encoder_loss(batch, shared, weights),
@@ -499,13 +516,19 @@ def tiny_plain():
     return PlainVAE(config, DataConfig(image_size=SIZE, channels=1)).double()
 
 
-@pytest.mark.parametrize("name", ["vae", "introvae", "soft_introvae", "bootstrap"])
+@pytest.mark.parametrize("name", ["elbo", "introvae", "soft_introvae", "bootstrap"])
 def test_a_plain_models_fakes_are_reconstructions_and_prior_samples(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     config = ObjectiveConfig(
-        name=name, introspection_from=0, back=1, back_from=0, open_until=0, gamma_r=0.5, margin=9
+        name=name,
+        introspection_from=0,
+        back_translation=1,
+        back_translation_from=0,
+        content_open_at=0,
+        gamma_r=0.5,
+        margin=9,
     )
     model, batch = tiny_plain(), tiny_batch()
     objective = make_objective(config, model)
@@ -519,7 +542,7 @@ def test_a_plain_models_fakes_are_reconstructions_and_prior_samples(
     expected = SCALE * (error + config.beta_kl * nats).mean()
     torch.testing.assert_close(objective._elbo(batch, shared, weights), expected)
     assert shared.back is None
-    if name == "vae":
+    if name == "elbo":
         assert shared.fakes is None
         return
     assert shared.fakes.shape == (12, 1, SIZE, SIZE)
@@ -554,7 +577,7 @@ def test_a_lone_image_and_a_share_of_zero_keep_their_own_style() -> None:
 
 
 def test_the_content_weight_falls_geometrically_then_stays() -> None:
-    config = ObjectiveConfig(beta_kl_start=8, beta_kl=2, open_until=0.5)
+    config = ObjectiveConfig(beta_kl_start=8, beta_kl=2, content_open_at=0.5)
     assert [round(weights_at(config, t).beta_kl, 6) for t in (0, 0.25, 0.5, 1)] == [8, 4, 2, 2]
 
 
@@ -587,7 +610,12 @@ def test_balanced_beta_neg_stays_finite_where_no_balance_exists() -> None:
 def test_beta_neg_is_balanced_on_the_kl_that_real_images_had_before_fakes_entered() -> None:
     model, batch = tiny_model(), tiny_batch()
     config = ObjectiveConfig(
-        introspection_from=0.5, back=0, judge_content=1.0, beta_kl=0.5, beta_style=2.0, open_until=0
+        introspection_from=0.5,
+        back_translation=0,
+        fake_content_kl=1.0,
+        beta_kl=0.5,
+        beta_style=2.0,
+        content_open_at=0,
     )
     objective = make_objective(config, model)
     with torch.no_grad():
@@ -605,13 +633,13 @@ def test_beta_neg_is_balanced_on_the_kl_that_real_images_had_before_fakes_entere
     for name, module in resumed.companions().items():
         module.load_state_dict(objective.companions()[name].state_dict())
     assert resumed.beta_neg(objective.weights(1.0)) == objective.beta_neg(objective.weights(1.0))
-    started = make_objective(config, model)  # as after training.init: no phase without fakes
+    started = make_objective(config, model)  # as after training.fine_tune: no phase without fakes
     started.forward(batch, started.weights(1.0))
     assert started.beta_neg(started.weights(1.0)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_every_weight_can_move() -> None:
-    names = ("beta_rec", "beta_kl", "beta_style", "beta_neg", "beta_kl_fake", "back", "gamma_r")
+    names = ("beta_rec", "beta_kl", "beta_style", "beta_neg", "beta_kl_fake", "back_translation", "gamma_r")
     ramps = tuple(RampConfig(name=name, start=1, end=100, begin=0.2, until=0.6) for name in names)
     config = ObjectiveConfig(ramps=ramps)
     for progress, value in ((0.0, 1), (0.2, 1), (0.4, 10), (0.6, 100), (1.0, 100)):
@@ -619,20 +647,25 @@ def test_every_weight_can_move() -> None:
         assert [getattr(weights, name) for name in names] == [pytest.approx(value)] * len(names)
     from_zero = ObjectiveConfig(ramps=(RampConfig(name="gamma_r", start=0, end=4, until=0.5),))
     assert weights_at(from_zero, 0.25).gamma_r == pytest.approx(2)
-    sudden = ObjectiveConfig(ramps=(RampConfig(name="back", start=0, end=4, begin=0.5, until=0.5),))
-    assert [weights_at(sudden, t).back for t in (0.49, 0.5)] == [0, 4]
+    sudden = ObjectiveConfig(
+        ramps=(RampConfig(name="back_translation", start=0, end=4, begin=0.5, until=0.5),)
+    )
+    assert [weights_at(sudden, t).back_translation for t in (0.49, 0.5)] == [0, 4]
 
 
 def test_the_losses_use_the_moving_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     _, model, batch, shared, _ = plain_terms(monkeypatch, "soft_introvae", beta_neg=5)
     fixed = SoftIntroVAE(
-        ObjectiveConfig(beta_rec=2, beta_kl=3, beta_style=4, beta_neg=50, open_until=0, back=0), model
+        ObjectiveConfig(
+            beta_rec=2, beta_kl=3, beta_style=4, beta_neg=50, content_open_at=0, back_translation=0
+        ),
+        model,
     )
     ramps = tuple(
         RampConfig(name=name, start=value, end=value)
         for name, value in (("beta_rec", 2), ("beta_kl", 3), ("beta_style", 4), ("beta_neg", 50))
     )
-    moving = SoftIntroVAE(ObjectiveConfig(ramps=ramps, open_until=0, back=0), model)
+    moving = SoftIntroVAE(ObjectiveConfig(ramps=ramps, content_open_at=0, back_translation=0), model)
     for half in ("encoder_loss", "decoder_loss"):
         losses = [
             getattr(objective, half)(batch, shared, objective.weights(1.0)) for objective in (fixed, moving)
@@ -641,8 +674,10 @@ def test_the_losses_use_the_moving_weights(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_each_part_enters_at_its_time() -> None:
-    config = ObjectiveConfig(back=0.5, back_from=0.2, introspection_from=0.6)
-    seen = [(weights_at(config, t).back, weights_at(config, t).introspection) for t in (0.1, 0.2, 0.6)]
+    config = ObjectiveConfig(back_translation=0.5, back_translation_from=0.2, introspection_from=0.6)
+    seen = [
+        (weights_at(config, t).back_translation, weights_at(config, t).introspection) for t in (0.1, 0.2, 0.6)
+    ]
     assert seen == [(0.0, False), (0.5, False), (0.5, True)]
 
 
@@ -667,7 +702,7 @@ def test_style_beyond_its_capacity_costs_ten_times_as_much(monkeypatch: pytest.M
     batch, losses = tiny_batch(), []
     for capacity in (None, 1e-3):
         objective = make_objective(
-            ObjectiveConfig(name="vae", style_capacity=capacity, style_swap=0.0), tiny_model()
+            ObjectiveConfig(name="elbo", style_capacity=capacity, style_swap=0.0), tiny_model()
         )
         weights = objective.weights(1.0)
         shared = objective.forward(batch, weights)

@@ -62,7 +62,7 @@ def test_training_on_a_gpu_leaves_a_model_for_any_device(tmp_path: Path) -> None
             "style_dim": 5,
             "style_features": 8,
         },
-        "objective": {"introspection_from": 0.5, "back_from": 0.25},
+        "objective": {"introspection_from": 0.5, "back_translation_from": 0.25},
         "training": {"steps": 8, "batch": 8, "picture_every": 0, "validation": 0.1, "device": "cuda"},
     }
     run = train(

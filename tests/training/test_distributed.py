@@ -61,10 +61,10 @@ passes.Passes._other_styles = lambda self, style, domain: (style + 1, self.model
 found = {}
 with joined() as world:
     for kind, domains in (("plain", 1), ("translation", 2), ("translation", 1)):
-        for name in ("vae", "introvae", "soft_introvae", "bootstrap"):
+        for name in ("elbo", "introvae", "soft_introvae", "bootstrap"):
             torch.manual_seed(0)
             model = make_model(ModelConfig(kind=kind, **SIZES), DataConfig(image_size=32, channels=1), domains).double()
-            times = dict(introspection_from=0.5, back_from=0.5)
+            times = dict(introspection_from=0.5, back_translation_from=0.5)
             config = ObjectiveConfig(name=name, beta_neg=20.0, gamma_r=0.5, prior_samples=0.5, **times)
             objective = make_objective(config, model)
             stepper = Stepper(objective, None, processes=world.size)
@@ -123,7 +123,7 @@ def settings(tmp_path: Path, **training):
             "style_dim": 5,
             "style_features": 8,
         },
-        "objective": {"likelihood": "bernoulli", "introspection_from": 0.5, "back_from": 0.25},
+        "objective": {"likelihood": "bernoulli", "introspection_from": 0.5, "back_translation_from": 0.25},
         "training": {
             "steps": 6,
             "batch": 12,

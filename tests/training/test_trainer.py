@@ -36,7 +36,7 @@ SETTINGS = {
         "style_features": 8,
         "decoder_blocks": 1,
     },
-    "objective": {"likelihood": "bernoulli", "introspection_from": 0.5, "back_from": 0.25},
+    "objective": {"likelihood": "bernoulli", "introspection_from": 0.5, "back_translation_from": 0.25},
     "training": {
         "steps": 12,
         "batch": 8,
@@ -239,7 +239,7 @@ def test_after_a_retreat_no_step_is_logged_twice(tmp_path: Path, data) -> None:
 
 
 def test_a_run_that_cannot_be_saved_stops_with_an_error_and_a_checkpoint(tmp_path: Path, data) -> None:
-    trainer = Trainer(settings(log_every=1, retreats=2), tmp_path, data=data)
+    trainer = Trainer(settings(log_every=1, max_rollbacks=2), tmp_path, data=data)
     poison(trainer, set(range(6, 100)))
     with pytest.raises(TrainingError, match="not finite"):
         trainer.run()
@@ -343,18 +343,18 @@ def test_tensorboard_gets_the_same_figures(tmp_path: Path, data) -> None:
 
 def test_training_can_start_from_another_models_weights(tmp_path: Path, data) -> None:
     first = train(settings(), tmp_path / "first", data=data)
-    trainer = Trainer(settings(init=str(first)), tmp_path / "second", data=data)
+    trainer = Trainer(settings(fine_tune=str(first)), tmp_path / "second", data=data)
     for name, value in weights(first).items():
         assert torch.equal(value, trainer.model.state_dict()[name])
     with pytest.raises(CheckpointError, match="knows the domains"):
-        Trainer(settings(init="glyphs"), tmp_path / "third", data=data)
+        Trainer(settings(fine_tune="glyphs"), tmp_path / "third", data=data)
 
 
 def test_training_can_start_from_a_model_for_smaller_images(tmp_path: Path, data) -> None:
     first = train(settings(), tmp_path / "first", data=data)
     sources = tuple(ArrayImages(source.array.repeat(2, 1).repeat(2, 2)) for source in data.train)
     large = DomainData(data.domains, sources)
-    config = settings(init=str(first), steps=2)
+    config = settings(fine_tune=str(first), steps=2)
     wider = config.model.model_copy(update={"widths": (3, 4, 6, 8), "style_widths": (3, 4, 4, 6)})
     config = config.model_copy(
         update={"data": config.data.model_copy(update={"image_size": 64}), "model": wider}
@@ -369,7 +369,7 @@ def test_training_can_start_from_a_model_for_smaller_images(tmp_path: Path, data
     facts = load_model(tmp_path / "second" / "model.safetensors").facts
     minutes = load_model(first / "model.safetensors").facts["minutes"]
     assert facts["started_from"] == {"model": "first", "steps": 12, "minutes": minutes}
-    again = config.training.model_copy(update={"init": str(tmp_path / "second")})
+    again = config.training.model_copy(update={"fine_tune": str(tmp_path / "second")})
     further = Trainer(config.model_copy(update={"training": again}), tmp_path / "further", data=large)
     assert further.progress.started_from["steps"] == 14
     smooth = config.model_copy(update={"model": wider.model_copy(update={"antialias": True})})

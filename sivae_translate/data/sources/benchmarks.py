@@ -19,7 +19,7 @@ digits   ``mnist/`` and ``usps/``: idx files or       as published; of ten thous
 
 A folder, a zip file, or a folder with that zip file in it will do.
 
-``data.hold_out`` leaves the test images alone: so many cars, or facades or code points in both domains, are
+``data.validation_size`` leaves the test images alone: so many cars, or facades or code points in both domains, are
 taken from the training set and tested instead. Settings are chosen on those.
 """
 
@@ -61,7 +61,7 @@ SOURCES = {
 PLACE = "name its folder or zip file by --root (benchmark) or --data (train); docs/data.md has the addresses"
 BENCHMARKS = tuple(SOURCES)
 PAIRED = ("cars3d", "facades", "emoji")
-"""Those whose training images have truths, which supervised bounds and ``data.hold_out`` use and nothing
+"""Those whose training images have truths, which supervised bounds and ``data.validation_size`` use and nothing
 else."""
 HELD_OUT = "val"
 """Key of the order in which training cars or pairs are held out."""
@@ -157,7 +157,7 @@ def load_benchmark(config: DataConfig) -> DomainData:
     """The benchmark that ``config.name`` names.
 
     Raises:
-        ConfigError: ``data.root`` is missing, or ``data.hold_out`` cannot be had.
+        ConfigError: ``data.root`` is missing, or ``data.validation_size`` cannot be had.
         DataError: the files are not there, incomplete, or damaged; the message says where to get them.
     """
     if config.root is None:
@@ -283,13 +283,13 @@ def _held_out(images: Mapping[str, Mapping[str, np.ndarray]], config: DataConfig
     """
     shared = _shared(images)
     _check_hold_out(config, len(shared), "pairs")
-    return set(ranked(shared, HELD_OUT)[: config.hold_out])
+    return set(ranked(shared, HELD_OUT)[: config.validation_size])
 
 
 def _check_hold_out(config: DataConfig, available: int, what: str) -> None:
-    if config.hold_out > available // 2:
+    if config.validation_size > available // 2:
         raise ConfigError(
-            f"data.hold_out is {config.hold_out}, but {config.name} has {available} training {what}",
+            f"data.validation_size is {config.validation_size}, but {config.name} has {available} training {what}",
             remedy="hold out half of them at most",
         )
 
@@ -379,9 +379,9 @@ def _cars3d(files: Files, config: DataConfig) -> DomainData:
     labels = [PurePosixPath(name).stem for name in names]
     held = held_out_cars({str(car): car for car in range(CARS)}, TEST_CARS, "0:cars3d")
     seen = [car for car in range(CARS) if car not in held]
-    if config.hold_out:
+    if config.validation_size:
         _check_hold_out(config, len(seen), "cars")
-        held = held_out_cars({labels[car]: car for car in seen}, config.hold_out, HELD_OUT)
+        held = held_out_cars({labels[car]: car for car in seen}, config.validation_size, HELD_OUT)
         seen = [car for car in seen if car not in held]
     views = tuple(f"elevation {e}, azimuth {a}" for e in range(ELEVATIONS) for a in range(AZIMUTHS))
     cars = [_car(files, name, config) for name in track(names, "reading cars")]

@@ -21,13 +21,13 @@ def load_data(config: DataConfig) -> DomainData:
     """The data set that a configuration names.
 
     Raises:
-        ConfigError: ``data.root`` is missing for folder data, or ``data.hold_out`` is set where nothing can
+        ConfigError: ``data.root`` is missing for folder data, or ``data.validation_size`` is set where nothing can
             be held out.
         DataError: the folder has no usable layout, or too many of its images are unreadable.
     """
-    if config.hold_out and config.name not in PAIRED:
+    if config.validation_size and config.name not in PAIRED:
         raise ConfigError(
-            f"data.hold_out is for {', '.join(PAIRED)}, not for {config.name}", remedy="leave it out"
+            f"data.validation_size is for {', '.join(PAIRED)}, not for {config.name}", remedy="leave it out"
         )
     if config.name.startswith("glyphs"):
         return _load_glyphs(config)

@@ -145,25 +145,28 @@ def test_settings_are_chosen_on_training_pairs_that_are_held_out(tmp_path: Path)
     lay(tmp_path, FACADES)
     lay(tmp_path, emoji_files())
     for name, count in (("facades", 4), ("emoji", 10)):
-        data, published = (load_data(config(name, tmp_path, hold_out=hold_out)) for hold_out in (count, 0))
+        data, published = (
+            load_data(config(name, tmp_path, validation_size=validation_size))
+            for validation_size in (count, 0)
+        )
         assert data.paired
         assert data.test_ids[0] == data.test_ids[1]
         assert len(data.test_ids[0]) == count
         assert not set(data.test_ids[0]) & set(published.test_ids[0])
         for source, test, all_seen in zip(data.train, data.test, published.train, strict=True):
             assert colours(source) == colours(all_seen) - colours(test)
-        pairs = benchmarks.load_pairs(config(name, tmp_path, hold_out=count))
+        pairs = benchmarks.load_pairs(config(name, tmp_path, validation_size=count))
         whole = benchmarks.load_pairs(config(name, tmp_path))
         for domain, test in enumerate(data.test):
             assert colours(pairs[domain]) == colours(whole[domain]) - colours(test)
         with pytest.raises(ConfigError, match="half of them"):
-            load_data(config(name, tmp_path, hold_out=21))
+            load_data(config(name, tmp_path, validation_size=21))
 
 
 @pytest.mark.parametrize("name", ["digits", "glyphs", "folder"])
 def test_nothing_is_held_out_where_no_pairs_are_known(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"not for {name}"):
-        load_data(config(name, tmp_path, hold_out=2))
+        load_data(config(name, tmp_path, validation_size=2))
 
 
 # ---- Cars3D
@@ -207,24 +210,24 @@ def test_without_labels_the_cars_are_one_domain(sheets) -> None:
     assert len(data.test) == 20
 
 
-@pytest.mark.parametrize("hold_out", [0, 20, 60])
-def test_near_twins_are_never_split(sheets, hold_out) -> None:
-    data = load_data(config("cars3d", sheets, hold_out=hold_out))
+@pytest.mark.parametrize("validation_size", [0, 20, 60])
+def test_near_twins_are_never_split(sheets, validation_size) -> None:
+    data = load_data(config("cars3d", sheets, validation_size=validation_size))
     held = {int(name[4:7]) - 1 for name in data.tested}
-    assert len(held) == (hold_out or 20)
+    assert len(held) == (validation_size or 20)
     for twins in benchmarks.TWINS:
         assert len(held & set(twins)) in (0, 2)
 
 
 def test_cars_that_are_held_out_are_training_cars(sheets) -> None:
-    data, published = (load_data(config("cars3d", sheets, hold_out=count)) for count in (20, 0))
+    data, published = (load_data(config("cars3d", sheets, validation_size=count)) for count in (20, 0))
     assert set(data.domains) | set(data.tested) == set(published.domains)
     assert not set(data.domains) & set(data.tested)
     assert colours(data.test[0]) == {
         (int(data.tested[0][4:7]) - 1, e, a) for e in range(4) for a in range(24)
     }
     with pytest.raises(ConfigError, match=r"82.*163 training cars"):
-        load_data(config("cars3d", sheets, hold_out=82))
+        load_data(config("cars3d", sheets, validation_size=82))
 
 
 def test_the_published_archive_gives_the_same_images(sheets, tmp_path: Path) -> None:
