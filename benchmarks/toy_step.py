@@ -22,7 +22,7 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.lab.planes import Plane
 from sivae_translate.lab.settings import SCALE, load_toy_config
 from sivae_translate.lab.toy_vae import HIDDEN, HIDDEN_LAYERS, ToyVAE
-from sivae_translate.objectives.base import make_objective
+from sivae_translate.objectives import make_objective
 from sivae_translate.training.step import Stepper
 from sivae_translate.utils.choices import PlaneName
 
@@ -118,7 +118,7 @@ class Ours:
         """One step of every replica."""
         points = x.repeat_interleave(self.replicas, 0)
         batch = Batch(points, torch.zeros(len(points), dtype=torch.long))
-        self.stepper.step(batch, self.game.weights(1.0), PUBLISHED.learning_rate)
+        self.stepper.step(batch, 1.0, PUBLISHED.learning_rate, 1)
 
 
 def run(rounds: int, steps: int) -> dict[str, float]:

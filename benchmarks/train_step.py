@@ -39,7 +39,7 @@ from sivae_translate.config import DataConfig, ModelConfig, ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.codes import Gaussian
 from sivae_translate.models.latent import LatentModel, make_model
-from sivae_translate.objectives.base import make_objective
+from sivae_translate.objectives import make_objective
 from sivae_translate.training.step import Stepper
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
@@ -159,7 +159,7 @@ class Ours:
     def step(self, images: Tensor, domain: Tensor) -> None:
         """Move both halves."""
         batch = Batch(images.contiguous(memory_format=self.layout), domain)
-        self.stepper.step(batch, self.objective.weights(1.0), RATE, self.autocast)
+        self.stepper.step(batch, 1.0, RATE, 1, self.autocast)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Around the passes."""

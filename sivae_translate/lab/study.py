@@ -19,7 +19,7 @@ from sivae_translate.lab import plane_metrics as metrics
 from sivae_translate.lab.planes import Plane
 from sivae_translate.lab.settings import SCALE, ToyConfig
 from sivae_translate.lab.toy_vae import ToyVAE
-from sivae_translate.objectives.base import make_objective
+from sivae_translate.objectives import make_objective
 from sivae_translate.training.step import Stepper
 from sivae_translate.utils.choices import ObjectiveName, PlaneName
 from sivae_translate.utils.devices import pick_dtype
@@ -71,13 +71,11 @@ def train(plane: PlaneName, objective: ObjectiveName, seeds: Sequence[int], conf
         for iteration in range(iterations):
             share = iteration / iterations
             points = Batch(Plane(plane).sample(len(domain), stream), domain)
-            weights = game.weights(share)
-            done = stepper.step(points, weights, config.rate(share))
-            game.after_step(iteration + 1)
+            result = stepper.step(points, share, config.rate(share), iteration + 1)
             if (iteration + 1) % every == 0:
-                figures = {"iteration": float(iteration + 1), **game.figures(points, done.shared, weights)}
-                curves.append(figures)
-                health = f"rec {figures['reconstruction']:.3f} kl {figures['kl_content']:.2f}"
+                metrics = {"iteration": float(iteration + 1), **result.metrics()}
+                curves.append(metrics)
+                health = f"rec {metrics['reconstruction']:.3f} kl {metrics['kl_content']:.2f}"
                 bar.update(task, completed=iteration + 1, health=health)
     return Trained(model, curves, time.monotonic() - began)
 

@@ -1,5 +1,4 @@
-r"""The introspective family: what the encoders and the decoder minimise. Four objectives, one screen of
-differences.
+r"""What every objective is made of: the passes, the ELBO of the real images, and the fakes' part of both halves.
 
 With ``scale`` = 1 / (C H W) and f running over the two kinds of fakes, reconstructions and translations or
 prior samples,
@@ -8,31 +7,18 @@ prior samples,
     encoders &: scale\,(\beta_{rec} L_{rec}(x) + KL(x) + \gamma_{back} \beta_{rec} L_{back}(x)) + push(f) \\
     decoder &: scale\,(\beta_{rec} L_{rec}(x) + KL_s(x) + \gamma_{back} \beta_{rec} L_{back}(x)) + pull(f)
 
-and the members of the family differ in push and pull alone:
+The objectives, one file each, say what push and pull are. KL(f) is taken under the prior of the domain that f
+claims to be in. In the encoders' half fakes are detached; in the decoder's half the encoders are frozen.
 
-================== ==========================================
-=============================================================== objective          push                                       pull
-================== ==========================================
-=============================================================== ``vae``            0                                          0
-``introvae``       scale beta_neg/2 sum_f [margin - KL(f)]_+  scale/2 sum_f (beta_kl_fake KL(f) + gamma_r beta_rec L_rec(f))
-``soft_introvae``  1/4 sum_f expELBO(f)                       the same
-``bootstrap``      1/4 sum_f expELBO(f)                       the same, with L_rec(f) under a decoder that lags
-================== ==========================================
-===============================================================
-
-KL(f) is taken under the prior of the domain that f claims to be in. In the encoders' half fakes are detached;
-in the decoder's half the encoders are frozen.
-
-L_back is the back-translation error: a translation f of x, taken as a given image, is translated back and
-compared with x. Since f is detached, the model cannot hide x in it, as it can with a cycle loss that is
-differentiated through f.
+L_back is the back-translation error: a translation f of x, taken as an image like any other, is translated
+back and compared with x. Since f is detached, the model cannot hide x in it, as it can with a cycle loss that
+is differentiated through f.
 """
 
 from __future__ import annotations
 
 import math
-from copy import deepcopy
-from typing import ClassVar
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -41,256 +27,184 @@ from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.codes import Codes
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.objectives.fakes import Forward, Judgement, Passes
-from sivae_translate.objectives.schedule import MARGIN, UsualNats, Weights, balanced_beta_neg, weights_at
-from sivae_translate.objectives.terms import dearer_beyond, exp_elbo
+from sivae_translate.objectives.fakes import FakePosterior, Fakes, GameState, Passes, RealState
+from sivae_translate.objectives.schedule import RealKL, Weights, balanced_beta_neg, weights_at
+from sivae_translate.objectives.terms import exp_elbo, steeper_above
 
 
-class VAE:
-    """Minus the ELBO for both halves (Kingma and Welling, arXiv 1312.6114, eq. 3, with weights): no fakes.
+class Objective(ABC):
+    """What the encoders and the decoder minimise.
 
-    The base of the family: `forward` first, then `encoder_loss`, then, after the encoders have moved,
-    `decoder_loss`. The introspective members, too, are this until ``config.introspection_from``.
+    A step calls `forward`, then `encoder_loss` and, after the encoders have moved, `decoder_loss`.
 
     Args:
         config: weights and times.
-        model: what is trained.
+        model: the model in training.
         scale: 1 / (C H W) when left out; the 2D laboratory sets the paper's 1/2.
     """
-
-    introspective: ClassVar[bool] = False
 
     def __init__(self, config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> None:
         self.config, self.model = config, model
         self.passes = Passes(config, model)
         self.scale = 1.0 / math.prod(model.image_shape) if scale is None else scale
-        self.usual = UsualNats().to(model.style_prior.means.device)
 
-    # -- what the members of the family differ in
+    @abstractmethod
+    def encoder_loss(self, state: RealState, weights: Weights) -> Tensor:
+        """What the encoders minimise; scalar."""
 
-    def push(self, error: Tensor | float, nats: Tensor, beta_rec: float, beta_neg: float) -> Tensor:
-        """What pushes the encoders' KL of one kind of fakes upwards; scalar.
-
-        Args:
-            error: L_rec(f), (B,), or 0 where it takes no part.
-            nats: KL(f), (B,).
-            beta_rec: weight of the error.
-            beta_neg: weight of the KL.
-        """
-        return nats.new_zeros(())
-
-    def rebuild(self, fakes: Tensor, judged: Judgement) -> Tensor:
-        """L_rec(f) in the decoder's half, (2B,), with the fakes and their codes as given; see ``gamma_r``."""
-        return self.passes.rebuild_error(
-            fakes, judged, lambda codes: self.model.logits(codes.detach()), fakes.detach()
-        )
-
-    def companions(self) -> dict[str, nn.Module]:
-        """What belongs into a checkpoint beside the model."""
-        return {"usual": self.usual} if self.introspective else {}
-
-    def after_step(self, step: int) -> None:
-        """Called when both halves have moved for the ``step``-th time, counted from 1."""
-
-    # -- what they share
+    @abstractmethod
+    def decoder_loss(self, state: RealState, weights: Weights) -> Tensor:
+        """What the decoder and the priors minimise, with the encoders as they are now; scalar."""
 
     def weights(self, progress: float) -> Weights:
         """Weights in force at a share ``progress`` of the training."""
-        return weights_at(self.config, progress, introspective=self.introspective)
+        return weights_at(self.config, progress, introspective=False)
 
-    def forward(self, batch: Batch, weights: Weights) -> Forward:
+    def forward(self, batch: Batch, weights: Weights) -> RealState:
         """The passes that both halves share."""
-        shared = self.passes.forward(batch, weights)
-        # Without a phase of its own, as after training.fine_tune, the VAE's KL is that of the first batch.
-        if self.introspective and (not weights.introspection or not self.usual.steps):
-            self.usual.watch(*self.passes.real_nats(batch, shared.posterior))
-        return shared
+        return self.passes.forward(batch, weights)
 
-    def encoder_loss(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
-        """What the encoders minimise; scalar."""
-        loss = self._elbo(batch, shared, weights)
-        if shared.judged is None or shared.fakes is None:
-            return loss
-        error = self._fake_error(shared)
-        beta_neg = self.beta_neg(weights)
-        return loss + sum(
-            (
-                self.push(error[kind], shared.judged.nats[kind], weights.beta_rec, beta_neg)
-                for kind in kinds(shared.fakes)
-            ),
-            start=torch.zeros_like(loss),
-        )
+    def companions(self) -> dict[str, nn.Module]:
+        """What belongs into a checkpoint beside the model."""
+        return {}
 
-    def decoder_loss(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
-        """What the decoder and the prior means minimise, with the encoders as they are now; scalar."""
-        loss = self._elbo(batch, shared, weights)
-        if shared.fakes is None or shared.claimed is None or shared.wanted is None:
-            return loss
-        judged = self.passes.judge(shared.fakes, shared.claimed)
-        pull = weights.beta_kl_fake * judged.nats
-        if weights.gamma_r:
-            pull = pull + weights.gamma_r * weights.beta_rec * self.rebuild(shared.fakes, judged)
-        loss = loss + self.scale * 0.5 * sum(
-            (pull[kind].mean() for kind in kinds(pull)), start=torch.zeros_like(loss)
-        )
-        return loss + self._consistency(shared.fakes, judged, shared.wanted)
-
-    def beta_neg(self, weights: Weights) -> float:
-        """The weight of a fake's KL in the push: as configured, or balanced on the KL that real images had
-        (`UsualNats`).
-        """
-        if weights.beta_neg is not None:
-            return weights.beta_neg
-        judged = self.passes.fake_content_kl
-        # A content code that is not judged is not pulled against the push either.
-        pulled = (
-            weights.beta_kl * judged * self.usual.content.item()
-            + weights.beta_style * self.usual.style.item()
-        )
-        dimensions = self.model.style_dim + (math.prod(self.model.content_shape) if judged else 0)
-        return balanced_beta_neg(self._usual_nats(), pulled, self.scale, dimensions)
-
-    def _usual_nats(self) -> float:
-        """KL of real images while no fakes took part, as fakes are judged."""
-        return self.passes.fake_content_kl * self.usual.content.item() + self.usual.style.item()
+    def after_step(self, step: int) -> None:  # noqa: B027 - a hook that most objectives leave empty
+        """Called when both halves have moved for the ``step``-th time, counted from 1."""
 
     @torch.no_grad()
-    def figures(self, batch: Batch, shared: Forward, weights: Weights) -> dict[str, float]:
-        """What tells whether training is healthy; means over the batch, errors summed over pixels, KLs in
-        nats.
-        """
-        content, style = self.passes.real_nats(batch, shared.posterior)
-        figures = {
-            "reconstruction": shared.error.mean().item(),
-            "kl_content": content.mean().item(),
-            "kl_style": style.mean().item(),
-        }
-        if shared.back is not None:
-            figures["back_translation"] = shared.back.mean().item()
-        if shared.judged is not None and shared.claimed is not None and shared.fakes is not None:
-            made = kinds(shared.fakes)[1]
-            nats, beta_neg = shared.judged.nats[made], self.beta_neg(weights)
-            figures["kl_real"] = self.passes.fake_content_kl * figures["kl_content"] + figures["kl_style"]
-            figures["kl_fake"] = nats.mean().item()
-            figures["kl_fake_style"] = shared.judged.style.kl(shared.claimed)[made].mean().item()
-            figures["kl_difference"] = figures["kl_fake"] - figures["kl_real"]
-            figures["beta_neg"] = beta_neg
-            error = self._fake_error(shared)[made]
-            figures["exp_elbo"] = exp_elbo(error, nats, self.scale, weights.beta_rec, beta_neg).item()
-        return figures
+    def metrics(self, state: RealState, weights: Weights) -> dict[str, float]:
+        """What shows whether training is healthy: means over the batch, errors summed over pixels, KLs in nats."""
+        kl = {"kl_content": state.kl_content, "kl_style": state.kl_style}
+        order = {"reconstruction": state.errors["reconstruction"], **kl, **state.errors}
+        return {name: value.mean().item() for name, value in order.items()}
 
-    def _elbo(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
-        """Scale * (beta_rec * (L_rec + gamma_back * L_back) + KL) of the real images."""
-        content, style = self.passes.real_nats(batch, shared.posterior)
-        nats = weights.beta_kl * content + weights.beta_style * dearer_beyond(
-            style, self.config.style_capacity
-        )
-        loss = weights.beta_rec * shared.error.mean() + nats.mean()
-        if shared.back is not None:
-            loss = loss + weights.back_translation * weights.beta_rec * shared.back.mean()
+    def negative_elbo(self, state: RealState, weights: Weights) -> Tensor:
+        """Scale * (beta_rec * (L_rec + gamma_back * L_back) + KL) of the real images; scalar."""
+        style = steeper_above(state.kl_style, self.config.style_capacity)
+        kl = weights.beta_kl * state.kl_content + weights.beta_style * style
+        loss = weights.beta_rec * state.errors["reconstruction"].mean() + kl.mean()
+        if "back_translation" in state.errors:
+            error = state.errors["back_translation"].mean()
+            loss = loss + weights.back_translation * weights.beta_rec * error
         return self.scale * loss
 
-    def _fake_error(self, shared: Forward) -> Tensor:
-        """L_rec of the detached fakes, or zeros where the configuration leaves it out (one decoder pass
-        less).
-        """
-        assert shared.judged is not None and shared.fakes is not None
-        fakes = shared.fakes.detach()
-        if not self.config.fake_reconstruction:
-            return torch.zeros_like(shared.judged.nats)
-        return self.passes.rebuild_error(fakes, shared.judged, self.model.logits, fakes)
 
-    def _consistency(self, fakes: Tensor, judged: Judgement, wanted: Codes) -> Tensor:
-        """Scale * weighted squared distance between the codes that fakes were decoded from and those read off
-        them.
-        """
-        config, total = self.config, fakes.new_zeros((), dtype=torch.float32)
-        if config.content_consistency:
-            content = judged.content or self.passes.content(fakes)
-            gap = (content.mean - wanted.content).square().flatten(1).sum(1).mean()
-            total = total + self.scale * config.content_consistency * gap
-        if config.style_consistency:
-            gap = (judged.style.mean - wanted.style).square().sum(1).mean()
-            total = total + self.scale * config.style_consistency * gap
-        return total
+class Introspective(Objective):
+    r"""An objective with fakes: the ELBO alone until ``introspection_from``, then push and pull beside it.
 
-
-class IntroVAE(VAE):
-    """Fakes are pushed to a KL of at least `margin` nats by a hinge (IntroVAE, arXiv 1807.06358, eqs. 11 and
-    12).
-    """
-
-    introspective = True
-
-    @property
-    def margin(self) -> float:
-        """Nats: as configured, or a little more than real images had while no fakes took part (`MARGIN`)."""
-        return MARGIN * self._usual_nats() if self.config.margin is None else self.config.margin
-
-    def push(self, error: Tensor | float, nats: Tensor, beta_rec: float, beta_neg: float) -> Tensor:
-        """Scale * beta_neg/2 * mean of max(0, margin - KL(f)); the reconstruction error takes no part."""
-        return self.scale * 0.5 * beta_neg * torch.relu(self.margin - nats).mean()
-
-    def beta_neg(self, weights: Weights) -> float:
-        """As configured; 1 when left out, since the hinge's reach is set by its margin."""
-        return 1.0 if weights.beta_neg is None else weights.beta_neg
-
-
-class SoftIntroVAE(VAE):
-    """Fakes are pushed by their expELBO, which needs no margin (Soft-IntroVAE, arXiv 2012.13253, eqs. 5 and
-    6, alpha = 2).
-    """
-
-    introspective = True
-
-    def push(self, error: Tensor | float, nats: Tensor, beta_rec: float, beta_neg: float) -> Tensor:
-        """A quarter of the mean expELBO."""
-        return 0.25 * exp_elbo(error, nats, self.scale, beta_rec, beta_neg)
-
-
-class BootstrapSoftIntroVAE(SoftIntroVAE):
-    """Soft-IntroVAE whose decoder maximises the whole ELBO of fakes, under a decoder that lags (arXiv
-    2012.13253, section 4).
-
-    A fake is decoded again by a copy of the decoder that is renewed every ``target_steps`` steps; the
-    gradient of L_rec(f) flows into the fake itself, through the frozen encoders and the frozen copy.
-    ``gamma_r`` is 0.5 to 1 in the paper.
+    .. math::
+        pull(f) = \tfrac{scale}{2} \sum_f (\beta_{kl\_fake} KL(f) + \gamma_r \beta_{rec} L_{rec}(f))
     """
 
     def __init__(self, config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> None:
         super().__init__(config, model, scale)
-        self.target: nn.Module = deepcopy(model.decoder).requires_grad_(False)
+        self.real_kl = RealKL().to(model.style_prior.means.device)
 
-    def rebuild(self, fakes: Tensor, judged: Judgement) -> Tensor:
-        """L_rec(f) under the lagging decoder, attached to the fakes on both sides."""
-        return self.passes.rebuild_error(fakes, judged, self._target_logits, fakes)
+    @abstractmethod
+    def push(self, state: GameState, weights: Weights) -> Tensor:
+        """What pushes the encoders' KL of fakes upwards; scalar."""
+
+    def encoder_loss(self, state: RealState, weights: Weights) -> Tensor:
+        """Minus the ELBO of real images, and the push on fakes."""
+        loss = self.negative_elbo(state, weights)
+        return loss + self.push(state, weights) if isinstance(state, GameState) else loss
+
+    def decoder_loss(self, state: RealState, weights: Weights) -> Tensor:
+        """Minus the ELBO of real images, the pull on fakes, and the consistency of their codes."""
+        loss = self.negative_elbo(state, weights)
+        if not isinstance(state, GameState):
+            return loss
+        fakes = state.fakes
+        reading = self.passes.encode_fakes(fakes.images, fakes.claimed_prior)
+        loss = loss + self.pull(fakes, reading, weights)
+        return loss + self._consistency(fakes, reading)
+
+    def pull(self, fakes: Fakes, reading: FakePosterior, weights: Weights) -> Tensor:
+        """What pulls the decoder's fakes towards likely codes; scalar.
+
+        Args:
+            fakes: attached to the decoder.
+            reading: what the encoders, after they have moved, make of them.
+            weights: in force now.
+        """
+        cost = weights.beta_kl_fake * reading.kl
+        if weights.gamma_r:
+            cost = cost + weights.gamma_r * weights.beta_rec * self.rebuild_error(fakes, reading)
+        first, second = fakes.kinds
+        return self.scale * 0.5 * (cost[first].mean() + cost[second].mean())
+
+    def rebuild_error(self, fakes: Fakes, reading: FakePosterior) -> Tensor:
+        """L_rec(f) in the decoder's half, (2B,), with the fakes and their codes detached; see ``gamma_r``."""
+        return self.passes.fake_error(
+            fakes.images, reading, lambda codes: self.model.logits(codes.detach()), fakes.images.detach()
+        )
+
+    def weights(self, progress: float) -> Weights:
+        """Weights in force at a share ``progress`` of the training."""
+        return weights_at(self.config, progress, introspective=True)
+
+    def forward(self, batch: Batch, weights: Weights) -> RealState:
+        """The passes that both halves share; takes note of the KL that real images have without fakes."""
+        state = super().forward(batch, weights)
+        # Without a phase of its own, as after training.fine_tune, it is the KL of the first batch.
+        if not weights.introspection or not self.real_kl.steps:
+            self.real_kl.update(state.kl_content, state.kl_style)
+        return state
 
     def companions(self) -> dict[str, nn.Module]:
-        """The lagging decoder, and what is usual."""
-        return {**super().companions(), "target_decoder": self.target}
+        """The KL of real images without fakes, under the name that checkpoints have for it."""
+        return {"usual": self.real_kl}
 
-    def after_step(self, step: int) -> None:
-        """Renew the lagging decoder every ``target_steps`` steps."""
-        if step % self.config.target_steps == 0:
-            self.target.load_state_dict(self.model.decoder.state_dict())
+    def beta_neg(self, weights: Weights) -> float:
+        """The weight of a fake's KL in the push: as configured, or balanced on the KL of real images."""
+        if weights.beta_neg is not None:
+            return weights.beta_neg
+        content = self.passes.fake_content_kl
+        # A content code that fakes are not scored by is not pulled against the push either.
+        pull = (
+            weights.beta_kl * content * self.real_kl.content.item()
+            + weights.beta_style * self.real_kl.style.item()
+        )
+        dimensions = self.model.style_dim + (math.prod(self.model.content_shape) if content else 0)
+        return balanced_beta_neg(self.undisturbed_kl(), pull, self.scale, dimensions)
 
-    def _target_logits(self, codes: Codes) -> Tensor:
-        images: Tensor = self.target(codes.content, codes.style)
-        return images
+    def undisturbed_kl(self) -> float:
+        """KL of real images while no fakes took part, weighted as that of fakes; nats."""
+        return self.passes.fake_content_kl * self.real_kl.content.item() + self.real_kl.style.item()
 
+    @torch.no_grad()
+    def metrics(self, state: RealState, weights: Weights) -> dict[str, float]:
+        """See `Objective.metrics`; with fakes, how the game stands: KLs of both sides and expELBO of fakes."""
+        metrics = super().metrics(state, weights)
+        if not isinstance(state, GameState):
+            return metrics
+        second, reading = state.fakes.kinds[1], state.fake_posterior
+        kl, beta_neg = reading.kl[second], self.beta_neg(weights)
+        metrics["kl_real"] = self.passes.fake_content_kl * metrics["kl_content"] + metrics["kl_style"]
+        metrics["kl_fake"] = kl.mean().item()
+        metrics["kl_fake_style"] = reading.style.kl(state.fakes.claimed_prior)[second].mean().item()
+        metrics["kl_difference"] = metrics["kl_fake"] - metrics["kl_real"]
+        metrics["beta_neg"] = beta_neg
+        error = self.detached_error(state)[second]
+        metrics["exp_elbo"] = exp_elbo(error, kl, self.scale, weights.beta_rec, beta_neg).item()
+        return metrics
 
-def kinds(fakes: Tensor) -> tuple[slice, slice]:
-    """The two kinds of fakes in a tensor of 2B: reconstructions, then translations and prior samples."""
-    half = len(fakes) // 2
-    return slice(0, half), slice(half, None)
+    def detached_error(self, state: GameState) -> Tensor:
+        """L_rec of the detached fakes, (2B,); zeros, and a decoder pass less, without ``fake_reconstruction``."""
+        if not self.config.fake_reconstruction:
+            return torch.zeros_like(state.fake_posterior.kl)
+        images = state.fakes.images.detach()
+        return self.passes.fake_error(images, state.fake_posterior, self.model.logits, images)
 
-
-def make_objective(config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> VAE:
-    """The objective that ``config.name`` names."""
-    members: dict[str, type[VAE]] = {
-        "elbo": VAE,
-        "introvae": IntroVAE,
-        "soft_introvae": SoftIntroVAE,
-        "bootstrap": BootstrapSoftIntroVAE,
-    }
-    return members[config.name](config, model, scale)
+    def _consistency(self, fakes: Fakes, reading: FakePosterior) -> Tensor:
+        """Scale * weighted squared distance between the codes of fakes and those that the encoders find."""
+        config, total = self.config, fakes.images.new_zeros((), dtype=torch.float32)
+        codes: Codes = fakes.codes
+        if config.content_consistency:
+            content = reading.content or self.passes.content(fakes.images)
+            gap = (content.mean - codes.content).square().flatten(1).sum(1).mean()
+            total = total + self.scale * config.content_consistency * gap
+        if config.style_consistency:
+            gap = (reading.style.mean - codes.style).square().sum(1).mean()
+            total = total + self.scale * config.style_consistency * gap
+        return total

@@ -1,6 +1,4 @@
-"""Which weights are in force when: the content code opens, then introspection starts; and weights for who has
-none.
-"""
+"""Schedules of the loss weights: the content code opens, then introspection starts; and balanced weights."""
 
 from __future__ import annotations
 
@@ -42,17 +40,17 @@ class Weights:
 BALANCE = 0.75
 """The KL, as a share of that of real images, at which the push on fakes and the pull on real images are
 equally strong."""
-LEAST_NATS = 6.0
+LEAST_KL = 6.0
 """That KL is at least this many nats, or one a dimension: below, there is no room for telling fakes and real
 images apart."""
 MARGIN = 1.2
 """The hinge's margin, as a multiple of that KL: at 1 or below, a fake as unlikely as a real image is not
 pushed at all; far above it real images are pushed along with fakes."""
-WATCHED = 50
+AVERAGED_STEPS = 50
 """Steps over which the KL of real images is averaged."""
 
 
-class UsualNats(nn.Module):
+class RealKL(nn.Module):
     """The KL of real images while no fakes took part, in nats; beta_neg (`balanced_beta_neg`) and the hinge's
     margin follow it.
 
@@ -71,12 +69,12 @@ class UsualNats(nn.Module):
         self.register_buffer("style", torch.tensor(0.0))
 
     @torch.no_grad()
-    def watch(self, content: Tensor, style: Tensor) -> None:
-        """Take in a batch's KLs, (B,) each; averages over about `WATCHED` steps."""
+    def update(self, content: Tensor, style: Tensor) -> None:
+        """Take in a batch's KLs, (B,) each; averages over about `AVERAGED_STEPS` steps."""
         self.steps += 1
-        weight = 1 / self.steps.clamp(max=WATCHED)
-        self.content.lerp_(content.mean().to(self.content), weight)
-        self.style.lerp_(style.mean().to(self.style), weight)
+        share = 1 / self.steps.clamp(max=AVERAGED_STEPS)
+        self.content.lerp_(content.mean().to(self.content), share)
+        self.style.lerp_(style.mean().to(self.style), share)
 
 
 def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool = True) -> Weights:
@@ -92,10 +90,10 @@ def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool 
         progress: share of the training.
         introspective: whether the objective has fakes at all.
     """
-    opened = min(1.0, progress / config.content_open_at) if config.content_open_at else 1.0
+    opening = min(1.0, progress / config.content_open_at) if config.content_open_at else 1.0
     weights = Weights(
         beta_rec=config.beta_rec,
-        beta_kl=between(config.beta_kl_start, config.beta_kl, opened),
+        beta_kl=between(config.beta_kl_start, config.beta_kl, opening),
         beta_style=config.beta_style,
         beta_neg=config.beta_neg,
         beta_kl_fake=config.beta_kl_fake,
@@ -103,8 +101,8 @@ def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool 
         gamma_r=config.gamma_r,
         introspection=introspective and progress >= config.introspection_from,
     )
-    moved: dict[str, Any] = {ramp.name: _ramped(ramp, progress) for ramp in config.ramps}
-    return replace(weights, **moved)
+    ramped: dict[str, Any] = {ramp.name: _ramped(ramp, progress) for ramp in config.ramps}
+    return replace(weights, **ramped)
 
 
 def between(start: float, end: float, share: float) -> float:
@@ -122,33 +120,33 @@ def _ramped(ramp: RampConfig, progress: float) -> float:
     )
 
 
-def balanced_beta_neg(nats: float, pulled: float, scale: float, dimensions: int) -> float:
+def balanced_beta_neg(kl: float, pull: float, scale: float, dimensions: int) -> float:
     r"""A beta_neg that suits the KL that real images have without fakes, so that nobody has to choose one.
 
     Of a fake with KL k the two expELBOs push k upwards with scale * beta_neg * exp(-2 scale beta_neg k); of a
-    real image k is pulled down with scale * p, where p = pulled / nats. While the encoders cannot tell the
+    real image k is pulled down with scale * p, where p = pull / kl. While the encoders cannot tell the
     two apart, k settles where push and pull are equal:
 
     .. math:: k = \frac{1}{2\,scale\,\beta_{neg}} \ln \frac{\beta_{neg}}{p}
 
     This solves for the larger of the two beta_neg that put that point at `BALANCE` times the KL of real
-    images, but not below `LEAST_NATS`: fakes as unlikely as real images are hardly pushed any more, likelier
+    images, but not below `LEAST_KL`: fakes as unlikely as real images are hardly pushed any more, likelier
     ones are. Where no solution exists, it gives the beta_neg that comes nearest, 1 / (2 scale k).
 
     Args:
-        nats: KL of real images as fakes are judged, in nats.
-        pulled: the same, with the weights that real images' KLs have in the loss.
+        kl: KL of real images, weighted as that of fakes; nats.
+        pull: the same, with the weights that real images' KLs have in the loss.
         scale: 1 / (C H W).
-        dimensions: of the codes that are judged.
+        dimensions: of the codes that fakes are scored by.
 
     Returns:
         beta_neg > 0.
     """
-    pull = max(pulled / max(nats, 1e-6), 1e-6)
-    flat = 1 / (2 * scale * max(BALANCE * nats, min(LEAST_NATS, dimensions)))
+    slope = max(pull / max(kl, 1e-6), 1e-6)
+    flat = 1 / (2 * scale * max(BALANCE * kl, min(LEAST_KL, dimensions)))
     beta_neg = flat * math.e
-    if flat <= pull * math.e:
+    if flat <= slope * math.e:
         return flat
     for _ in range(60):  # a contraction around the larger solution
-        beta_neg = flat * math.log(beta_neg / pull)
+        beta_neg = flat * math.log(beta_neg / slope)
     return beta_neg

@@ -48,15 +48,13 @@ def reconstruction_error(logits: Tensor, target: Tensor, likelihood: Likelihood)
     return error.flatten(1).sum(1)
 
 
-def exp_elbo(
-    error: Tensor | float, kl_nats: Tensor, scale: float, beta_rec: float, beta_neg: float
-) -> Tensor:
+def exp_elbo(error: Tensor | float, kl: Tensor, scale: float, beta_rec: float, beta_neg: float) -> Tensor:
     """ExpELBO of fakes (Soft-IntroVAE, eq. 5, with alpha = 2): one number in (0, 1] an image, then the mean
     of these.
 
     Args:
         error: reconstruction errors (B,), or 0 when they take no part.
-        kl_nats: (B,).
+        kl: (B,).
         scale: 1 / (C * H * W).
         beta_rec: weight of the error.
         beta_neg: weight of the KL.
@@ -64,14 +62,14 @@ def exp_elbo(
     Returns:
         scalar.
     """
-    return torch.exp(-2 * scale * (beta_rec * error + beta_neg * kl_nats)).mean()
+    return torch.exp(-2 * scale * (beta_rec * error + beta_neg * kl)).mean()
 
 
 STEEP = 9.0
 """What a nat beyond the capacity costs more than one below it."""
 
 
-def dearer_beyond(kl_nats: Tensor, capacity: float | None) -> Tensor:
+def steeper_above(kl: Tensor, capacity: float | None) -> Tensor:
     """A KL whose nats beyond a capacity count `STEEP` + 1 times, or the KL as it is where there is none.
 
     Up to the capacity the style can be the cheaper place for what is told, beyond it the content is, so that
@@ -79,10 +77,10 @@ def dearer_beyond(kl_nats: Tensor, capacity: float | None) -> Tensor:
     beta-VAE (arXiv 1804.03599, eq. 8), one-sided: a style that needs less is not made to use it.
 
     Args:
-        kl_nats: (B,).
+        kl: (B,).
         capacity: nats.
 
     Returns:
         (B,).
     """
-    return kl_nats if capacity is None else kl_nats + STEEP * torch.relu(kl_nats - capacity)
+    return kl if capacity is None else kl + STEEP * torch.relu(kl - capacity)

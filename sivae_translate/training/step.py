@@ -1,21 +1,19 @@
-"""One step: both halves of an objective, each moving its own parameters. The images' trainer and the 2D
-laboratory use it.
-"""
+"""One step: both halves of an objective, each moving its own parameters; for images and for the 2D laboratory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sivae_translate.data.batches import Batch
-from sivae_translate.objectives.base import VAE
-from sivae_translate.objectives.fakes import Forward
+from sivae_translate.objectives.base import Objective
+from sivae_translate.objectives.fakes import RealState
 from sivae_translate.objectives.schedule import Weights
 
 FACTOR = "rate_factor"
@@ -23,18 +21,34 @@ FACTOR = "rate_factor"
 
 
 @dataclass(frozen=True)
-class Step:
+class StepResult:
     """What a step did.
 
     Attributes:
-        shared: its passes.
+        objective: what it minimised.
+        state: its passes.
+        weights: the loss weights in force.
         loss: of the decoder's half, or of both when there are no fakes; scalar.
         norms: gradient norm of each half before clipping.
+        rate: the learning rate.
     """
 
-    shared: Forward
+    objective: Objective
+    state: RealState
+    weights: Weights
     loss: Tensor
     norms: dict[str, Tensor]
+    rate: float
+
+    def metrics(self) -> dict[str, float]:
+        """The objective's metrics, gradient norms, loss, ``beta_kl`` and rate; waits for the device."""
+        metrics = self.objective.metrics(self.state, self.weights)
+        metrics |= {f"gradient_norm_{name}": norm.item() for name, norm in self.norms.items()}
+        return metrics | {
+            "loss": self.loss.item(),
+            "beta_kl": self.weights.beta_kl,
+            "learning_rate": self.rate,
+        }
 
 
 class EncoderHalf(nn.Module):
@@ -44,15 +58,15 @@ class EncoderHalf(nn.Module):
         objective: whose half it is; the parameters are its encoders'.
     """
 
-    def __init__(self, objective: VAE) -> None:
+    def __init__(self, objective: Objective) -> None:
         super().__init__()
         self.parts = nn.ModuleList([objective.model.content_encoder, objective.model.style_encoder])
         self.objective = objective
 
-    def forward(self, batch: Batch, weights: Weights) -> tuple[Forward, Tensor]:
+    def forward(self, batch: Batch, weights: Weights) -> tuple[RealState, Tensor]:
         """The passes, and a scalar."""
-        shared = self.objective.forward(batch, weights)
-        return shared, self.objective.encoder_loss(batch, shared, weights)
+        state = self.objective.forward(batch, weights)
+        return state, self.objective.encoder_loss(state, weights)
 
 
 class DecoderHalf(nn.Module):
@@ -62,25 +76,25 @@ class DecoderHalf(nn.Module):
         objective: whose half it is; the parameters are its decoder's and its priors'.
     """
 
-    def __init__(self, objective: VAE) -> None:
+    def __init__(self, objective: Objective) -> None:
         super().__init__()
         model = objective.model
         self.parts = nn.ModuleList([model.decoder, model.style_prior, model.content_prior])
         self.objective = objective
 
-    def forward(self, batch: Batch, shared: Forward, weights: Weights) -> Tensor:
+    def forward(self, state: RealState, weights: Weights) -> Tensor:
         """A scalar."""
-        return self.objective.decoder_loss(batch, shared, weights)
+        return self.objective.decoder_loss(state, weights)
 
 
 class Stepper:
     """Moves the encoders, then the decoder with the encoders as they are then.
 
-    Each half is a module that ends in its loss, so that in a run of several processes DistributedDataParallel
-    wraps it and averages its gradients.
+    Each half is a module that ends in its loss, so that in a run of several processes
+    DistributedDataParallel wraps it and averages its gradients.
 
     Args:
-        objective: what both halves minimise.
+        objective: what both halves minimise; its weights and hooks are called from here alone.
         clip_norm: largest gradient norm of each half; None is no clipping.
         betas: Adam's.
         replicas: independent models in one, whose losses are means over all their samples; their gradients
@@ -91,7 +105,7 @@ class Stepper:
 
     def __init__(
         self,
-        objective: VAE,
+        objective: Objective,
         clip_norm: float | None,
         betas: tuple[float, float] = (0.9, 0.99),
         replicas: int = 1,
@@ -99,13 +113,11 @@ class Stepper:
         means_rate: float = 1.0,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
-        self.encoders, self.decoders = (
-            objective.model.encoder_parameters(),
-            objective.model.decoder_parameters(),
-        )
-        self.encoder_half, self.decoder_half = EncoderHalf(objective), DecoderHalf(objective)
-        self.run_encoders = _averaged(self.encoder_half) if processes > 1 else self.encoder_half
-        self.run_decoder = _averaged(self.decoder_half) if processes > 1 else self.decoder_half
+        self.encoders = objective.model.encoder_parameters()
+        self.decoders = objective.model.decoder_parameters()
+        encoder_half, decoder_half = EncoderHalf(objective), DecoderHalf(objective)
+        self.encoder_half = _average_gradients(encoder_half) if processes > 1 else encoder_half
+        self.decoder_half = _average_gradients(decoder_half) if processes > 1 else decoder_half
         self.optimizers = {
             "encoders": torch.optim.Adam(self.encoders, betas=betas, fused=True),
             "decoder": torch.optim.Adam(self._decoder_groups(means_rate), betas=betas, fused=True),
@@ -114,34 +126,38 @@ class Stepper:
     def step(
         self,
         batch: Batch,
-        weights: Weights,
+        progress: float,
         rate: float,
+        number: int,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
-    ) -> Step:
+    ) -> StepResult:
         """Move both halves once.
 
         Args:
             batch: real data.
-            weights: in force now.
+            progress: share of the training that is done, 0 to 1.
             rate: Adam's learning rate.
+            number: of this step, counted from 1.
             autocast: around the passes.
         """
+        weights = self.objective.weights(progress)
         with autocast():
-            shared, loss = self.run_encoders(batch, weights)
-        if not weights.introspection:
+            state, encoder_loss = self.encoder_half(batch, weights)
+        if weights.introspection:
+            self._differentiate(encoder_loss, self.encoders, retain=True)
+            norms = {"encoders": self._move("encoders", rate)}
+            with autocast():
+                loss = self.decoder_half(state, weights)
+            self._differentiate(loss, self.decoders)
+            norms["decoder"] = self._move("decoder", rate)
+        else:
             # Both halves minimise the same ELBO: one backward pass gives the gradients of both.
             with autocast():
-                loss = self.run_decoder(batch, shared, weights)
+                loss = self.decoder_half(state, weights)
             self._differentiate(loss, [*self.encoders, *self.decoders])
-            norms = {name: self._move(name, rate) for name in ("encoders", "decoder")}
-            return Step(shared, loss, norms)
-        self._differentiate(loss, self.encoders, retain=True)
-        norms = {"encoders": self._move("encoders", rate)}
-        with autocast():
-            loss = self.run_decoder(batch, shared, weights)
-        self._differentiate(loss, self.decoders)
-        norms["decoder"] = self._move("decoder", rate)
-        return Step(shared, loss, norms)
+            norms = {"encoders": self._move("encoders", rate), "decoder": self._move("decoder", rate)}
+        self.objective.after_step(number)
+        return StepResult(self.objective, state, weights, loss, norms, rate)
 
     def _decoder_groups(self, means_rate: float) -> list[dict[str, Any]]:
         """Adam's groups of the decoder's half: one, or the prior means apart at a rate of their own."""
@@ -160,7 +176,7 @@ class Stepper:
         total = loss * self.replicas if self.replicas > 1 else loss
         total.backward(inputs=list(parameters), retain_graph=retain)  # type: ignore[no-untyped-call]
 
-    def _move(self, half: str, rate: float) -> Tensor:
+    def _move(self, half: Literal["encoders", "decoder"], rate: float) -> Tensor:
         """Clip, then Adam; returns the gradient's norm before clipping."""
         parameters = self.encoders if half == "encoders" else self.decoders
         if self.clip_norm is None:
@@ -175,8 +191,6 @@ class Stepper:
         return norm
 
 
-def _averaged(half: nn.Module) -> DistributedDataParallel:
-    """A half whose gradients are means over processes. BatchNorms keep statistics of their own; the writing
-    process's count.
-    """
+def _average_gradients(half: nn.Module) -> DistributedDataParallel:
+    """A half whose gradients are means over processes. BatchNorms keep statistics of their own."""
     return DistributedDataParallel(half, broadcast_buffers=False, gradient_as_bucket_view=True)

@@ -25,7 +25,7 @@ from sivae_translate.models.networks import grown
 from sivae_translate.models.published import has_batch_norm, settle
 from sivae_translate.models.typicality import Calibration, read
 from sivae_translate.models.weights import SavedModel, find_model, load_model, save_model
-from sivae_translate.objectives.base import make_objective
+from sivae_translate.objectives import make_objective
 from sivae_translate.training import checkpoints, report
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.distributed import World, joined
@@ -262,15 +262,11 @@ class Trainer:
         """One step of both halves; figures every ``training.log_every`` steps, else an empty dict."""
         step, training = self.progress.step, self.config.training
         torch.manual_seed((training.seed + self.world.rank * 1_009) * 1_000_003 + step)
-        weights, rate = self.objective.weights(self.share_done), self.learning_rate()
-        done = self.stepper.step(batch, weights, rate, self._autocast)
-        self.objective.after_step(step + 1)
+        result = self.stepper.step(batch, self.share_done, self.learning_rate(), step + 1, self._autocast)
         self._average()
         if (step + 1) % training.log_every:
             return {}
-        figures = self.objective.figures(batch, done.shared, weights)
-        figures |= {f"gradient_norm_{name}": norm.item() for name, norm in done.norms.items()}
-        return figures | {"loss": done.loss.item(), "beta_kl": weights.beta_kl, "learning_rate": rate}
+        return result.metrics()
 
     def learning_rate(self) -> float:
         """Rises over the first steps, stays, falls linearly at the end; lowered by the guard."""

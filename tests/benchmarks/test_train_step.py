@@ -12,7 +12,7 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.models.codes import Gaussian
 from sivae_translate.models.latent import make_model
 from sivae_translate.models.priors import StandardPrior
-from sivae_translate.objectives.base import make_objective
+from sivae_translate.objectives import make_objective
 
 COUNT, SIDE, LATENTS = 6, 32, 5
 
@@ -52,8 +52,8 @@ def ours(model, images, *, autocast=False):
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         shared = objective.forward(batch, weights)
         first, second = (
-            objective.encoder_loss(batch, shared, weights),
-            objective.decoder_loss(batch, shared, weights),
+            objective.encoder_loss(shared, weights),
+            objective.decoder_loss(shared, weights),
         )
     encoder = torch.autograd.grad(first, list(model.content_encoder.parameters()), retain_graph=True)
     return encoder, torch.autograd.grad(second, list(model.decoder.parameters()))

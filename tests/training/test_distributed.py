@@ -40,8 +40,8 @@ from sivae_translate.config import DataConfig, ModelConfig, ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.latent import make_model
 from sivae_translate.models.priors import StandardPrior
-from sivae_translate.objectives import fakes as passes
-from sivae_translate.objectives.base import make_objective
+from sivae_translate.objectives import fakes, styles
+from sivae_translate.objectives import make_objective
 from sivae_translate.training.distributed import joined
 from sivae_translate.training.step import Stepper
 
@@ -55,8 +55,8 @@ def noise(like):  # depends on the place in a code alone, not on the image's pla
 # gradients' averages.
 Gaussian.sample = lambda self, generator=None: self.mean + torch.exp(0.5 * self.logvar) * noise(self.mean)
 StandardPrior.sample = lambda self, count, device, generator=None: noise(torch.empty(count, *self.shape).double())
-passes.swap_styles = lambda style, domain, share: style
-passes.Passes._other_styles = lambda self, style, domain: (style + 1, self.model.prior_style(domain, len(domain)).detach())
+styles.swap_styles = lambda style, domain, share: style
+fakes.translation_styles = lambda style, domain, model: (style + 1, model.prior_style(domain, len(domain)).detach())
 
 found = {}
 with joined() as world:
@@ -81,7 +81,7 @@ with joined() as world:
                 return torch.zeros(())
             stepper._move = watch
             for progress in (0.0, 0.9, 0.9):  # with and without fakes
-                stepper.step(batch, objective.weights(progress), 0.1)
+                stepper.step(batch, progress, 0.1, 1)
                 found |= {f"{kind}.{domains}.{name}.{progress}.{key}": value for key, value in kept.items()}
     if world.rank == 0:
         save_file({key: value.contiguous() for key, value in found.items()}, sys.argv[1])

@@ -1,0 +1,28 @@
+r"""Soft-IntroVAE (arXiv 2012.13253, eqs. 5 and 6, alpha = 2): fakes are pushed by their expELBO.
+
+.. math::
+    L_E &= -ELBO(x) + \tfrac14 \sum_f E[\exp(-2\,scale\,(\beta_{rec} L_{rec}(f) + \beta_{neg} KL(f)))] \\
+    L_D &= -ELBO(x) + \tfrac{scale}{2} \sum_f (\beta_{kl\_fake} KL(f) + \gamma_r \beta_{rec} L_{rec}(f))
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sivae_translate.objectives.base import Introspective
+from sivae_translate.objectives.fakes import GameState
+from sivae_translate.objectives.schedule import Weights
+from sivae_translate.objectives.terms import exp_elbo
+
+
+class SoftIntroVAE(Introspective):
+    """The exponential needs no margin. See `Objective` for the arguments."""
+
+    def push(self, state: GameState, weights: Weights) -> Tensor:
+        """A quarter of the mean expELBO, of both kinds of fakes; scalar."""
+        error, kl, beta_neg = self.detached_error(state), state.fake_posterior.kl, self.beta_neg(weights)
+        first, second = (
+            0.25 * exp_elbo(error[kind], kl[kind], self.scale, weights.beta_rec, beta_neg)
+            for kind in state.fakes.kinds
+        )
+        return first + second

@@ -1,0 +1,83 @@
+"""Which style an image is decoded with in training: its own domain's for reconstructions, another's for fakes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sivae_translate.config import ObjectiveConfig
+from sivae_translate.models.latent import LatentModel
+
+
+def reconstruction_styles(
+    style: Tensor, domain: Tensor, model: LatentModel, config: ObjectiveConfig
+) -> Tensor:
+    """Styles that images are reconstructed with: another image's of their domain, or its prior's mean.
+
+    Args:
+        style: draws from the images' own posteriors, (B, S).
+        domain: (B,), images of one domain side by side.
+        model: for the prior means.
+        config: ``style_swap`` and ``prior_style``.
+
+    Returns:
+        (B, S).
+    """
+    swapped = swap_styles(style, domain, config.style_swap)
+    if not config.prior_style:
+        return swapped
+    replaced = torch.rand(len(domain), 1, device=domain.device) < config.prior_style
+    return torch.where(replaced, model.prior_style(domain, len(domain)), swapped)
+
+
+def swap_styles(style: Tensor, domain: Tensor, share: float) -> Tensor:
+    """Give a share of the images the style of another image of their domain.
+
+    Then the style code can hold only what the images of a domain have in common. Leave it out (share 0) where
+    styles differ within a domain and the style code should tell them apart.
+
+    Args:
+        style: (B, S).
+        domain: (B,), images of one domain side by side.
+        share: 0 to 1.
+
+    Returns:
+        (B, S).
+    """
+    if share == 0:
+        return style
+    count = len(domain)
+    position = torch.arange(count, device=domain.device)
+    first = torch.searchsorted(domain, domain)
+    size = torch.searchsorted(domain, domain, right=True) - first
+    offset = 1 + (torch.rand(count, device=domain.device) * (size - 1)).long()
+    partner = first + (position - first + offset) % size
+    swapped = torch.rand(count, device=domain.device) < share
+    return style[torch.where(swapped, partner, position)]
+
+
+def translation_styles(style: Tensor, domain: Tensor, model: LatentModel) -> tuple[Tensor, Tensor]:
+    """Target styles for translations, and the prior means of the domains they belong to.
+
+    With labels, half are draws from another domain's prior (what translating to a domain's style uses) and
+    half are codes of other images of the batch (what translating to a reference uses). Without labels all are
+    codes of other images.
+
+    Args:
+        style: detached draws from the images' own posteriors, (B, S).
+        domain: (B,).
+        model: for the prior means.
+
+    Returns:
+        (B, S) each.
+    """
+    count, domains = len(domain), model.domains
+    order = torch.randperm(count, device=domain.device)
+    target = domain[order]
+    if domains < 2:
+        return style[order], model.prior_style(target, count).detach()
+    from_prior = torch.arange(count, device=domain.device) % 2 == 0
+    other = (domain + torch.randint(1, domains, (count,), device=domain.device)) % domains
+    target = torch.where(from_prior, other, target)
+    mean = model.prior_style(target, count).detach()
+    return torch.where(from_prior[:, None], mean + torch.randn_like(mean), style[order]), mean
