@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test check test-slow bench setup format clean
+.PHONY: demo test lint check test-slow bench setup format clean
 
 setup: .venv/ready
 
@@ -20,10 +20,12 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m "not slow"
 
-check: setup
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint
 	$(BIN)/python -m pytest -m "not slow and not full"
 
 test-slow: setup

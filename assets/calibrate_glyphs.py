@@ -41,7 +41,8 @@ def main(path: Path) -> None:
     calibration = Calibration.fit(numbers[0], numbers[1], len(saved.domains))
     save_model(path, saved.model, saved.config, saved.domains, saved.facts, calibration)
     print(
-        f"{len(calibration.levels)} letters say what is usual; the highest percentile is {calibration.highest:.2f}"
+        f"{len(calibration.levels)} letters say what is usual; the highest percentile is "
+        f"{calibration.highest:.2f}"
     )
 
 

@@ -192,10 +192,12 @@ def main() -> None:
         dtype = torch.float16 if rounding_error(tensors) < TOLERANCE else torch.float32
         kind = str(dtype).removeprefix("torch.")
         metadata = {
-            "source": f"Python source package {PACKAGE} {VERSION}, {CHECKPOINT}; torchvision's ImageNet weights",
+            "source": f"Python source package {PACKAGE} {VERSION}, {CHECKPOINT}; torchvision's "
+            "ImageNet weights",
             "source_sha256": SHA256,
             "licence": f"BSD; see LICENSE.{Path(ASSET).stem}.txt",
-            "conversion": f"kernels to (out, in, height, width), torchvision's names, {kind}; assets/make_lpips.py",
+            "conversion": f"kernels to (out, in, height, width), torchvision's names, {kind}; "
+            "assets/make_lpips.py",
         }
         note = licence_note(archive, kind)
     stored = {name: tensor.to(dtype) for name, tensor in tensors.items()}

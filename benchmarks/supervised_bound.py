@@ -177,7 +177,8 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
             with autocast(device, dtype):
                 score = validate(average, held, judge)
             print(
-                f"step {step}: {spent:.0%} of the budget, loss {loss.item():.4f}, validation LPIPS {score:.4f}",
+                f"step {step}: {spent:.0%} of the budget, loss {loss.item():.4f}, validation LPIPS "
+                f"{score:.4f}",
                 flush=True,
             )
             if score < best:

@@ -72,7 +72,8 @@ class DataConfig(Section):
         int,
         Field(
             ge=0,
-            description="cars3d, facades, emoji: choose settings on so many training cars or pairs instead of the test's",
+            description="cars3d, facades, emoji: choose settings on so many training cars or pairs "
+            "instead of the test's",
         ),
     ] = 0
     max_unreadable: Annotated[int, Field(ge=0, description="unreadable images to skip before giving up")] = (
@@ -101,7 +102,8 @@ class ModelConfig(Section):
     kind: Annotated[
         Literal["translation", "plain", "published"],
         Field(
-            description="plain: one latent vector, no domains, for generation; published: the same with the paper's networks"
+            description="plain: one latent vector, no domains, for generation; published: the same "
+            "with the paper's networks"
         ),
     ] = "translation"
     latent_dim: Annotated[Count, Field(description="plain models: size of the latent vector")] = 128
@@ -167,7 +169,8 @@ class ObjectiveConfig(Section):
     perceptual: Annotated[
         NonNegative,
         Field(
-            description="weight of LPIPS beside the mean error of a pixel; evaluation judges by the same LPIPS"
+            description="weight of LPIPS beside the mean error of a pixel; evaluation judges by the "
+            "same LPIPS"
         ),
     ] = 0.0
     beta_kl: Annotated[
@@ -183,7 +186,8 @@ class ObjectiveConfig(Section):
     style_capacity: Annotated[
         Positive | None,
         Field(
-            description="nats of style from which each costs ten times as much; for styles that differ within a domain"
+            description="nats of style from which each costs ten times as much; for styles that "
+            "differ within a domain"
         ),
     ] = None
     style_swap: Annotated[
@@ -192,7 +196,8 @@ class ObjectiveConfig(Section):
     prior_style: Annotated[
         Share,
         Field(
-            description="share of images decoded with their domain's prior mean as style; for many small domains"
+            description="share of images decoded with their domain's prior mean as style; for many "
+            "small domains"
         ),
     ] = 0.0
     back_translation: Annotated[NonNegative, Field(description="weight of the back-translation error")] = 1.0
@@ -209,7 +214,8 @@ class ObjectiveConfig(Section):
     margin: Annotated[
         Positive | None,
         Field(
-            description="introvae: nats up to which fakes are pushed; none is 1.2 times what real images have without fakes"
+            description="introvae: nats up to which fakes are pushed; none is 1.2 times what real "
+            "images have without fakes"
         ),
     ] = None
     gamma_r: Annotated[
@@ -222,7 +228,8 @@ class ObjectiveConfig(Section):
     fake_content_kl: Annotated[
         NonNegative | None,
         Field(
-            description="weight of the content KL where fakes are judged; 0: by style alone; none: 0 with domains, else 1"
+            description="weight of the content KL where fakes are judged; 0: by style alone; none: 0 "
+            "with domains, else 1"
         ),
     ] = None
     fake_reconstruction: Annotated[
@@ -253,7 +260,8 @@ class TrainingConfig(Section):
     fine_tune: Annotated[
         str | None,
         Field(
-            description="fine-tune the weights of this run, model file or pretrained name; it may be for smaller images"
+            description="fine-tune the weights of this run, model file or pretrained name; it may be "
+            "for smaller images"
         ),
     ] = None
     batch: Annotated[int, Field(ge=2, description="images in a step")] = 32
@@ -261,7 +269,8 @@ class TrainingConfig(Section):
     means_rate: Annotated[
         Positive,
         Field(
-            description="factor on the rate of the domains' prior means; more where each of many is seen rarely"
+            description="factor on the rate of the domains' prior means; more where each of many is "
+            "seen rarely"
         ),
     ] = 1.0
     warmup_steps: Annotated[int, Field(ge=0, description="the learning rate rises over these")] = 100

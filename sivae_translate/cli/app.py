@@ -472,7 +472,8 @@ def train(command: Train, rest: list[str]) -> int:
         return 128 + stop.signum
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun has started, one talks
         console.print(
-            f"model: {out / 'model.safetensors'}   report: {out / 'report.html'}   picture: {out / 'grid.png'}"
+            f"model: {out / 'model.safetensors'}   report: {out / 'report.html'}   picture: "
+            f"{out / 'grid.png'}"
         )
     return 0
 

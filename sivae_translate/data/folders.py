@@ -18,7 +18,8 @@ UNLABELLED = ""
 LAYOUTS = (
     "one folder a domain, FOLDER/<domain>/*, or FOLDER/train/<domain>/* with FOLDER/test/<domain>/*, "
     "or FOLDER/trainA, FOLDER/trainB with FOLDER/testA, FOLDER/testB; "
-    f"or images directly in FOLDER for training without labels. Images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+    "or images directly in FOLDER for training without labels. Images end in "
+    f"{', '.join(sorted(IMAGE_SUFFIXES))}"
 )
 
 # Folders beside "train" that hold another part of the same data, not another domain
@@ -65,7 +66,8 @@ def find_domains(root: Path) -> DomainFolders:
     _require_two(root, test, "test ")
     if UNLABELLED in test and UNLABELLED not in train:
         raise DataError(
-            f"the training images of {root} lie in one folder a domain, but its test images directly in {root / 'test'}",
+            f"the training images of {root} lie in one folder a domain, but its test images directly "
+            f"in {root / 'test'}",
             remedy="sort the test images into folders with the names of the domains, or move them away",
         )
     return DomainFolders(root, train, test)
@@ -153,7 +155,8 @@ def _domains(folder: Path) -> _Domains:
     filled = [name for name, paths in named.items() if paths]
     if filled:
         raise DataError(
-            f"{folder} holds images both directly ({direct[0].name}, {len(direct)} in all) and in sub-folders ({filled[0]})",
+            f"{folder} holds images both directly ({direct[0].name}, {len(direct)} in all) and in "
+            f"sub-folders ({filled[0]})",
             remedy="move the former into the folder of their domain, or out of the data",
         )
     return {UNLABELLED: direct}
@@ -171,7 +174,8 @@ def _require_two(root: Path, domains: Mapping[str, Sequence[Path]], kind: str) -
     listed = ", ".join(named[:5]) + (f" and {len(named) - 5} more like these" if len(named) > 5 else "")
     raise DataError(
         f"in {root}, {listed}",
-        remedy="a domain needs at least 2 images, and 200 or more to learn from; add some or remove the folder. "
+        remedy="a domain needs at least 2 images, and 200 or more to learn from; add some or remove "
+        "the folder. "
         f"Understood are {LAYOUTS}",
     )
 

@@ -77,7 +77,7 @@ def open_image(source: str | Path | BinaryIO) -> Image.Image:
             return _plain(image)
     except (DataError, InputError):
         raise
-    except Exception as error:  # decoders raise whatever the damage led them to: OSError, SyntaxError, ValueError, zlib.error, ...
+    except Exception as error:  # decoders raise whatever the damage led them to
         raise _unreadable(name, error) from error
 
 
@@ -118,7 +118,8 @@ def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     image = reader(file)
     if image.width * image.height > MAX_PIXELS:
         raise DataError(
-            f"cannot read {name}: its header claims {image.width} x {image.height} pixels, more than {MAX_PIXELS:,} in all",
+            f"cannot read {name}: its header claims {image.width} x {image.height} pixels, more than "
+            f"{MAX_PIXELS:,} in all",
             remedy="scale it down with another program, or remove it",
         )
     return image
@@ -366,7 +367,8 @@ def _array_pixels(array: np.ndarray) -> np.ndarray:
     if pixels.ndim != 3 or pixels.shape[2] not in {1, 3, 4} or 0 in pixels.shape:
         raise InputError(
             f"an array of shape {array.shape} is not an image",
-            remedy="give one image as (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); tensors, not arrays, are (C, H, W)",
+            remedy="give one image as (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); tensors, not "
+            "arrays, are (C, H, W)",
         )
     return pixels
 

@@ -50,7 +50,8 @@ class GenerationResult:
             "| | FID | KID x 1000 | precision | recall |",
             "| --- | --- | --- | --- | --- |",
             *(
-                f"| {name} | {f.fid:.1f} | {1000 * f.kid:.2f} ({1000 * f.kid_std:.2f}) | {f.precision:.3f} | {f.recall:.3f} |"
+                f"| {name} | {f.fid:.1f} | {1000 * f.kid:.2f} ({1000 * f.kid_std:.2f}) | "
+                f"{f.precision:.3f} | {f.recall:.3f} |"
                 for name, f in rows.items()
             ),
             "",

@@ -123,7 +123,10 @@ def gain(value: Tensor, copy: Tensor) -> float:
             nothing to gain.
     """
     if value.ndim != 1 or value.shape != copy.shape or not len(value):
-        what = f"a gain needs two equally long lists of distances, got shapes {tuple(value.shape)} and {tuple(copy.shape)}"
+        what = (
+            f"a gain needs two equally long lists of distances, got shapes {tuple(value.shape)} "
+            f"and {tuple(copy.shape)}"
+        )
         raise InputError(
             what, remedy="pass one distance (N,) for each translation and one for each copied source"
         )

@@ -1,20 +1,14 @@
-r"""Knowing what a model does not know: how unusual images are to it, and how well that tells foreign images
-from its own.
+r"""Knowing what a model does not know: how unlike its training data images are, and how well scores tell.
 
-Every score is larger for more unusual images:
+Every score is larger for images that are less like the training data:
 
-=============== ===================================================================================
-================= score           definition                                                                          source
-=============== ===================================================================================
-================= likelihood      minus the importance-weighted bound of log p(x), nats                               arXiv 2012.13253
-elbo            minus the ELBO, nats                                                                arXiv 1312.6114
-kl              KL of the codes' posteriors to their priors, nats
-reconstruction  squared error of the most likely codes' reconstruction, summed over pixels
-complexity      bits of the likelihood less bits of the image as a PNG                              arXiv 1909.11480
-typicality      distance of the log likelihood from its mean on known images, nats                  arXiv 1906.02994
-regret          what the ELBO gains when the posterior is fitted to this one image, nats            arXiv 2003.02977
-=============== ===================================================================================
-=================
+- ``likelihood``: minus the importance-weighted bound of log p(x), nats (arXiv 2012.13253)
+- ``elbo``: minus the ELBO, nats (arXiv 1312.6114)
+- ``kl``: KL of the codes' posteriors to their priors, nats
+- ``reconstruction``: squared error of the most likely codes' reconstruction, summed over pixels
+- ``complexity``: bits of the likelihood less bits of the image as a PNG (arXiv 1909.11480)
+- ``typicality``: distance of the log likelihood from its mean on typical images, nats (arXiv 1906.02994)
+- ``regret``: what the ELBO gains when the posterior is fitted to this one image, nats (arXiv 2003.02977)
 
 The style's prior is that of all domains alike: nobody says which domain an unknown image claims to be in.
 """
@@ -131,7 +125,10 @@ class OodResult:
         flagged = ""
         if self.flagged is not None:
             known, foreign = self.flagged
-            flagged = f" The check at percentile {known.percentile:g} flags {known} known and {foreign} foreign images."
+            flagged = (
+                f" The check at percentile {known.percentile:g} flags {known} known and "
+                f"{foreign} foreign images."
+            )
         lines = [
             f"## {title}",
             "",

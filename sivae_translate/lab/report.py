@@ -129,7 +129,8 @@ def _table(
             f"| {label} | {' | '.join(_cell(name, run.get(name)) for name in names)} |"
             for label, run in runs.items()
         ),
-        f"| real against real | {' | '.join(_number(name, floor[name]) if name in floor else '' for name in names)} |",
+        "| real against real | "
+        f"{' | '.join(_number(name, floor[name]) if name in floor else '' for name in names)} |",
     ]
     return "\n".join(lines)
 

@@ -99,7 +99,8 @@ def write(rows: Sequence[Row], out: Path) -> None:
     """
     write_json(out / "theory.json", list(rows))
     lines = [
-        "| gamma | game | assumption holds | p_d to minimiser: median (largest) | to the local minimum: largest "
+        "| gamma | game | assumption holds | p_d to minimiser: median (largest) | to the local "
+        "minimum: largest "
         "| posterior gap: median (largest), nats | at rest |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]

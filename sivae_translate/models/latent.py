@@ -79,7 +79,8 @@ class LatentModel(nn.Module):
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             raise InputError(
-                f"images have shape {tuple(images.shape)}, the model takes (B, {', '.join(map(str, self.image_shape))})",
+                f"images have shape {tuple(images.shape)}, the model takes (B, "
+                f"{', '.join(map(str, self.image_shape))})",
                 remedy="let Translator prepare the images, or resize them and convert their channels",
             )
         return Posterior(self.content_encoder(images), self.style_encoder(images))

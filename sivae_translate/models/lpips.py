@@ -46,7 +46,8 @@ SHAPES: dict[str, tuple[int, ...]] = {
 
 _SLICES = {"0": "slice1", "3": "slice2", "6": "slice3", "8": "slice4", "10": "slice5"}
 _REMEDY = (
-    "pass the path of torchvision's AlexNet weights (.pth or .safetensors, with features.0.weight and so on), "
+    "pass the path of torchvision's AlexNet weights (.pth or .safetensors, with features.0.weight "
+    "and so on), "
     "or make the shipped file with assets/make_lpips.py"
 )
 
@@ -115,7 +116,10 @@ def _rgb(images: Tensor, argument: str) -> Tensor:
         )
     height, width = sizes[2:]
     if min(height, width) < SMALLEST_SIDE:
-        what = f"LPIPS argument {argument} holds images of {height} x {width} pixels; it needs {SMALLEST_SIDE} x {SMALLEST_SIDE}"
+        what = (
+            f"LPIPS argument {argument} holds images of {height} x {width} pixels; it needs "
+            f"{SMALLEST_SIDE} x {SMALLEST_SIDE}"
+        )
         raise InputError(
             what, remedy=f"resize both arguments so that their sides are {SMALLEST_SIDE} or more"
         )

@@ -62,7 +62,10 @@ class Verdict:
     score: float
 
     def __str__(self) -> str:
-        return f"percentile {self.percentile:.1f} of held-out images, score {self.score:.1f}: {WORDS[self.reason]}"
+        return (
+            f"percentile {self.percentile:.1f} of held-out images, score {self.score:.1f}: "
+            f"{WORDS[self.reason]}"
+        )
 
 
 @dataclass(frozen=True)

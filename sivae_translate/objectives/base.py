@@ -1,4 +1,4 @@
-r"""What every objective is made of: the passes, the ELBO of the real images, and the fakes' part of both halves.
+r"""What every objective is made of: the ELBO of real images, and the fakes' part of both halves.
 
 With ``scale`` = 1 / (C H W) and f running over the two kinds of fakes, reconstructions and translations or
 prior samples,
@@ -73,7 +73,7 @@ class Objective(ABC):
 
     @torch.no_grad()
     def metrics(self, state: RealState, weights: Weights) -> dict[str, float]:
-        """What shows whether training is healthy: means over the batch, errors summed over pixels, KLs in nats."""
+        """Whether training is healthy: means over the batch; errors summed over pixels, KLs in nats."""
         kl = {"kl_content": state.kl_content, "kl_style": state.kl_style}
         order = {"reconstruction": state.errors["reconstruction"], **kl, **state.errors}
         return {name: value.mean().item() for name, value in order.items()}
@@ -174,7 +174,7 @@ class Introspective(Objective):
 
     @torch.no_grad()
     def metrics(self, state: RealState, weights: Weights) -> dict[str, float]:
-        """See `Objective.metrics`; with fakes, how the game stands: KLs of both sides and expELBO of fakes."""
+        """See `Objective.metrics`; with fakes also the KLs of both sides and the expELBO of fakes."""
         metrics = super().metrics(state, weights)
         if not isinstance(state, GameState):
             return metrics
@@ -190,7 +190,7 @@ class Introspective(Objective):
         return metrics
 
     def detached_error(self, state: GameState) -> Tensor:
-        """L_rec of the detached fakes, (2B,); zeros, and a decoder pass less, without ``fake_reconstruction``."""
+        """L_rec of the detached fakes, (2B,); zeros, and one pass less, without ``fake_reconstruction``."""
         if not self.config.fake_reconstruction:
             return torch.zeros_like(state.fake_posterior.kl)
         images = state.fakes.images.detach()

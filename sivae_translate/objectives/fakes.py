@@ -1,4 +1,4 @@
-"""The passes of a step: real images, their reconstructions, the other fakes, and what the encoders make of them.
+"""The passes of a step: real images, reconstructions, other fakes, and what the encoders make of them.
 
 They are the same for every objective. The second kind of fakes are translations with some prior samples; a
 plain model, which has no domains to translate between, makes prior samples alone.
@@ -113,8 +113,8 @@ class RealState:
 
     Attributes:
         posterior: q(c | x), q(s | x).
-        codes: a draw from it, its styles swapped within domains or replaced by their priors' means; what x was
-            reconstructed from.
+        codes: what x was reconstructed from: a draw from the posterior, its styles swapped within domains or
+            replaced by their priors' means.
         kl_content: KL of the content posteriors under the prior, (B,).
         kl_style: KL of the style posteriors under the images' own domains' priors, (B,).
         errors: by metric name, (B,) each: ``reconstruction`` is L_rec(x), LPIPS with its weight included;
@@ -241,7 +241,7 @@ class Passes:
         return reconstruction_error(logits, target, self.config.likelihood)
 
     def real_error(self, logits: Tensor, images: Tensor) -> Tensor:
-        """L_rec, (B,), of real images (B, C, H, W): of their pixels, and their LPIPS as if every pixel had it.
+        """L_rec, (B,), of real images (B, C, H, W): of their pixels, and LPIPS times their number.
 
         Fakes are scored without LPIPS: there it would say how alike a fake and its copy are, at twice the
         cost.

@@ -80,10 +80,10 @@ class RealKL(nn.Module):
 def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool = True) -> Weights:
     """Weights at a share ``progress`` of the training, 0 to 1.
 
-    The content KL's weight falls geometrically from ``beta_kl_start`` to ``beta_kl`` until ``content_open_at``. At
-    the start little passes through the content code and the decoder learns each domain's look from the style
-    alone; then content is let in bit by bit. Opened at once, the content code carries everything, the style
-    is ignored and translation is the identity.
+    The content KL's weight falls geometrically from ``beta_kl_start`` to ``beta_kl`` until
+    ``content_open_at``. At the start little passes through the content code and the decoder learns each
+    domain's look from the style alone; then content is let in bit by bit. Opened at once, the content code
+    carries everything, the style is ignored and translation is the identity.
 
     Args:
         config: weights and times.

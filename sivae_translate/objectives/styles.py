@@ -1,4 +1,4 @@
-"""Which style an image is decoded with in training: its own domain's for reconstructions, another's for fakes."""
+"""Which style an image is decoded with in training: its own domain's, or another's for translations."""
 
 from __future__ import annotations
 

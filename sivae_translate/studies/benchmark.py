@@ -315,14 +315,16 @@ def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged
     lines = [f"# {about['benchmark']}", "", f"    {about['command']}", ""]
     facts, place = about["facts"], about["environment"]
     lines += [
-        f"{facts['steps']} steps in {facts['minutes']} min on {place['device']} ({place['threads']} threads), "
+        f"{facts['steps']} steps in {facts['minutes']} min on {place['device']} ({place['threads']} "
+        "threads), "
         f"seed {about['seed']}; all in all {about['seconds']['all'] / 60:.1f} min in the last call; "
         f"peak memory {about['peak_memory_bytes'] / 2**20:.0f} MiB. Intervals are 95 %.",
         "",
     ]
     if before := facts.get("started_from"):
         lines += [
-            f"- started from {before['model']}, trained for {before['steps']} steps and {before['minutes']:g} min"
+            f"- started from {before['model']}, trained for {before['steps']} steps and "
+            f"{before['minutes']:g} min"
         ]
     lines += [
         f"- {name}: {accuracy:.3f}"
@@ -331,13 +333,15 @@ def markdown(about: Mapping[str, Any], found: Mapping[StyleKind, Sequence[Judged
     ]
     if about["lpips_in_training"]:
         lines += [
-            f"- trained with LPIPS in its error (weight {about['lpips_in_training']:g}): look at L1, SSIM and KID, too"
+            f"- trained with LPIPS in its error (weight {about['lpips_in_training']:g}): look at L1, "
+            "SSIM and KID, too"
         ]
     if about["false_alarms"]:
         flagged = ood.Flagged.from_json(about["false_alarms"])
         chosen = 100 - flagged.percentile
         lines += [
-            f"- false alarms of the check at percentile {flagged.percentile:g}: {flagged}, where {chosen:g}% were chosen"
+            f"- false alarms of the check at percentile {flagged.percentile:g}: {flagged}, where "
+            f"{chosen:g}% were chosen"
         ]
     for style, judged in found.items():
         lines += ["", f"## {style} style", "", *_rows({one.method: one.figures() for one in judged})]

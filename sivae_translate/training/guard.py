@@ -54,7 +54,10 @@ class Guard:
         lost = self.seen > PATIENCE and self.kl_fake < 0.5 * self.kl_real
         self.collapsed = self.collapsed + 1 if lost else 0
         if self.collapsed > PATIENCE:
-            return f"the KL difference collapsed: fakes have {self.kl_fake:.3g} nats, real images {self.kl_real:.3g}"
+            return (
+                f"the KL difference collapsed: fakes have {self.kl_fake:.3g} nats, real images "
+                f"{self.kl_real:.3g}"
+            )
         return None
 
     def retreat(self) -> Guard:

@@ -132,7 +132,8 @@ def _page(folder: Path, config: Config, facts: Mapping[str, object]) -> str:
         _inline(folder / name) for name in ("grid.png", "curves.png") if (folder / name).exists()
     )
     return (
-        '<!doctype html><meta charset="utf-8"><style>body{font-family:sans-serif;margin:2em}td{padding:.2em 1em .2em 0}'
+        '<!doctype html><meta charset="utf-8"><style>body{font-family:sans-serif;margin:2em}'
+        "td{padding:.2em 1em .2em 0}"
         f"img{{max-width:100%}}</style><title>{html.escape(folder.name)}</title><h1>{html.escape(folder.name)}</h1>"
         f"<table>{rows}</table>{images}<h2>settings</h2><pre>{html.escape(to_yaml(config))}</pre>\n"
     )

@@ -1,4 +1,4 @@
-"""One step: both halves of an objective, each moving its own parameters; for images and for the 2D laboratory."""
+"""One step: both halves of an objective, each moving its own parameters."""
 
 from __future__ import annotations
 

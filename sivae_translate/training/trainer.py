@@ -189,8 +189,8 @@ class Trainer:
             the run folder, with model.safetensors in it.
 
         Raises:
-            TrainingError: training went wrong more often than ``training.max_rollbacks`` allows; the last good
-                state is saved.
+            TrainingError: training went wrong more often than ``training.max_rollbacks`` allows; the last
+                good state is saved.
             Interrupted: SIGINT or SIGTERM; a checkpoint was saved.
             OutputError: the disk is full; the previous checkpoint is whole.
         """
@@ -312,7 +312,8 @@ class Trainer:
             self.log.forget_after(self.progress.step)
         scale = self.progress.guard.learning_rate_scale
         self._say(
-            f"[yellow]step {step}: {problem}; back to step {self.progress.step} with {scale:g} x the learning rate[/]"
+            f"[yellow]step {step}: {problem}; back to step {self.progress.step} with {scale:g} x the "
+            "learning rate[/]"
         )
 
     def _say(self, text: str) -> None:
@@ -482,7 +483,8 @@ class Trainer:
         saved = load_model(path)
         if saved.domains != self.data.domains:
             raise CheckpointError(
-                f"{path} knows the domains {', '.join(saved.domains)}, the data has {', '.join(self.data.domains)}",
+                f"{path} knows the domains {', '.join(saved.domains)}, the data has "
+                f"{', '.join(self.data.domains)}",
                 remedy="start from a model of the same domains, or leave training.fine_tune out",
             )
         weights = saved.model.state_dict()
@@ -529,7 +531,8 @@ class Trainer:
             other = [name for name, value in values.items() if value != before[section][name]]
             if bound := [name for name in other if section != "training" or name not in FREE]:
                 raise CheckpointError(
-                    f"the run in {self.out} was started with other settings: {', '.join(f'{section}.{b}' for b in bound)}",
+                    f"the run in {self.out} was started with other settings: "
+                    f"{', '.join(f'{section}.{b}' for b in bound)}",
                     remedy=f"resume with its own settings (sivae-translate train --out {self.out} --resume), "
                     "or choose another --out",
                 )
@@ -573,6 +576,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, data: Domain
             if world.size == 1:
                 raise
             raise TrainingError(
-                f"process {world.rank} of {world.size} lost the others at step {trainer.progress.step}: {error}",
+                f"process {world.rank} of {world.size} lost the others at step "
+                f"{trainer.progress.step}: {error}",
                 remedy=f"see what the others say, then go on with --resume --out {out}",
             ) from error

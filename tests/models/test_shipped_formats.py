@@ -27,7 +27,7 @@ def test_a_shipped_format_loads_and_keeps_its_results(name: str) -> None:
 
 
 def test_settings_stored_under_old_names_keep_their_values() -> None:
-    """The file was written with ``judge_content``, ``judge_reconstruction``, ``back``, ``init``, ... in it."""
+    """The file was written with ``judge_content``, ``back``, ``init`` and the like in it."""
     config = Translator.from_pretrained(FIXTURES / "format-1.safetensors", device="cpu").config
     objective = config.objective
     assert objective.name == "elbo"

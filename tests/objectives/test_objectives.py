@@ -370,7 +370,7 @@ def squared(a, b):
 
 
 def test_introvae_is_a_hinge_on_the_kl_of_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    objective, model, batch, shared, weights = plain_terms(monkeypatch, "introvae", margin=6.0, beta_neg=3.0)
+    objective, model, _batch, shared, weights = plain_terms(monkeypatch, "introvae", margin=6.0, beta_neg=3.0)
     elbo = objective.negative_elbo(shared, weights)
     posterior = model.encode(shared.fakes.images.detach())
     nats = posterior.content.kl() + posterior.style.kl(shared.fakes.claimed_prior)
@@ -416,7 +416,7 @@ def test_fakes_are_scored_by_style_alone_only_where_there_are_domains() -> None:
 
 
 def test_vae_never_has_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    objective, _, batch, shared, weights = plain_terms(monkeypatch, "elbo")
+    objective, _, _batch, shared, weights = plain_terms(monkeypatch, "elbo")
     assert not isinstance(shared, GameState)
     torch.testing.assert_close(
         objective.encoder_loss(shared, weights),
@@ -429,7 +429,7 @@ def test_vae_never_has_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gamma_r_gives_the_decoder_its_own_reconstruction_of_given_fakes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    objective, model, batch, shared, weights = plain_terms(
+    objective, model, _batch, shared, weights = plain_terms(
         monkeypatch, "soft_introvae", gamma_r=0.7, beta_rec=1.3, beta_neg=5
     )
     without, _, _, _, lighter = plain_terms(monkeypatch, "soft_introvae", beta_rec=1.3, beta_neg=5)
@@ -453,7 +453,7 @@ def test_gamma_r_gives_the_decoder_its_own_reconstruction_of_given_fakes(
 
 
 def test_bootstrap_without_lag_has_the_losses_of_soft_introvae(monkeypatch: pytest.MonkeyPatch) -> None:
-    objective, model, batch, shared, weights = plain_terms(monkeypatch, "bootstrap", gamma_r=1.0, beta_neg=5)
+    objective, model, _batch, shared, weights = plain_terms(monkeypatch, "bootstrap", gamma_r=1.0, beta_neg=5)
     soft = SoftIntroVAE(objective.config, model)
     torch.testing.assert_close(
         objective.encoder_loss(shared, weights),
@@ -472,7 +472,7 @@ def test_bootstrap_without_lag_has_the_losses_of_soft_introvae(monkeypatch: pyte
 def test_bootstraps_gradient_flows_into_the_fakes_through_the_lagging_decoder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    objective, model, batch, shared, weights = plain_terms(monkeypatch, "bootstrap", gamma_r=1.0, beta_neg=5)
+    objective, model, _batch, shared, weights = plain_terms(monkeypatch, "bootstrap", gamma_r=1.0, beta_neg=5)
     with torch.no_grad():
         for parameter in objective.target.parameters():
             parameter.mul_(0.9)
@@ -671,7 +671,7 @@ def test_every_weight_can_move() -> None:
 
 
 def test_the_losses_use_the_moving_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, model, batch, shared, _ = plain_terms(monkeypatch, "soft_introvae", beta_neg=5)
+    _, model, _batch, shared, _ = plain_terms(monkeypatch, "soft_introvae", beta_neg=5)
     fixed = SoftIntroVAE(
         ObjectiveConfig(
             beta_rec=2, beta_kl=3, beta_style=4, beta_neg=50, content_open_at=0, back_translation=0

@@ -1,26 +1,18 @@
-"""The benchmark domain pairs, read as their authors publish them; splits are fixed, and no test truth is ever
-trained on.
+"""The benchmark domain pairs, as their authors publish them; splits are fixed, no test truth is trained on.
 
-======== ============================================
-========================================================================== name     ``data.root`` holds                          split
-======== ============================================
-========================================================================== cars3d   ``car_NNN_mesh.mat`` (Reed et al. 2015), or  163 cars to train, 20 to test; near twins stay on one side. A domain is a
-         the same as 4 x 24 sheets, ``.webp``/``.png`` car, content is one of 96 viewpoints
-facades  ``{train,test}/{photo,label}/NNN.jpg``, or   photos of the first half of the training facades, labels of the other half
-         pix2pix's ``{train,val}/N.jpg``, side by
-         side
-emoji    ``{train,test}/{noto,openmoji}/CODE.webp``   each domain sees one half of the training code points, the other sees the
-                                                      rest
-digits   ``mnist/`` and ``usps/``: idx files or       as published; of ten thousand images of MNIST alone, every fifth is the
-         ``mnist_10k.npz``, and ``zip.train.gz`` and  test
-         ``zip.test.gz`` or ``usps.npz``
-======== ============================================
-==========================================================================
+- ``cars3d``: ``data.root`` holds ``car_NNN_mesh.mat`` (Reed et al. 2015), or the same as 4 x 24 sheets
+  (``.webp``, ``.png``). 163 cars to train, 20 to test; near twins stay on one side. A domain is a car,
+  content is one of 96 viewpoints.
+- ``facades``: ``{train,test}/{photo,label}/NNN.jpg``, or pix2pix's ``{train,val}/N.jpg``, side by side.
+  Photos of the first half of the training facades, labels of the other half.
+- ``emoji``: ``{train,test}/{noto,openmoji}/CODE.webp``. Each domain has one half of the training code points.
+- ``digits``: ``mnist/`` and ``usps/``: idx files or ``mnist_10k.npz``, and ``zip.train.gz`` and
+  ``zip.test.gz`` or ``usps.npz``. As published; of MNIST's ten thousand alone, every fifth is the test.
 
 A folder, a zip file, or a folder with that zip file in it will do.
 
-``data.validation_size`` leaves the test images alone: so many cars, or facades or code points in both domains, are
-taken from the training set and tested instead. Settings are chosen on those.
+``data.validation_size`` leaves the test images alone: that many cars, or facades or code points in both
+domains, are taken from the training set and tested instead. Settings are chosen on those.
 """
 
 from __future__ import annotations
@@ -54,15 +46,16 @@ CAR_PIXELS = 64
 SOURCES = {
     "cars3d": "Cars3D, car_NNN_mesh.mat in nips2015-analogy-data.tar.gz (Reed et al. 2015)",
     "facades": "the CMP Facade Database, for instance as pix2pix's facades.tar.gz",
-    "emoji": "Noto Emoji and OpenMoji, drawn at 64 px on white as {train,test}/{noto,openmoji}/CODEPOINT.webp",
-    "digits": "MNIST's four idx files in mnist/, and zip.train.gz and zip.test.gz of the ESL book's site in usps/",
+    "emoji": "Noto Emoji and OpenMoji, drawn at 64 px on white as "
+    "{train,test}/{noto,openmoji}/CODEPOINT.webp",
+    "digits": "MNIST's four idx files in mnist/, and zip.train.gz and zip.test.gz of the ESL book's "
+    "site in usps/",
 }
 
 PLACE = "name its folder or zip file by --root (benchmark) or --data (train); docs/data.md has the addresses"
 BENCHMARKS = tuple(SOURCES)
 PAIRED = ("cars3d", "facades", "emoji")
-"""Those whose training images have truths, which supervised bounds and ``data.validation_size`` use and nothing
-else."""
+"""Sets whose training images have truths, for supervised bounds and ``data.validation_size`` alone."""
 HELD_OUT = "val"
 """Key of the order in which training cars or pairs are held out."""
 
@@ -289,7 +282,8 @@ def _held_out(images: Mapping[str, Mapping[str, np.ndarray]], config: DataConfig
 def _check_hold_out(config: DataConfig, available: int, what: str) -> None:
     if config.validation_size > available // 2:
         raise ConfigError(
-            f"data.validation_size is {config.validation_size}, but {config.name} has {available} training {what}",
+            f"data.validation_size is {config.validation_size}, but {config.name} has {available} "
+            f"training {what}",
             remedy="hold out half of them at most",
         )
 

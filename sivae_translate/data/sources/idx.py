@@ -78,7 +78,8 @@ def read_split(root: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
     if images is None:
         raise DataError(
             f"{root} holds no {SPLITS[split]}-images-idx3-ubyte or .gz",
-            remedy="Fashion-MNIST: Debian package dataset-fashion-mnist; MNIST: its authors' four files, in one folder",
+            remedy="Fashion-MNIST: Debian package dataset-fashion-mnist; MNIST: its authors' four "
+            "files, in one folder",
         )
     pixels, classes = read_idx(images), read_idx(labels) if labels else None
     if classes is not None:

@@ -21,8 +21,8 @@ def load_data(config: DataConfig) -> DomainData:
     """The data set that a configuration names.
 
     Raises:
-        ConfigError: ``data.root`` is missing for folder data, or ``data.validation_size`` is set where nothing can
-            be held out.
+        ConfigError: ``data.root`` is missing for folder data, or ``data.validation_size`` is set
+            where nothing can be held out.
         DataError: the folder has no usable layout, or too many of its images are unreadable.
     """
     if config.validation_size and config.name not in PAIRED:
@@ -131,8 +131,10 @@ def _load_folders(config: DataConfig) -> DomainData:
     paired = config.pairs and len(test) == len(train)
     if config.pairs and not (paired and len(ids) > 1 and set.intersection(*map(set, ids))):
         raise DataError(
-            f"data.pairs is set, but no file name is common to the test images of all domains in {config.root}",
-            remedy="give the two images of a pair the same name, in test/<domain> of each domain, or leave it out",
+            "data.pairs is set, but no file name is common to the test images of all domains in "
+            f"{config.root}",
+            remedy="give the two images of a pair the same name, in test/<domain> of each domain, or "
+            "leave it out",
         )
     return DomainData(
         domains=tuple(train_paths),
@@ -169,7 +171,8 @@ def check_unreadable(problems: Sequence[str], limit: int) -> None:
     if len(problems) > limit:
         listed = "\n    ".join(problems[:5])
         raise DataError(
-            f"{len(problems)} images cannot be read, more than data.max_unreadable = {limit}; the first of them:\n    {listed}",
+            f"{len(problems)} images cannot be read, more than data.max_unreadable = {limit}; the "
+            f"first of them:\n    {listed}",
             remedy="remove or repair them, or raise --data.max-unreadable",
         )
 
