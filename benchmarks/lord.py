@@ -29,8 +29,9 @@ from sivae_translate.data.domains import DomainData
 from sivae_translate.data.image import to_tensor
 from sivae_translate.data.sources.loading import load_data
 from sivae_translate.evaluation.probes import labelled
+from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Codes
-from sivae_translate.models.latent import TranslationVAE
+from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.models.weights import save_model
 from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
@@ -77,7 +78,7 @@ class Stage:
         index = first + (torch.rand(self.batch).to(size.device) * size).long()
         return index, self.images[index].contiguous(memory_format=torch.channels_last), domain
 
-    def reconstruction(self, model: TranslationVAE, codes: Codes, images: Tensor) -> Tensor:
+    def reconstruction(self, model: LatentModel, codes: Codes, images: Tensor) -> Tensor:
         """L1 and perceptual distance; scalar."""
         made = model.decode(codes)
         loss: Tensor = L1 * (made - images).abs().mean() + PERCEPTUAL * self.judge(made, images).mean()
@@ -95,7 +96,7 @@ def everything(data: DomainData) -> tuple[Tensor, Tensor]:
     return labelled(images)
 
 
-def optimise_latents(model: TranslationVAE, stage: Stage) -> Iterator[Tensor]:
+def optimise_latents(model: LatentModel, stage: Stage) -> Iterator[Tensor]:
     """The first stage, a step at a time; yields losses."""
     codes = [stage.table.weight, model.style_prior.means]
     groups = [
@@ -111,7 +112,7 @@ def optimise_latents(model: TranslationVAE, stage: Stage) -> Iterator[Tensor]:
         yield _moved(optimizer, loss)
 
 
-def learn_encoders(model: TranslationVAE, stage: Stage) -> Iterator[Tensor]:
+def learn_encoders(model: LatentModel, stage: Stage) -> Iterator[Tensor]:
     """The second stage: encoders reach the codes, and the decoder is tuned with them; yields losses."""
     moved = [*model.encoder_parameters(), *model.decoder.parameters()]
     optimizer = torch.optim.Adam(moved, lr=NETWORK_RATE, betas=(0.5, 0.999))
@@ -151,7 +152,7 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
         raise ConfigError("LORD needs domain labels", remedy="leave data.labels true")
     images, domain = (part.to(device) for part in everything(data))
     model = (
-        TranslationVAE(config.model, config.data, len(data.domains))
+        make_model(config.model, config.data, len(data.domains))
         .to(device)
         .to(memory_format=torch.channels_last)
     )  # type: ignore[call-overload]

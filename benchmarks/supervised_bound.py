@@ -27,8 +27,9 @@ from sivae_translate.config import Config, load_config, parse_overrides, to_yaml
 from sivae_translate.data.image import to_tensor
 from sivae_translate.data.sources import benchmarks, glyphs
 from sivae_translate.data.sources.loading import load_data
+from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Codes
-from sivae_translate.models.latent import TranslationVAE
+from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.models.weights import save_model
 from sivae_translate.objectives.fakes import Passes
@@ -85,9 +86,7 @@ class Pairs:
             pixels = np.stack([glyphs.paint(image[..., 0], colours) for image, colours in named])
         return to_tensor(pixels).contiguous(memory_format=torch.channels_last)
 
-    def translated(
-        self, model: TranslationVAE, sources: Tensor, references: Tensor, target: Tensor
-    ) -> Tensor:
+    def translated(self, model: LatentModel, sources: Tensor, references: Tensor, target: Tensor) -> Tensor:
         """The model's logits, (count, C, H, W)."""
         style = (
             model.style_encoder(references).mean
@@ -119,7 +118,7 @@ def load_pairs(config: Config) -> tuple[Pairs, Pairs]:
 
 
 @torch.no_grad()
-def validate(model: TranslationVAE, held: Pairs, judge: Lpips) -> float:
+def validate(model: LatentModel, held: Pairs, judge: Lpips) -> float:
     """Mean LPIPS to truth over the same kept pairs each time."""
     device = next(model.parameters()).device
     parts = [torch.split(part.to(device), 100) for part in held.draw(CHECKED, np.random.default_rng(1))]
@@ -143,9 +142,7 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
     train, held = load_pairs(config)
     domains = load_data(config.data).domains
     model, average = (
-        TranslationVAE(config.model, config.data, len(domains))
-        .to(device)
-        .to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        make_model(config.model, config.data, len(domains)).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for _ in range(2)
     )
     average.load_state_dict(model.state_dict())

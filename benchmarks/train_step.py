@@ -37,8 +37,9 @@ from benchmarks import measure
 from benchmarks.measure import Figures
 from sivae_translate.config import DataConfig, ModelConfig, ObjectiveConfig
 from sivae_translate.data.batches import Batch
+from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Gaussian
-from sivae_translate.models.latent import LatentModel, make_model
+from sivae_translate.models.latent import LatentModel
 from sivae_translate.objectives import make_objective
 from sivae_translate.training.step import Stepper
 from sivae_translate.utils.choices import Precision

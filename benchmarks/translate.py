@@ -35,7 +35,7 @@ from sivae_translate.config import from_dict
 from sivae_translate.data.image import open_image, to_pil
 from sivae_translate.inference.folders import COMPRESSION, translate_files
 from sivae_translate.inference.translator import Translator
-from sivae_translate.models.latent import make_model
+from sivae_translate.models.build import make_model
 from sivae_translate.utils import pictures
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import pick_device

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sivae_translate.evaluation.translation import evaluate
     from sivae_translate.inference.translator import Translator
     from sivae_translate.models.codes import Codes, Gaussian, Posterior
-    from sivae_translate.models.latent import TranslationVAE
     from sivae_translate.models.lpips import Lpips
+    from sivae_translate.models.translation import TranslationVAE
     from sivae_translate.training.trainer import train
     from sivae_translate.utils.errors import SivaeError
 
@@ -28,7 +28,7 @@ _HOMES = {
     "Lpips": "models.lpips",
     "Posterior": "models.codes",
     "SivaeError": "utils.errors",
-    "TranslationVAE": "models.latent",
+    "TranslationVAE": "models.translation",
     "Translator": "inference.translator",
     "evaluate": "evaluation.translation",
     "load_config": "config",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sivae_translate.config import from_dict, to_yaml
 from sivae_translate.inference.translator import Translator
-from sivae_translate.models.latent import TranslationVAE
+from sivae_translate.models.build import make_model
 from sivae_translate.models.weights import save_model
 
 DOMAINS = ("cats", "dogs", "foxes")
@@ -35,7 +35,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory):
     torch.manual_seed(0)
     run = tmp_path_factory.mktemp("run")
     save_model(
-        run / "model.safetensors", TranslationVAE(config.model, config.data, 3), config, DOMAINS, {"steps": 0}
+        run / "model.safetensors", make_model(config.model, config.data, 3), config, DOMAINS, {"steps": 0}
     )
     (run / "config.yaml").write_text(to_yaml(config))
     return run

@@ -9,7 +9,7 @@ import yaml
 
 from sivae_translate.config import Config, field_names, from_dict, load_config, parse_overrides, to_yaml
 from sivae_translate.lab.settings import load_toy_config
-from sivae_translate.models.latent import make_model
+from sivae_translate.models.build import make_model
 from sivae_translate.models.networks import grown
 from sivae_translate.models.weights import find_model, load_model
 from sivae_translate.utils.errors import ConfigError

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from sivae_translate.models.codes import Codes, Gaussian, Posterior
-from sivae_translate.models.latent import LatentModel, NoStyle
+from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.networks import StylePrior
+from sivae_translate.models.plain import NoStyle
 from sivae_translate.models.priors import StandardPrior
 
 LATENTS = 2

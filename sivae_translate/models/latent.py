@@ -1,28 +1,16 @@
-"""The models: `TranslationVAE` with a content code, a style code and domains; `PlainVAE` with one latent
-vector.
-"""
+"""What the rest of the library knows of a model: two codes, their posteriors and priors, a decoder."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from sivae_translate.config import DataConfig, ModelConfig
-from sivae_translate.models.codes import Codes, Gaussian, Posterior
-from sivae_translate.models.networks import (
-    ContentEncoder,
-    Decoder,
-    LatentEncoder,
-    StyleEncoder,
-    StylePrior,
-    resolutions,
-)
+from sivae_translate.models.codes import Codes, Posterior
+from sivae_translate.models.networks import StylePrior
 from sivae_translate.models.priors import MixturePrior, StandardPrior
-from sivae_translate.models.published import PublishedDecoder, PublishedEncoder
-from sivae_translate.utils.errors import ConfigError, InputError
+from sivae_translate.utils.errors import InputError
 
 
 class LatentModel(nn.Module):
@@ -206,148 +194,3 @@ def bits_per_dimension(nats: Tensor, dimensions: int, levels: int = 256) -> Tens
         levels: grey levels of the image files.
     """
     return math.log2(levels) - nats / (dimensions * math.log(2))
-
-
-class TranslationVAE(LatentModel):
-    r"""q(c | x), q(s | x), p(s | d) and the decoder.
-
-    .. math:: x \approx \mathrm{decode}(c, s), \quad c \sim \mathcal N(0, I), \quad s \sim \mathcal N(m_d, I)
-
-    Args:
-        model: sizes of the networks.
-        data: image size and channels.
-        domains: number of labelled domains; 0 without labels, where p(s) = N(0, I).
-
-    Raises:
-        ConfigError: the widths do not lead from the image size to the content size.
-    """
-
-    def __init__(self, model: ModelConfig, data: DataConfig, domains: int) -> None:
-        super().__init__()
-        self.image_shape = (data.channels, data.image_size, data.image_size)
-        self.content_shape = (model.content_channels, model.content_size, model.content_size)
-        self.style_dim = model.style_dim
-        self.domains = domains
-        self.translates = True
-        widths, style_widths = (level_widths(name, model, data) for name in ("widths", "style_widths"))
-        self.content_prior = make_prior(self.content_shape, model.prior_components)
-        self.content_encoder = ContentEncoder(
-            data.channels, widths, model.encoder_blocks, model.content_channels, model.antialias
-        )
-        self.style_encoder = StyleEncoder(
-            data.channels, style_widths, model.encoder_blocks, model.style_dim, model.antialias
-        )
-        self.style_prior = StylePrior(domains, model.style_dim)
-        self.decoder = Decoder(
-            data.channels,
-            widths,
-            model.decoder_blocks,
-            self.content_shape,
-            model.style_dim,
-            model.style_features,
-        )
-
-
-class PlainVAE(LatentModel):
-    r"""q(z | x) and the decoder; one latent vector, no domains.
-
-    .. math:: x \approx \mathrm{decode}(z), \quad z \sim \mathcal N(0, I)
-
-    z, (B, Z), takes the place of the content code; the style code is (B, 0).
-
-    Args:
-        model: sizes of the networks.
-        data: image size and channels.
-
-    Raises:
-        ConfigError: the widths do not lead from the image size to the content size.
-    """
-
-    def __init__(self, model: ModelConfig, data: DataConfig) -> None:
-        super().__init__()
-        self.image_shape = (data.channels, data.image_size, data.image_size)
-        self.content_shape = (model.latent_dim,)
-        self.style_dim = self.domains = 0
-        self.translates = False
-        self.content_prior = make_prior(self.content_shape, model.prior_components)
-        self.style_encoder = NoStyle()
-        self.style_prior = StylePrior(0, 0)
-        widths = level_widths("widths", model, data)
-        if model.kind == "published":
-            self.content_encoder = PublishedEncoder(
-                data.channels, widths, model.content_size, model.latent_dim
-            )
-            self.decoder = PublishedDecoder(data.channels, widths, model.content_size, model.latent_dim)
-            return
-        size, features = model.content_size, model.style_features
-        self.content_encoder = LatentEncoder(
-            data.channels, widths, model.encoder_blocks, size, model.latent_dim, model.antialias
-        )
-        self.decoder = LatentDecoder(
-            Decoder(data.channels, widths, model.decoder_blocks, (0, size, size), model.latent_dim, features)
-        )
-
-
-class NoStyle(nn.Module):
-    """The style encoder of a plain model."""
-
-    def forward(self, images: Tensor) -> Gaussian:
-        """Images (B, ...) to a Gaussian with parameters (B, 0), whose KL is 0."""
-        empty = images.new_zeros(len(images), 0, dtype=torch.float32)
-        return Gaussian(empty, empty)
-
-
-class LatentDecoder(nn.Module):
-    """A decoder without content, modulated by z instead of the style.
-
-    Args:
-        decoder: built for a content code without channels.
-    """
-
-    def __init__(self, decoder: Decoder) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, content: Tensor, style: Tensor) -> Tensor:
-        """Latents (B, Z) and a style (B, 0) to images (B, C, H, W) before the sigmoid, in float32."""
-        images: Tensor = self.decoder(None, content)
-        return images
-
-
-def make_model(model: ModelConfig, data: DataConfig, domains: int) -> LatentModel:
-    """The model that ``model.kind`` names.
-
-    Args:
-        model: sizes of the networks.
-        data: image size and channels.
-        domains: how many the data has; one means that there are no labels.
-    """
-    if model.kind != "translation":
-        return PlainVAE(model, data)
-    return TranslationVAE(model, data, domains if domains > 1 else 0)
-
-
-def make_prior(shape: tuple[int, ...], components: int) -> StandardPrior | MixturePrior:
-    """N(0, I) for 0 components, else a learned mixture."""
-    return MixturePrior(shape, components) if components else StandardPrior(shape)
-
-
-def level_widths(
-    name: Literal["widths", "style_widths"], model: ModelConfig, data: DataConfig
-) -> tuple[int, ...]:
-    """Channels at each resolution, finest first, of the content networks or of the style encoder.
-
-    Small images use the coarse end of the list, so that one list serves every image size.
-
-    Raises:
-        ConfigError: the list is too short to lead from the image size to the content size.
-    """
-    widths: tuple[int, ...] = getattr(model, name)
-    levels = len(resolutions(data.image_size, model.content_size))
-    if len(widths) < levels:
-        raise ConfigError(
-            f"model.{name} lists {len(widths)} widths, but {levels} resolutions lie between an image of "
-            f"{data.image_size} px and a content code of {model.content_size} px",
-            remedy=f"give {levels} widths, the finest resolution first",
-        )
-    return widths[-levels:]

@@ -50,6 +50,26 @@ def resolutions(image_size: int, content_size: int) -> list[int]:
     return sides
 
 
+def coarse_end(widths: Sequence[int], levels: int) -> Sequence[int]:
+    """The widths of the coarsest resolutions; all of them where there are fewer than ``levels``."""
+    return widths[-levels:]
+
+
+def require_levels(name: str, widths: Sequence[int], image_size: int, content_size: int) -> None:
+    """Check that widths lead from the image size to the content size, one for each resolution between.
+
+    Raises:
+        ConfigError: there are too few or too many.
+    """
+    levels = len(resolutions(image_size, content_size))
+    if len(widths) != levels:
+        raise ConfigError(
+            f"model.{name} lists {len(widths)} widths, but {levels} resolutions lie between an image of "
+            f"{image_size} px and a content code of {content_size} px",
+            remedy=f"give {levels} widths, the finest resolution first",
+        )
+
+
 def halvings(image_size: int) -> list[int]:
     """Sides that a code of an image may have: half the image's, and halves of it while they are whole."""
     sides = [image_size // PATCH]

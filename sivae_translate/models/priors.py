@@ -79,3 +79,8 @@ class MixturePrior(nn.Module):
 
     def _logvars(self) -> Tensor:
         return self.logvars.clamp(min=LEAST_LOGVAR)
+
+
+def make_prior(shape: tuple[int, ...], components: int) -> StandardPrior | MixturePrior:
+    """N(0, I) for 0 components, else a learned mixture."""
+    return MixturePrior(shape, components) if components else StandardPrior(shape)

@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from sivae_translate.config import Config, from_dict
-from sivae_translate.models.latent import LatentModel, make_model
+from sivae_translate.models.build import make_model
+from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration
 from sivae_translate.utils.errors import CheckpointError
 from sivae_translate.utils.files import replacing

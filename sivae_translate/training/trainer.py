@@ -20,7 +20,7 @@ from sivae_translate.data.batches import Batch, TrainingBatches, iterate, parts_
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.image import to_tensor
 from sivae_translate.data.sources.loading import check_unreadable, load_data
-from sivae_translate.models.latent import make_model
+from sivae_translate.models.build import make_model
 from sivae_translate.models.networks import grown
 from sivae_translate.models.published import has_batch_norm, settle
 from sivae_translate.models.typicality import Calibration, read

@@ -9,8 +9,8 @@ from benchmarks import train_step
 from benchmarks.train_step import Naive, published_objective
 from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.data.batches import Batch
+from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Gaussian
-from sivae_translate.models.latent import make_model
 from sivae_translate.models.priors import StandardPrior
 from sivae_translate.objectives import make_objective
 

@@ -16,7 +16,7 @@ from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.evaluation import generation
 from sivae_translate.inference.sampling import sample_files
 from sivae_translate.inference.translator import Translator
-from sivae_translate.models.latent import make_model
+from sivae_translate.models.build import make_model
 from sivae_translate.models.weights import load_model
 from sivae_translate.training.trainer import Trainer, train
 from sivae_translate.utils.errors import ConfigError, InputError

@@ -16,7 +16,7 @@ from sivae_translate.data.image import to_tensor
 from sivae_translate.evaluation import reporting as report
 from sivae_translate.evaluation.translation import Judges, evaluate
 from sivae_translate.inference.translator import Translator
-from sivae_translate.models.latent import TranslationVAE
+from sivae_translate.models.build import make_model
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.utils.errors import DataError
 
@@ -47,7 +47,7 @@ def translator(kind="random"):
     }
     config = from_dict(settings, "the test")
     made = Translator(
-        TranslationVAE(ModelConfig(widths=(4, 6, 8), style_widths=(4, 4, 6)), config.data, 2),
+        make_model(ModelConfig(widths=(4, 6, 8), style_widths=(4, 4, 6)), config.data, 2),
         config,
         ("up", "down"),
     )

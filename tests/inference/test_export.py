@@ -14,8 +14,8 @@ from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.inference import export
 from sivae_translate.inference.translator import Translator
+from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Codes
-from sivae_translate.models.latent import make_model
 from sivae_translate.utils.errors import InputError
 
 

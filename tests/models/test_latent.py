@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from sivae_translate.config import DataConfig, ModelConfig
+from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Codes
-from sivae_translate.models.latent import PlainVAE, TranslationVAE
 from sivae_translate.models.networks import Trunk, grown, smoothed
 from sivae_translate.utils.errors import ConfigError, InputError
 
@@ -20,7 +20,7 @@ def build(size: int = 32, channels: int = 1, domains=3, content_size=4):
     config = ModelConfig(
         widths=(4, 4, 8, 8, 8, 8), style_widths=(4, 4, 4, 8, 8, 8), content_size=content_size, **SMALL
     )
-    return TranslationVAE(config, DataConfig(image_size=size, channels=channels), domains)
+    return make_model(config, DataConfig(image_size=size, channels=channels), domains)
 
 
 @pytest.mark.parametrize(("size", "channels"), [(32, 1), (32, 3), (64, 3), (128, 1), (256, 3)])
@@ -83,7 +83,7 @@ def test_images_of_another_shape_are_refused_with_both_shapes(shape) -> None:
 
 def test_too_few_widths_and_impossible_content_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="widths lists 1"):
-        TranslationVAE(ModelConfig(widths=(8,)), DataConfig(image_size=32), 2)
+        make_model(ModelConfig(widths=(8,)), DataConfig(image_size=32), 2)
     with pytest.raises(ConfigError, match="content_size = 5"):
         build(content_size=5)
 
@@ -111,7 +111,7 @@ def test_smoothed_encoders_do_not_see_the_finest_chequers() -> None:
     for antialias in (False, True):
         torch.manual_seed(0)
         config = ModelConfig(widths=(4, 6, 8), style_widths=(4, 4, 6), antialias=antialias)
-        model = TranslationVAE(config, DataConfig(image_size=32, channels=1), 2)
+        model = make_model(config, DataConfig(image_size=32, channels=1), 2)
         picture = F.interpolate(torch.rand(1, 1, 6, 6), 32, mode="bicubic").clamp(0.2, 0.8)
         before, after = (model.encode(x).content.mean for x in (picture, picture + chequer))
         moved.append((after - before).abs().mean().item())
@@ -169,7 +169,7 @@ def test_a_grown_model_computes_at_the_old_resolutions_what_the_small_one_does(t
 
 def test_a_plain_model_grows_as_well() -> None:
     config = ModelConfig(kind="plain", latent_dim=8, widths=(4, 6, 8, 10))
-    small, large = (PlainVAE(config, DataConfig(image_size=size, channels=1)) for size in (32, 64))
+    small, large = (make_model(config, DataConfig(image_size=size, channels=1), 1) for size in (32, 64))
     large.load_state_dict(grown(small.state_dict(), large.state_dict()), strict=True)
     latent = torch.randn(2, 8)
     inner = [

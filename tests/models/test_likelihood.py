@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.distributions import MultivariateNormal
 
+from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Gaussian
-from sivae_translate.models.latent import LatentModel, PlainVAE, bits_per_dimension
+from sivae_translate.models.latent import LatentModel, bits_per_dimension
 from sivae_translate.models.networks import StylePrior
 from sivae_translate.models.priors import StandardPrior
 from sivae_translate.utils.errors import InputError
@@ -142,7 +143,7 @@ def test_a_plain_model_has_a_likelihood_too() -> None:
 
     torch.manual_seed(0)
     config = ModelConfig(kind="plain", widths=(8, 8, 8), latent_dim=4, style_features=8)
-    model = PlainVAE(config, DataConfig(image_size=32, channels=1))
+    model = make_model(config, DataConfig(image_size=32, channels=1), 1)
     images = torch.rand(3, 1, 32, 32)
     model.fit_variance(images)
     bound = model.log_likelihood(images, 4)

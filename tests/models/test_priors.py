@@ -8,8 +8,8 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from sivae_translate.config import DataConfig, ModelConfig, ObjectiveConfig
 from sivae_translate.data.batches import Batch
+from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Gaussian
-from sivae_translate.models.latent import PlainVAE
 from sivae_translate.models.priors import LEAST_LOGVAR, MixturePrior, StandardPrior
 from sivae_translate.objectives import make_objective
 
@@ -72,7 +72,7 @@ def test_a_learned_prior_belongs_to_the_decoders_half_and_learns() -> None:
         style_widths=(4, 4, 6),
         style_features=8,
     )
-    model = PlainVAE(config, DataConfig(image_size=32, channels=1))
+    model = make_model(config, DataConfig(image_size=32, channels=1), 1)
     assert {id(p) for p in model.content_prior.parameters()} <= {id(p) for p in model.decoder_parameters()}
     objective = make_objective(ObjectiveConfig(introspection_from=0, content_open_at=0), model)
     batch, weights = Batch(torch.rand(6, 1, 32, 32), torch.zeros(6, dtype=torch.long)), objective.weights(1.0)

@@ -12,8 +12,8 @@ from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from sivae_translate.config import DataConfig, EncoderAugmentConfig, ModelConfig, ObjectiveConfig, RampConfig
 from sivae_translate.data.batches import Batch
+from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Codes, Gaussian
-from sivae_translate.models.latent import PlainVAE, TranslationVAE
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.objectives import fakes as fakes_module
 from sivae_translate.objectives import make_objective
@@ -40,7 +40,7 @@ def tiny_model(domains=3):
         style_features=8,
         decoder_blocks=1,
     )
-    return TranslationVAE(config, DataConfig(image_size=SIZE, channels=1), domains).double()
+    return make_model(config, DataConfig(image_size=SIZE, channels=1), domains).double()
 
 
 def tiny_batch(count: int = 6):
@@ -530,7 +530,7 @@ def tiny_plain():
     config = ModelConfig(
         kind="plain", latent_dim=7, widths=(4, 6, 8), style_widths=(4, 4, 6), style_features=8
     )
-    return PlainVAE(config, DataConfig(image_size=SIZE, channels=1)).double()
+    return make_model(config, DataConfig(image_size=SIZE, channels=1), 1).double()
 
 
 @pytest.mark.parametrize("name", ["elbo", "introvae", "soft_introvae", "bootstrap"])

@@ -38,7 +38,7 @@ from safetensors.torch import save_file
 from sivae_translate.models.codes import Gaussian
 from sivae_translate.config import DataConfig, ModelConfig, ObjectiveConfig
 from sivae_translate.data.batches import Batch
-from sivae_translate.models.latent import make_model
+from sivae_translate.models.build import make_model
 from sivae_translate.models.priors import StandardPrior
 from sivae_translate.objectives import fakes, styles
 from sivae_translate.objectives import make_objective

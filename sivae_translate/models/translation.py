@@ -1,0 +1,62 @@
+"""The translation model: content that domains share, a style with a prior per domain, and a decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sivae_translate.models.latent import LatentModel
+from sivae_translate.models.networks import ContentEncoder, Decoder, StyleEncoder, StylePrior, require_levels
+from sivae_translate.models.priors import make_prior
+
+
+class TranslationVAE(LatentModel):
+    r"""q(c | x), q(s | x), p(s | d) and the decoder.
+
+    .. math:: x \approx \mathrm{decode}(c, s), \quad c \sim \mathcal N(0, I), \quad s \sim \mathcal N(m_d, I)
+
+    Args:
+        image_shape: (C, H, W) with H = W.
+        domains: number of labelled domains; 0 without labels, where p(s) = N(0, I).
+        widths: channels of the content encoder and the decoder at each resolution, finest (H / 2) first.
+        style_widths: channels of the style encoder at each resolution.
+        content_channels: Cc.
+        content_size: h = w of the content code.
+        style_dim: S.
+        style_features: width of the style's mapping network.
+        encoder_blocks: residual blocks of the encoders at each resolution.
+        decoder_blocks: modulated blocks of the decoder at each resolution.
+        prior_components: Gaussians in the learned prior of the content; 0 is N(0, I).
+        antialias: smooth images before the encoders take them.
+
+    Raises:
+        ConfigError: the widths do not lead from the image size to the content size.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        domains: int,
+        *,
+        widths: Sequence[int],
+        style_widths: Sequence[int],
+        content_channels: int,
+        content_size: int,
+        style_dim: int,
+        style_features: int,
+        encoder_blocks: int = 1,
+        decoder_blocks: int = 1,
+        prior_components: int = 0,
+        antialias: bool = False,
+    ) -> None:
+        super().__init__()
+        channels, size, _ = image_shape
+        require_levels("widths", widths, size, content_size)
+        require_levels("style_widths", style_widths, size, content_size)
+        self.image_shape = image_shape
+        self.content_shape = content_shape = (content_channels, content_size, content_size)
+        self.style_dim, self.domains, self.translates = style_dim, domains, True
+        self.content_prior = make_prior(content_shape, prior_components)
+        self.content_encoder = ContentEncoder(channels, widths, encoder_blocks, content_channels, antialias)
+        self.style_encoder = StyleEncoder(channels, style_widths, encoder_blocks, style_dim, antialias)
+        self.style_prior = StylePrior(domains, style_dim)
+        self.decoder = Decoder(channels, widths, decoder_blocks, content_shape, style_dim, style_features)
