@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test lint check test-slow bench setup format clean
+.PHONY: demo test lint format-check types layers check test-slow bench setup format clean
 
 setup: .venv/ready
 
@@ -22,10 +22,18 @@ test: setup
 
 lint: setup
 	$(BIN)/ruff check .
+
+format-check: setup
 	$(BIN)/ruff format --check .
+
+types: setup
 	$(BIN)/mypy
 
-check: lint
+# Imports point left, modules and functions stay short, no public name vanishes.
+layers: setup
+	$(BIN)/python -m pytest tests/test_layers.py tests/test_sizes.py tests/test_api.py
+
+check: lint format-check types
 	$(BIN)/python -m pytest -m "not slow and not full"
 
 test-slow: setup

@@ -1,5 +1,6 @@
 """Packaging of sivae-translate: ``pip install .``; assets/ and configs/ travel inside the package."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -7,6 +8,15 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 SHIPPED = ("assets", "configs")
+VERSION = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
+
+
+def version() -> str:
+    """The package's own ``__version__``, the one place that names it, read without importing the package."""
+    match = VERSION.search((ROOT / "sivae_translate" / "__init__.py").read_text(encoding="utf-8"))
+    if match is None:
+        raise SystemExit("sivae_translate/__init__.py has no __version__")
+    return match[1]
 
 
 class BuildWithAssets(build_py):  # type: ignore[misc]  # setuptools is not typed
@@ -27,7 +37,7 @@ class BuildWithAssets(build_py):  # type: ignore[misc]  # setuptools is not type
 
 setup(
     name="sivae-translate",
-    version="0.1.0",
+    version=version(),
     description="Unpaired image-to-image translation with a content/style Soft-IntroVAE",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -68,6 +78,7 @@ setup(
             "pyarrow>=14",
             "fsspec>=2023.5",
             "pytest>=8",
+            "hypothesis>=6.100",
             "ruff==0.17.6",
             "mypy==2.4.1",
             "types-PyYAML",
