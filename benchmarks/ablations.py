@@ -11,12 +11,13 @@ an otherwise idle machine, or on a core that nothing else uses.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sivae_translate.config import load_config, parse_overrides
+from benchmarks.common import read_options_and_settings
+from sivae_translate.config import load_config
 from sivae_translate.data.sources.loading import load_data
 from sivae_translate.evaluation.translation import Judges, StyleKind, evaluate
 from sivae_translate.inference.translator import Translator
@@ -25,6 +26,17 @@ from sivae_translate.training.trainer import train
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.resources import config_path
 
+ArmName = Literal[
+    "everything",
+    "no introspection",
+    "no translations among the fakes",
+    "no capacity schedule",
+    "no back-translation",
+    "no prior means as styles",
+    "no rate of their own for prior means",
+    "no consistency of fakes' codes",
+    "no LPIPS in the error",
+]
 ARMS: dict[str, dict[str, object]] = {
     "everything": {},
     "no introspection": {"objective.introspection_from": 1.0},
@@ -91,27 +103,30 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    config: str = "demo"
+    data: Path | None = None
+    """Folder or zip file, where the configuration needs one."""
+    minutes: float = 5
+    style: StyleKind = "domain"
+    arms: tuple[ArmName, ...] | None = None
+    """By default every part that the configuration has."""
+    limit: int | None = None
+    """Test images a domain."""
+    out: Path = Path("runs/ablations")
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", default="demo")
-    parser.add_argument("--data", type=Path, help="where the configuration needs a folder or zip file")
-    parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--style", choices=["domain", "reference"], default="domain")
-    parser.add_argument(
-        "--arms", nargs="+", choices=ARMS, help="left out: every part that the configuration has"
-    )
-    parser.add_argument("--limit", type=int, help="test images a domain")
-    parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
-    given, rest = parser.parse_known_args()
-    place = {"data.root": str(given.data)} if given.data else {}
+    given, settings = read_options_and_settings(Options, __doc__)
     run(
         given.config,
         given.out,
         minutes=given.minutes,
         style=given.style,
-        overrides=place | parse_overrides(rest),
+        overrides=settings,
         arms=given.arms,
         limit=given.limit,
     )

@@ -12,13 +12,14 @@ results.json, results.md, samples.png (one row an objective) and health.png (how
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
+from benchmarks.common import read_options
 from sivae_translate.config import load_config
 from sivae_translate.data.sources.loading import load_data
 from sivae_translate.evaluation.generation import GenerationJudge
@@ -44,7 +45,7 @@ def run(
     data: Path | None,
     out: Path,
     *,
-    objectives: list[str],
+    objectives: Sequence[ObjectiveName],
     seeds: int,
     steps: int,
     vae_ratio: float,
@@ -130,26 +131,25 @@ def draw_health(runs: dict[str, Path], path: Path) -> None:
     pictures.save_figure(figure, path, dpi=100)
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    config: str = "fashion"
+    """Of a plain model."""
+    data: Path | None = None
+    """Folder of idx files or images, where the configuration needs one."""
+    out: Path = Path("runs/generation")
+    objectives: tuple[ObjectiveName, ...] = ("elbo", "soft_introvae", "introvae")
+    seeds: int = 1
+    steps: int = 4000
+    vae_ratio: float = 2.2
+    """Steps of the VAE for each of the others, at equal time."""
+    images: int = 1000
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", default="fashion", help="of a plain model")
-    parser.add_argument(
-        "--data", type=Path, help="folder of idx files or images, where the configuration needs one"
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/generation"))
-    parser.add_argument(
-        "--objectives",
-        nargs="+",
-        default=["elbo", "soft_introvae", "introvae"],
-        choices=get_args(ObjectiveName),
-    )
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--vae-ratio", type=float, default=2.2)
-    parser.add_argument("--images", type=int, default=1000)
-    given = parser.parse_args()
+    given = read_options(Options, __doc__)
     run(
         given.config,
         given.data,

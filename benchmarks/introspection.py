@@ -12,13 +12,14 @@ rates of an idle machine (2 cores, docs/experiments.md), 5.0 steps/s without fak
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from benchmarks.common import read_options
 from sivae_translate.config import load_config
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.sources.loading import load_data
@@ -91,15 +92,19 @@ def _judge(arm: str, seed: int, folder: Path, data: DomainData, judge: Lpips) ->
     return row
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    config: str = "demo"
+    seeds: int = 3
+    out: Path = Path("runs/introspection")
+    rates: bool = False
+    """Only measure steps/s of both arms."""
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", default="demo")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("runs/introspection"))
-    parser.add_argument("--rates", action="store_true", help="only measure steps/s of both arms")
-    given = parser.parse_args()
+    given = read_options(Options, __doc__)
     if given.rates:
         rates(given.config, given.out)
     else:

@@ -10,13 +10,13 @@ one and links it.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
 import shutil
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 
 from benchmarks import measure
+from benchmarks.common import read_options
 from sivae_translate.config import DataConfig
 from sivae_translate.data.batches import TrainingBatches, iterate, parts_of
 from sivae_translate.data.sources.loading import load_data
@@ -89,14 +90,19 @@ def run(count: int, *, start_only: bool) -> dict[str, Any]:
         shutil.rmtree(root)
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    files: int = 10_000
+    start_only: bool = False
+    """Only how long a start takes."""
+    out: Path | None = None
+    """JSON file."""
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--start-only", action="store_true")
-    parser.add_argument("--out", type=Path, help="JSON file")
-    given = parser.parse_args()
+    given = read_options(Options, __doc__)
     found = run(given.files, start_only=given.start_only)
     if given.out:
         write_json(given.out, found)

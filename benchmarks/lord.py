@@ -15,7 +15,6 @@ benchmarks judge by: an advantage for this peer.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sivae_translate.config import Config, load_config, parse_overrides, to_yaml
+from benchmarks.common import read_options_and_settings
+from sivae_translate.config import Config, load_config, to_yaml
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.image import to_tensor
 from sivae_translate.data.sources.loading import load_data
@@ -183,14 +183,17 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
     write_text(out / "config.yaml", to_yaml(config))
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    config: str
+    data: Path | None = None
+    """Folder or zip file, where the configuration needs one."""
+    minutes: float = 10
+    out: Path = Path("runs/lord")
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--out", type=Path, default=Path("runs/lord"))
-    given, rest = parser.parse_known_args()
-    root = {"data.root": str(given.data)} if given.data else {}
-    run(load_config(config_path(given.config), root | parse_overrides(rest)), given.minutes, given.out)
+    given, settings = read_options_and_settings(Options, __doc__)
+    run(load_config(config_path(given.config), settings), given.minutes, given.out)

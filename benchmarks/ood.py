@@ -13,14 +13,16 @@ choose anything: a score has no setting.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tyro.conf import Positional
 
+from benchmarks.common import read_options
 from sivae_translate.config import DataConfig, load_config
 from sivae_translate.data.sources.loading import load_images, load_test_images
 from sivae_translate.evaluation import ood
@@ -114,16 +116,24 @@ def _folder(given: str) -> tuple[str, Path]:
     return name or Path(path).name, Path(path)
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders."""
+    foreign: tuple[str, ...] = ()
+    """NAME=FOLDER of images or idx files."""
+    cross: bool = False
+    """Also each run against the others' test images."""
+    limit: int = 1000
+    """Images of each kind."""
+    regret_steps: int = 0
+    out: Path = Path("runs/ood")
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--foreign", nargs="*", default=[], metavar="NAME=FOLDER", type=_folder)
-    parser.add_argument("--cross", action="store_true", help="also each run against the others' test images")
-    parser.add_argument("--limit", type=int, default=1000, help="images of each kind")
-    parser.add_argument("--regret-steps", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/ood"))
-    given = parser.parse_args()
-    sets: Sets = {name: partial(load_images, path, limit=given.limit) for name, path in given.foreign}
+    given = read_options(Options, __doc__)
+    folders = [_folder(text) for text in given.foreign]
+    sets: Sets = {name: partial(load_images, path, limit=given.limit) for name, path in folders}
     run(given.runs, sets, given.out, cross=given.cross, limit=given.limit, regret_steps=given.regret_steps)

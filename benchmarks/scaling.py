@@ -8,18 +8,19 @@ time from the first noted step to the last, so start-up and the last checkpoint 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import measure
+from benchmarks.common import read_options
 from sivae_translate.training.log import read_metrics
 from sivae_translate.utils.files import write_json
 
@@ -81,14 +82,18 @@ def run(steps: int, cores: int) -> dict[str, Any]:
     return {"machine": measure.machine(torch.device("cpu")), "batch": BATCH, "rows": rows}
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    steps: int = 60
+    cores: int = 2
+    out: Path | None = None
+    """JSON file."""
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="JSON file")
-    given = parser.parse_args()
+    given = read_options(Options, __doc__)
     found = run(given.steps, given.cores)
     if given.out:
         write_json(given.out, found)

@@ -8,13 +8,14 @@ measured beside them; absolute times depend on what else the machine does.
 
 from __future__ import annotations
 
-import argparse
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import loader, measure, toy_step, train_step, translate
+from benchmarks.common import read_options
 from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.files import write_json, write_text
 
@@ -69,12 +70,15 @@ def summary(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    device: str = "auto"
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="auto")
-    given = parser.parse_args()
+    given = read_options(Options, __doc__)
     results = run(given.device)
     about = measure.machine(pick_device(given.device))
     name = re.sub(r"[^a-z0-9]+", "-", f"{about['processor']} {about['threads']} threads".lower()).strip("-")

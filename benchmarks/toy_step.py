@@ -10,14 +10,15 @@ fakes again for gamma_r = 1e-8.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import time
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.common import read_options
 from sivae_translate.data.batches import Batch
 from sivae_translate.lab.planes import Plane
 from sivae_translate.lab.settings import SCALE, load_toy_config
@@ -148,11 +149,14 @@ def run(rounds: int, steps: int) -> dict[str, float]:
     return {name: round(value, 3) for name, value in {**medians, **ratios}.items()}
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    rounds: int = 20
+    steps: int = 10
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=10)
-    given = parser.parse_args()
+    given = read_options(Options, __doc__)
     print(json.dumps(run(given.rounds, given.steps), indent=2))

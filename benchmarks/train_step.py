@@ -21,19 +21,20 @@ same objective, network and weights; what differs are the rungs of a ladder:
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks import measure
+from benchmarks.common import read_options
 from benchmarks.measure import Figures
 from sivae_translate.config import DataConfig, ModelConfig, ObjectiveConfig
 from sivae_translate.data.batches import Batch
@@ -52,6 +53,7 @@ PUBLISHED_WIDTHS = {
     128: (64, 128, 256, 512, 512),
     256: (64, 128, 256, 512, 512, 512),
 }
+Side = Literal[32, 64, 128, 256]
 LATENTS = {32: 128, 64: 128, 128: 256, 256: 256}
 BETA_REC, BETA_KL, BETA_NEG, GAMMA_R = 1.0, 1.0, 256.0, 1e-8
 RATE = 2e-4
@@ -299,8 +301,8 @@ def figures(flops: float, seconds: float, batch: int, limit: float) -> Figures:
 
 
 def run(
-    sides: list[int],
-    translations: list[int],
+    sides: Sequence[int],
+    translations: Sequence[int],
     batch: int,
     rounds: int,
     device: torch.device,
@@ -320,19 +322,25 @@ def run(
     return results
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    sides: tuple[Side, ...] = (32,)
+    translation: tuple[Side, ...] = ()
+    growth: bool = False
+    """Our own network by side, batch and channels."""
+    batch: int = 32
+    rounds: int = 20
+    device: str = "auto"
+    out: Path | None = None
+    """JSON file."""
+    memory: Literal["published", "shared", "bfloat16", "channels_last", "no error of fakes"] | None = None
+    """Print the peak memory of one rung alone, as the benchmark asks a process of its own to."""
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sides", type=int, nargs="*", default=[32], choices=sorted(LATENTS))
-    parser.add_argument("--translation", type=int, nargs="*", default=[], choices=sorted(LATENTS))
-    parser.add_argument("--growth", action="store_true", help="our own network by side, batch and channels")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, help="JSON file")
-    parser.add_argument("--memory", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = read_options(Options, __doc__)
     if given.memory:
         one = contestant(given.memory, given.sides[0], given.batch, torch.device("cpu"))
         one()

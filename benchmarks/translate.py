@@ -11,7 +11,6 @@ channels, instance normalisation).
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks import measure
+from benchmarks.common import read_options
 from benchmarks.measure import Figures
 from benchmarks.train_step import STYLE_WIDTHS, WIDTHS
 from sivae_translate.config import from_dict
@@ -261,21 +262,26 @@ def run(sides: Sequence[int], count: int, rounds: int, device: str) -> dict[str,
     return results
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the command line takes."""
+
+    sides: tuple[int, ...] = (64,)
+    files: int = 1000
+    rounds: int = 10
+    device: str = "auto"
+    out: Path | None = None
+    """JSON file."""
+    flat: tuple[int, ...] = ()
+    """Numbers of files to compare the peak memory of."""
+    alone: bool = False
+    """Print the peak memory of that many files alone, as the benchmark asks a process of its own to."""
+    memory: int | None = None
+    """The same for one batch of so many images."""
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sides", type=int, nargs="+", default=[64])
-    parser.add_argument("--files", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, help="JSON file")
-    parser.add_argument(
-        "--flat", type=int, nargs="+", default=[], help="numbers of files to compare the peak memory of"
-    )
-    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = read_options(Options, __doc__)
     if given.alone or given.memory:
         if given.memory:
             one_batch(given.sides[0], given.memory, given.device)

@@ -18,7 +18,7 @@ DOMAINS = ("cats", "dogs", "foxes")
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory):
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with model.safetensors and config.yaml: three domains, 32 px, RGB, never trained."""
     settings = {
         "data": {"image_size": 32, "channels": 3},
@@ -42,19 +42,19 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="session")
-def translator(tiny_run: Path):
+def translator(tiny_run: Path) -> Translator:
     return Translator.from_pretrained(tiny_run, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")
-def pixels():
+def pixels() -> np.ndarray:
     """Five smooth RGB images, uint8 (5, 32, 32, 3)."""
     coarse = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
     return coarse.repeat(8, axis=1).repeat(8, axis=2)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, pixels: np.ndarray):
+def folder(tmp_path: Path, pixels: np.ndarray) -> Path:
     """Images in a folder and a sub-folder, and one broken file."""
     root = tmp_path / "in"
     (root / "deep" / "er").mkdir(parents=True)

@@ -1,0 +1,52 @@
+"""Fitting an image: always square, exact where it already fits, equal for an image turned over."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sivae_translate.data.image import FitPolicy, fit, to_array, to_pil, to_tensor
+
+POLICIES = st.sampled_from(get_args(FitPolicy))
+
+
+@st.composite
+def images(draw: st.DrawFn) -> Image.Image:
+    """Noise of any proportions, grey or coloured."""
+    width, height = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    shape = (height, width, 3) if draw(st.booleans()) else (height, width)
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    return Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
+
+
+@given(images(), st.integers(1, 48), POLICIES)
+def test_it_is_square_and_keeps_its_mode(image: Image.Image, size: int, policy: FitPolicy) -> None:
+    fitted = fit(image, size, policy)
+    assert fitted.size == (size, size)
+    assert fitted.mode == image.mode
+
+
+@given(images(), st.integers(1, 48), POLICIES)
+def test_fitting_twice_changes_nothing_more(image: Image.Image, size: int, policy: FitPolicy) -> None:
+    fitted = fit(image, size, policy)
+    assert np.array_equal(np.asarray(fit(fitted, size, policy)), np.asarray(fitted))
+
+
+@given(st.integers(0, 255), st.integers(1, 30), st.integers(1, 30), st.sampled_from(["cover", "stretch"]))
+def test_one_colour_stays_one_colour(value: int, width: int, height: int, policy: FitPolicy) -> None:
+    fitted = np.asarray(fit(Image.new("L", (width, height), value), 16, policy))
+    assert np.unique(fitted).tolist() == [value]
+
+
+@given(images(), st.sampled_from([1, 3]), POLICIES)
+def test_arrays_and_tensors_hold_the_same_pixels(
+    image: Image.Image, channels: Literal[1, 3], policy: FitPolicy
+) -> None:
+    array = to_array(image, 16, channels, policy)
+    assert array.shape == (16, 16, channels)
+    back = np.asarray(to_pil(to_tensor([array])[0])).reshape(array.shape)
+    assert np.array_equal(back, array)
