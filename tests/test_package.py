@@ -29,7 +29,7 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory):
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
     command = [
         sys.executable,
@@ -48,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.full
-def test_the_wheel_holds_the_assets_the_configs_and_no_tests(wheel) -> None:
+def test_the_wheel_holds_the_assets_the_configs_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     wanted = (
         "assets/lpips_alexnet.safetensors",
@@ -62,7 +62,7 @@ def test_the_wheel_holds_the_assets_the_configs_and_no_tests(wheel) -> None:
 
 
 @pytest.mark.full
-def test_an_installed_wheel_works_outside_the_checkout(wheel, tmp_path: Path) -> None:
+def test_an_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     # The dependencies are those of this environment; only the package itself comes from the wheel.
     venv.create(tmp_path / "venv", with_pip=False)
     site = next((tmp_path / "venv").glob("lib/python*/site-packages"))

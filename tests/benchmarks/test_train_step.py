@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import pytest
 import torch
+from torch import Tensor
 
 from benchmarks import train_step
 from benchmarks.train_step import Naive, published_objective
@@ -11,20 +14,26 @@ from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Gaussian
+from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.priors import StandardPrior
 from sivae_translate.objectives import make_objective
 
-COUNT, SIDE, LATENTS = 6, 32, 5
+COUNT, LATENTS = 6, 5
+SIDE: Literal[32] = 32
+Halves: TypeAlias = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+"""Gradients of the encoder and of the decoder."""
+Sides: TypeAlias = tuple[LatentModel, Tensor, Halves]
+"""A model, images, and the published step's gradients."""
 
 
-def fixed(mean):
+def fixed(mean: Tensor) -> Tensor:
     """Noise that depends on the place in an image's code alone, so that computations in other orders share
     it."""
     return torch.sin(torch.arange(mean[0].numel(), dtype=mean.dtype) * 1.7).expand_as(mean)
 
 
 @pytest.fixture
-def sides(monkeypatch: pytest.MonkeyPatch):
+def sides(monkeypatch: pytest.MonkeyPatch) -> Sides:
     monkeypatch.setattr(train_step, "draw", lambda p: p.mean + torch.exp(0.5 * p.logvar) * fixed(p.mean))
     monkeypatch.setattr(
         Gaussian, "sample", lambda self, _=None: self.mean + torch.exp(0.5 * self.logvar) * fixed(self.mean)
@@ -45,7 +54,7 @@ def sides(monkeypatch: pytest.MonkeyPatch):
     return model, images, (encoder, decoder)
 
 
-def ours(model, images, *, autocast=False):
+def ours(model: LatentModel, images: Tensor, *, autocast: bool = False) -> Halves:
     objective = make_objective(published_objective(), model)
     batch = Batch(images, torch.zeros(len(images), dtype=torch.long))
     weights = objective.weights(1.0)
@@ -59,7 +68,7 @@ def ours(model, images, *, autocast=False):
     return encoder, torch.autograd.grad(second, list(model.decoder.parameters()))
 
 
-def test_sharing_passes_and_leaving_out_idle_ones_changes_no_gradient(sides) -> None:
+def test_sharing_passes_and_leaving_out_idle_ones_changes_no_gradient(sides: Sides) -> None:
     model, images, expected = sides
     for half, reference in zip(ours(model, images), expected, strict=True):
         for gradient, known in zip(half, reference, strict=True):
@@ -68,7 +77,7 @@ def test_sharing_passes_and_leaving_out_idle_ones_changes_no_gradient(sides) -> 
             )  # gamma_r is 1e-8
 
 
-def test_gradients_in_bfloat16_are_those_of_float64_up_to_rounding(sides) -> None:
+def test_gradients_in_bfloat16_are_those_of_float64_up_to_rounding(sides: Sides) -> None:
     model, images, expected = sides
     model, images = model.float(), images.float()
     for half, reference in zip(ours(model, images, autocast=True), expected, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from sivae_translate.lab.tabular import (
     Instance,
@@ -19,15 +20,15 @@ VALUES, LATENTS = 5, 6
 
 
 @pytest.fixture(scope="module")
-def instances():
+def instances() -> Instance:
     return Instance.random(8, VALUES, LATENTS, seed=1)
 
 
-def minimisers(instances, gamma):
+def minimisers(instances: Instance, gamma: float) -> Tensor:
     return torch.stack([minimise_target(data, gamma) for data in instances.data])
 
 
-def test_the_elbo_is_the_log_marginal_less_the_kl_to_the_posterior(instances) -> None:
+def test_the_elbo_is_the_log_marginal_less_the_kl_to_the_posterior(instances: Instance) -> None:
     generator = torch.Generator().manual_seed(0)
     log_decoder = torch.randn(8, LATENTS, VALUES, generator=generator, dtype=torch.float64).log_softmax(-1)
     log_encoder = torch.randn(8, VALUES, LATENTS, generator=generator, dtype=torch.float64).log_softmax(-1)
@@ -40,7 +41,9 @@ def test_the_elbo_is_the_log_marginal_less_the_kl_to_the_posterior(instances) ->
 
 
 @pytest.mark.parametrize("gamma", [0.2, 0.5])
-def test_the_game_ends_at_the_minimiser_of_kl_plus_entropy_with_the_true_posterior(instances, gamma) -> None:
+def test_the_game_ends_at_the_minimiser_of_kl_plus_entropy_with_the_true_posterior(
+    instances: Instance, gamma: float
+) -> None:
     best = minimisers(instances, gamma)
     assert assumption_holds(best, instances.data, 2.0).all()
     outcome = play(instances, gamma=gamma, iterations=3000)
@@ -48,7 +51,7 @@ def test_the_game_ends_at_the_minimiser_of_kl_plus_entropy_with_the_true_posteri
     assert outcome.posterior_gap.max() < 1e-8
 
 
-def test_the_minimiser_beats_nearby_distributions_and_sharpens_with_gamma(instances) -> None:
+def test_the_minimiser_beats_nearby_distributions_and_sharpens_with_gamma(instances: Instance) -> None:
     generator = torch.Generator().manual_seed(0)
     entropies = []
     for gamma in (0.0, 0.2, 0.5):
@@ -68,7 +71,7 @@ def test_the_minimiser_beats_nearby_distributions_and_sharpens_with_gamma(instan
     assert (entropies[1] > entropies[2]).all()
 
 
-def test_with_alpha_2_and_gamma_1_the_assumption_fails_and_so_does_the_claim(instances) -> None:
+def test_with_alpha_2_and_gamma_1_the_assumption_fails_and_so_does_the_claim(instances: Instance) -> None:
     best = minimisers(instances, 1.0)
     assert not assumption_holds(best, instances.data, 2.0).any()
     outcome = play(instances, gamma=1.0, alpha=2.0, iterations=3000)
@@ -76,7 +79,7 @@ def test_with_alpha_2_and_gamma_1_the_assumption_fails_and_so_does_the_claim(ins
     assert ((outcome.marginal - best).abs().amax(-1) > 1e-3).all()
 
 
-def test_a_larger_alpha_brings_the_posterior_back(instances) -> None:
+def test_a_larger_alpha_brings_the_posterior_back(instances: Instance) -> None:
     best = minimisers(instances, 1.0)
     assert assumption_holds(best, instances.data, 8.0).all()
     outcome = play(instances, gamma=1.0, alpha=8.0, iterations=3000)
@@ -87,7 +90,7 @@ def test_a_larger_alpha_brings_the_posterior_back(instances) -> None:
         torch.testing.assert_close(nearby, marginal, rtol=0, atol=1e-5)
 
 
-def test_with_the_hinge_the_encoder_need_not_be_the_posterior(instances) -> None:
+def test_with_the_hinge_the_encoder_need_not_be_the_posterior(instances: Instance) -> None:
     best = minimisers(instances, 0.2)
     assert assumption_holds(
         best, instances.data, 2.0

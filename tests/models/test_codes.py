@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from sivae_translate.models.codes import Codes, Gaussian, Posterior
 
 
-def gaussian(*shape, seed: int = 0):
+def gaussian(*shape: int, seed: int = 0) -> Gaussian:
     generator = torch.Generator().manual_seed(seed)
-    draw = lambda: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
-    return Gaussian(draw(), draw())
+    mean, logvar = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+    return Gaussian(mean, logvar)
 
 
-def reference(g):
+def reference(g: Gaussian) -> Distribution:
     return Independent(Normal(g.mean, (0.5 * g.logvar).exp()), g.mean.ndim - 1)
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (3, 4, 2, 2)])
-def test_kl_to_the_standard_normal_equals_torch_distributions(shape) -> None:
+def test_kl_to_the_standard_normal_equals_torch_distributions(shape: tuple[int, ...]) -> None:
     g = gaussian(*shape)
     prior = Independent(Normal(torch.zeros_like(g.mean), 1.0), g.mean.ndim - 1)
     torch.testing.assert_close(g.kl(), kl_divergence(reference(g), prior))
@@ -52,9 +52,10 @@ def test_samples_have_the_mean_and_the_variance() -> None:
 
 def test_sampling_lets_gradients_through_to_mean_and_logvar() -> None:
     mean, logvar = torch.zeros(1, 2, requires_grad=True), torch.zeros(1, 2, requires_grad=True)
-    Gaussian(mean, logvar).sample(torch.Generator().manual_seed(1)).sum().backward()
-    assert mean.grad.tolist() == [[1.0, 1.0]]
-    assert (logvar.grad != 0).all()
+    drawn = Gaussian(mean, logvar).sample(torch.Generator().manual_seed(1))
+    of_mean, of_logvar = torch.autograd.grad(drawn.sum(), [mean, logvar])
+    assert of_mean.tolist() == [[1.0, 1.0]]
+    assert of_logvar.count_nonzero() == 2
 
 
 def test_posterior_indexes_detaches_and_gives_means() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
 from sivae_translate.config import DataConfig, ModelConfig, ObjectiveConfig
 from sivae_translate.data.batches import Batch
@@ -15,7 +15,7 @@ from sivae_translate.objectives import make_objective
 
 
 @pytest.fixture
-def mixture():
+def mixture() -> MixturePrior:
     torch.manual_seed(0)
     prior = MixturePrior((2, 3), 4).double()
     with torch.no_grad():
@@ -23,19 +23,19 @@ def mixture():
     return prior
 
 
-def as_distribution(prior):
+def as_distribution(prior: MixturePrior) -> Distribution:
     return MixtureSameFamily(
         Categorical(torch.ones(4, dtype=torch.float64)),
         Independent(Normal(prior.means, (prior.logvars / 2).exp()), 1),
     )
 
 
-def test_the_mixtures_density_is_that_of_torch_distributions(mixture) -> None:
+def test_the_mixtures_density_is_that_of_torch_distributions(mixture: MixturePrior) -> None:
     codes = torch.randn(5, 2, 3, dtype=torch.float64)
     torch.testing.assert_close(mixture.log_prob(codes), as_distribution(mixture).log_prob(codes.flatten(1)))
 
 
-def test_draws_have_the_mixtures_mean_and_variance(mixture) -> None:
+def test_draws_have_the_mixtures_mean_and_variance(mixture: MixturePrior) -> None:
     draws = mixture.sample(20000, torch.device("cpu"), torch.Generator().manual_seed(0))
     expected = as_distribution(mixture)
     assert draws.shape == (20000, 2, 3)
@@ -51,7 +51,7 @@ def test_the_kl_estimate_is_unbiased() -> None:
     assert one.kl(many).mean().item() == pytest.approx(posterior.kl(one.means).item(), abs=0.05)
 
 
-def test_components_cannot_become_spikes(mixture) -> None:
+def test_components_cannot_become_spikes(mixture: MixturePrior) -> None:
     with torch.no_grad():
         mixture.logvars.fill_(-50)
     assert mixture.log_prob(mixture.means.view(4, 2, 3)).max() < -0.5 * 6 * LEAST_LOGVAR
