@@ -453,7 +453,7 @@ def _run(command: object, rest: list[str]) -> int:
 def train(command: Train, rest: list[str]) -> int:
     """``sivae-translate train``; 0, or 128 + the signal that stopped it."""
     from sivae_translate.config import load_config, parse_overrides
-    from sivae_translate.training.trainer import Interrupted
+    from sivae_translate.training.signals import Interrupted
     from sivae_translate.training.trainer import train as run_training
     from sivae_translate.utils.progress import console
 
@@ -732,7 +732,7 @@ def benchmark(command: Benchmark, rest: list[str]) -> int:
     """``sivae-translate benchmark``; 0, or 128 + the signal that stopped it."""
     from sivae_translate.config import load_config, parse_overrides
     from sivae_translate.studies.benchmark import run_benchmark
-    from sivae_translate.training.trainer import Interrupted
+    from sivae_translate.training.signals import Interrupted
     from sivae_translate.utils.progress import console
     from sivae_translate.utils.resources import config_path
 
@@ -893,7 +893,7 @@ def settings(_: Settings) -> int:
 def demo(command: Demo) -> int:
     """``sivae-translate demo``; 0, or 128 + the signal that stopped it."""
     from sivae_translate.studies import demo
-    from sivae_translate.training.trainer import Interrupted
+    from sivae_translate.training.signals import Interrupted
     from sivae_translate.utils.progress import console
 
     try:

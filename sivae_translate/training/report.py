@@ -16,6 +16,7 @@ from sivae_translate.config import Config, to_yaml
 from sivae_translate.data.domains import DomainData, ImageSource
 from sivae_translate.data.image import to_pil, to_tensor
 from sivae_translate.models.latent import LatentModel
+from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.log import read_metrics
 from sivae_translate.utils import pictures
 from sivae_translate.utils.errors import DataError
@@ -137,3 +138,28 @@ def _page(folder: Path, config: Config, facts: Mapping[str, object]) -> str:
         f"img{{max-width:100%}}</style><title>{html.escape(folder.name)}</title><h1>{html.escape(folder.name)}</h1>"
         f"<table>{rows}</table>{images}<h2>settings</h2><pre>{html.escape(to_yaml(config))}</pre>\n"
     )
+
+
+def facts(folder: Path, config: Config, progress: Progress, images: int, processes: int) -> dict[str, object]:
+    """Facts about a training that travel with its model.
+
+    Args:
+        folder: the run's.
+        config: its settings.
+        progress: where it stands.
+        images: training images.
+        processes: how many share the run.
+    """
+    lines = read_metrics(folder)
+    return {
+        "steps": progress.step,
+        "minutes": round(progress.seconds / 60, 2),
+        "training_images": images,
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "seed": config.training.seed,
+        "started_from": progress.started_from,
+        "validation_score": progress.best_score,
+        "last_figures": lines[-1] if lines else {},
+    }

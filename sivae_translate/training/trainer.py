@@ -1,77 +1,46 @@
-"""The training loop."""
+"""Training: build, resume, loop, finish; the parts are modules of their own."""
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from copy import deepcopy
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from rich.progress import Progress as ProgressBar
+from rich.progress import TaskID
+from torch import nn
 
-from sivae_translate.config import Config, load_config, to_yaml
+from sivae_translate.config import Config, to_yaml
 from sivae_translate.data.batches import Batch, TrainingBatches, iterate, parts_of
 from sivae_translate.data.domains import DomainData
-from sivae_translate.data.image import to_tensor
 from sivae_translate.data.sources.loading import check_unreadable, load_data
 from sivae_translate.models.build import make_model
-from sivae_translate.models.networks import grown
-from sivae_translate.models.published import has_batch_norm, settle
-from sivae_translate.models.typicality import Calibration, read
-from sivae_translate.models.weights import SavedModel, find_model, load_model, save_model
+from sivae_translate.models.weights import save_model
 from sivae_translate.objectives import make_objective
 from sivae_translate.training import checkpoints, report
+from sivae_translate.training.averaging import average_of, is_finite, settle_average, update_average
+from sivae_translate.training.budget import Budget
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.distributed import World, joined
-from sivae_translate.training.log import MetricsLog, read_metrics
+from sivae_translate.training.log import MetricsLog
+from sivae_translate.training.signals import Interrupted, collect_signals
+from sivae_translate.training.starting import fine_tune, require_same_run
 from sivae_translate.training.step import Stepper
+from sivae_translate.training.validation import Validation
 from sivae_translate.utils.devices import autocast, pick_dtype
-from sivae_translate.utils.errors import CheckpointError, ConfigError, DataError, SivaeError, TrainingError
+from sivae_translate.utils.errors import ConfigError, TrainingError
 from sivae_translate.utils.files import require_writable, write_text
 from sivae_translate.utils.progress import console, progress_bar
 
-DEFAULT_STEPS = 10_000
-FINAL_RATE = 0.05
-"""The learning rate ends at this share of its height."""
-
-
 SETTLING_BATCHES = 8
 """Batches that the statistics of BatchNorms are measured on."""
-SEEN_IMAGES = 256
-"""Training images that the pixel variance, and what is usual, are fitted on."""
-READ_BATCH = 64
-FREE = {
-    "steps",
-    "epochs",
-    "minutes",
-    "device",
-    "precision",
-    "channels_last",
-    "log_every",
-    "picture_every",
-    "checkpoint_every",
-}
-FREE |= {"keep_checkpoints", "tensorboard", "max_rollbacks"}
-"""Settings of training that may change when a run is gone on with."""
-
-
-class Interrupted(Exception):  # noqa: N818 - it is no error: the user asked for it
-    """SIGINT or SIGTERM arrived; a checkpoint was saved."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.signum = signum
+NOT_FINITE = "the weights are not finite"
 
 
 class Trainer:
-    """Trains a model and leaves a run folder: config.yaml, model.safetensors, checkpoints, metrics, pictures,
-    report.
+    """Trains a model and leaves a run folder: config.yaml, model.safetensors, checkpoints, metrics, pictures.
 
     What step n does depends on the weights, the seed and n alone: random streams are seeded anew at each
     step. A run that was killed and resumed therefore ends with the same weights as one that was not, given a
@@ -79,8 +48,8 @@ class Trainer:
 
     Args:
         config: settings.
-        out: the run folder.
-        resume: go on from the last checkpoint in ``out``.
+        out: the run folder; `run` writes to it.
+        resume: continue from the last checkpoint in ``out``.
         data: the data, when it is loaded already; otherwise ``config.data`` says where it is.
         world: the processes that share the run; each takes an equal part of every batch, and the first one
             writes.
@@ -103,84 +72,50 @@ class Trainer:
         world: World | None = None,
     ) -> None:
         self.config, self.out, self.world = config, out, world or World()
-        require_writable(out)
-        found = checkpoints.latest(out / "checkpoints")
-        if found and not resume:
+        checkpoint = checkpoints.latest(out / "checkpoints")
+        if checkpoint and not resume:
             raise ConfigError(
-                f"{out} already holds a run", remedy="choose another --out, or go on with it by --resume"
+                f"{out} already holds a run", remedy="choose another --out, or continue it with --resume"
             )
-        try:
-            self.data = data if data is not None else load_data(config.data)
-        except SivaeError:
-            with suppress(OSError):
-                out.rmdir()  # leaves nothing behind; a folder with something in it stays
-            raise
-        self.problems = list(dict.fromkeys(self.data.unreadable))
-        for problem in self.problems:
-            self._say(f"[yellow]skipped[/] {problem}")
+        self.data = data if data is not None else load_data(config.data)
+        self.problems: list[str] = []
+        self._note_unreadable(dict.fromkeys(self.data.unreadable))
         self.device = self.world.device(config.training.device)
         self.dtype = pick_dtype(config.training.precision, self.device)
-        torch.manual_seed(config.training.seed)
-        layout = torch.channels_last if config.training.channels_last else torch.contiguous_format
-        model = make_model(config.model, config.data, len(self.data.domains))
+        self.progress, self.rate = Progress(), 0.0
+        self.log: MetricsLog | None = None
+        self._build(None if checkpoint else config.training.fine_tune)
+        if checkpoint:
+            require_same_run(config, out)
+            self.progress = checkpoints.load(checkpoint, self.modules, self.stepper.optimizers)
+
+    def _build(self, start: str | None) -> None:
+        """The model, from trained weights where ``start`` names some; its average, objective and batches."""
+        training = self.config.training
+        torch.manual_seed(training.seed)
+        layout = torch.channels_last if training.channels_last else torch.contiguous_format
+        model = make_model(self.config.model, self.config.data, len(self.data.domains))
         self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
-        self.progress = Progress()
-        if config.training.fine_tune is not None and not found:
-            self.progress.started_from = self._start_from(config.training.fine_tune)
-        self.ema = deepcopy(self.model).requires_grad_(False).eval()
-        self.objective = make_objective(config.objective, self.model)
+        if start is not None:
+            self.progress.started_from = fine_tune(self.model, self.config, self.data.domains, start)
+        self.ema = average_of(self.model)
+        self.objective = make_objective(self.config.objective, self.model)
         self.stepper = Stepper(
             self.objective,
-            config.training.clip_norm,
+            training.clip_norm,
             processes=self.world.size,
-            means_rate=config.training.means_rate,
+            means_rate=training.means_rate,
         )
-        self.optimizers = self.stepper.optimizers
-        self.parts = parts_of(self.data.train, config.training.validation)
-        share, seed = self.world.share(config.training.batch), config.training.seed
-        self.batches = TrainingBatches(self.data, config.data, share, seed, self.parts, self.world.rank)
-        self.rate = 0.0
-        if found:
-            self._check_same_run()
-            self.progress = checkpoints.load(found, self._modules, self.optimizers)
-        self.world.wait()  # until all have seen what was there before
-        self.log: MetricsLog | None = None
-        if self.world.writes:
-            write_text(out / "config.yaml", to_yaml(config))
-            self.log = MetricsLog(out, self.progress.step, config.training.tensorboard)
+        self.parts = parts_of(self.data.train, training.validation)
+        share, rank = self.world.share(training.batch), self.world.rank
+        self.batches = TrainingBatches(self.data, self.config.data, share, training.seed, self.parts, rank)
+        self.budget = Budget(training, sum(len(part.seen) for part in self.parts))
+        self.validation = Validation(self.data, self.parts, self.ema, self._autocast, self._note_unreadable)
 
     @property
-    def _modules(self) -> dict[str, nn.Module]:
+    def modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds."""
         return {"model": self.model, "ema": self.ema, **self.objective.companions()}
-
-    @property
-    def total_steps(self) -> int | None:
-        """The budget in steps; None for a budget in minutes."""
-        training = self.config.training
-        if training.minutes is not None:
-            return None
-        if training.epochs is not None:
-            return max(1, round(training.epochs * self._count / training.batch))
-        return training.steps or DEFAULT_STEPS
-
-    @property
-    def _count(self) -> int:
-        """Images that are trained on."""
-        return sum(len(part.seen) for part in self.parts)
-
-    @property
-    def share_done(self) -> float:
-        """How much of the budget is spent, 0 to 1."""
-        done, total = self._budget()
-        return min(1.0, done / total)
-
-    def _budget(self) -> tuple[float, float]:
-        """Spent and whole budget, in steps or in seconds."""
-        total, minutes = self.total_steps, self.config.training.minutes
-        if total is not None:
-            return self.progress.step, total
-        assert minutes is not None
-        return self.progress.seconds, 60 * minutes
 
     def run(self) -> Path:
         """Train until the budget is spent.
@@ -194,101 +129,88 @@ class Trainer:
             Interrupted: SIGINT or SIGTERM; a checkpoint was saved.
             OutputError: the disk is full; the previous checkpoint is whole.
         """
-        if self.progress.step == 0:
-            self._checkpoint()
-        with _signals() as received, progress_bar("rate", "health", silent=not self.world.writes) as bar:
-            unit = "seconds" if self.total_steps is None else "steps"
-            task = bar.add_task(f"training ({unit})", total=self._budget()[1], rate="", health="")
-            while self.share_done < 1 or not self._checkpoint():
-                for figures in self._healthy_steps():
-                    rate = f"{self.rate:.1f} steps/s"
-                    bar.update(task, completed=self._budget()[0], rate=rate)
-                    if figures:
-                        bar.update(task, health=report.health(figures))
-                    self.progress.seconds, signum = self.world.greatest(
-                        [self.progress.seconds, max(received, default=0)], self.device
-                    )
-                    if signum:
-                        self._checkpoint()
-                        raise Interrupted(int(signum))
+        self.open_run()
+        if self.progress.step == 0 and (problem := self.checkpoint()):
+            self.roll_back(problem)
+        with (
+            collect_signals() as received,
+            progress_bar("rate", "health", silent=not self.world.writes) as bar,
+        ):
+            task = bar.add_task(f"training ({self.budget.unit})", total=self.budget.total, rate="", health="")
+            while problem := self._train(bar, task, received) or self.checkpoint():
+                self.roll_back(problem)
         self._finish()
         return self.out
 
-    def _healthy_steps(self) -> Iterator[dict[str, float]]:
-        """Train until the budget is spent or the guard orders a retreat; yields each step's figures (most are
-        empty).
-        """
-        training = self.config.training
-        stop = self.total_steps or 2**40
+    def open_run(self) -> None:
+        """Write the configuration and open the log, once all processes have seen what was there before."""
+        require_writable(self.out)
+        self.world.wait()
+        if self.world.writes:
+            write_text(self.out / "config.yaml", to_yaml(self.config))
+            self.log = MetricsLog(self.out, self.progress.step, self.config.training.tensorboard)
+
+    def _train(self, bar: ProgressBar, task: TaskID, received: Sequence[int]) -> str | None:
+        """Step until the budget is spent, or something is wrong: then what."""
         last = time.monotonic()
+        if self.budget.share(self.progress) >= 1:
+            return None
+        stop = self.budget.steps or 2**40
         for batch in iterate(self.batches, self.progress.step, stop, self.config.data.workers):
             began = time.monotonic()
             self._note_unreadable(batch.unreadable)
-            figures = self.step(batch.to(self.device))
-            self.progress.step += 1
+            metrics = self.step(batch.to(self.device))
             now = time.monotonic()
             # The budget pays for everything, loading, validation and pictures included; the rate is that of
             # the steps alone.
             self.progress.seconds, last = self.progress.seconds + now - last, now
             self.rate = 1 / (now - began) if not self.rate else 0.95 * self.rate + 0.05 / (now - began)
-            step = self.progress.step
-            figures = self.world.mean(figures, self.device)
-            problem = self.progress.guard.problem(figures)
-            if problem:
-                self._retreat(problem)
-                return
-            if figures and self.log:
-                self.log.write(
-                    step, {**figures, "steps_per_second": self.rate, "seconds": self.progress.seconds}
-                )
-            pictured = training.picture_every and step % training.picture_every == 0
-            if pictured and not self._sound():
-                return
-            if pictured and self.world.writes:
-                self._settle()
-                report.save_grid(
-                    self.ema, self.data, self.out / "pictures" / f"step-{step:08d}.png", self._autocast
-                )
-            due = (
-                step % training.checkpoint_every == 0 and step != self.total_steps
-            )  # the last step is saved at the end
-            if due and not self._checkpoint():
-                return
-            yield figures
-            if self.share_done >= 1:
-                return
+            metrics = self.world.mean(metrics, self.device)
+            if problem := self.progress.guard.problem(metrics) or self._record(metrics):
+                return problem
+            bar.update(task, completed=self.budget.spent(self.progress), rate=f"{self.rate:.1f} steps/s")
+            if metrics:
+                bar.update(task, health=report.health(metrics))
+            self._stop_if_asked(received)
+            if self.budget.share(self.progress) >= 1:
+                break
+        return None
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One step of both halves; figures every ``training.log_every`` steps, else an empty dict."""
+        """One step of both halves; metrics every ``training.log_every`` steps, else an empty dict."""
         step, training = self.progress.step, self.config.training
         torch.manual_seed((training.seed + self.world.rank * 1_009) * 1_000_003 + step)
-        result = self.stepper.step(batch, self.share_done, self.learning_rate(), step + 1, self._autocast)
-        self._average()
-        if (step + 1) % training.log_every:
-            return {}
-        return result.metrics()
+        share, rate = self.budget.share(self.progress), self.budget.learning_rate(self.progress)
+        result = self.stepper.step(batch, share, rate, step + 1, self._autocast)
+        update_average(self.ema, self.model, training.ema, step)
+        self.progress.step += 1
+        return {} if (step + 1) % training.log_every else result.metrics()
 
-    def learning_rate(self) -> float:
-        """Rises over the first steps, stays, falls linearly at the end; lowered by the guard."""
-        training = self.config.training
-        warm = min(1.0, (self.progress.step + 1) / max(1, training.warmup_steps))
-        left = (1 - self.share_done) / max(1e-9, 1 - training.decay_from)
-        falling = max(FINAL_RATE, min(1.0, left))
-        return training.learning_rate * warm * falling * self.progress.guard.learning_rate_scale
+    def _record(self, metrics: dict[str, float]) -> str | None:
+        """Log, pictures and checkpoint, where the step is due for them; what is wrong, if anything."""
+        step, training = self.progress.step, self.config.training
+        if metrics and self.log:
+            own = {"steps_per_second": self.rate, "seconds": self.progress.seconds}
+            self.log.write(step, {**metrics, **own})
+        if training.picture_every and step % training.picture_every == 0:
+            if not is_finite(self.model):
+                return NOT_FINITE
+            if self.world.writes:
+                self._save_grid(self.out / "pictures" / f"step-{step:08d}.png")
+        # The last step is saved at the end.
+        due = step % training.checkpoint_every == 0 and step != self.budget.steps
+        return self.checkpoint() if due else None
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Move the averaged weights; the average is short at first, or it would remember the initial
-        weights.
-        """
-        step = self.progress.step
-        decay = min(self.config.training.ema, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+    def _stop_if_asked(self, received: Sequence[int]) -> None:
+        """All processes agree on the time spent, and stop together when one of them has a signal."""
+        values = [self.progress.seconds, max(received, default=0)]
+        self.progress.seconds, signum = self.world.greatest(values, self.device)
+        if signum:
+            if problem := self.checkpoint():
+                self.roll_back(problem)
+            raise Interrupted(int(signum))
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        return autocast(self.device, self.dtype)
-
-    def _retreat(self, problem: str) -> None:
+    def roll_back(self, problem: str) -> None:
         """Back to the last checkpoint with half the learning rate.
 
         Raises:
@@ -304,9 +226,9 @@ class Trainer:
             raise TrainingError(
                 f"training went wrong again at step {step}: {problem}; the last good state is {saved}",
                 remedy="start again with a lower training.learning_rate or objective.beta_neg, "
-                "or go on with --resume and more training.max_rollbacks",
+                "or continue with --resume and more training.max_rollbacks",
             )
-        self.progress = checkpoints.load(saved, self._modules, self.optimizers)
+        self.progress = checkpoints.load(saved, self.modules, self.stepper.optimizers)
         self.progress.guard = guard.retreat()
         if self.log is not None:
             self.log.forget_after(self.progress.step)
@@ -316,149 +238,45 @@ class Trainer:
             "learning rate[/]"
         )
 
-    def _say(self, text: str) -> None:
-        """A line on the terminal, from one process only."""
-        if self.world.writes:
-            console.print(text, highlight=False)
-
-    def _checkpoint(self) -> bool:
-        """Save, by the process that writes; the others wait until the checkpoint is there.
+    def checkpoint(self) -> str | None:
+        """Validate and save, by the process that writes; the others wait until the checkpoint is there.
 
         Returns:
-            whether it was saved: weights gone bad never are.
+            what is wrong, where nothing was saved: weights that are not finite never are.
         """
-        if not self._sound():
-            return False
+        if not is_finite(self.model):
+            return NOT_FINITE
         if self.world.writes:
             self._validate_and_save()
         self.world.wait()
-        return True
-
-    def _sound(self) -> bool:
-        """Whether the weights are finite. If not, training goes back; all processes have the same weights and
-        do it alike.
-        """
-        if all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
-            return True
-        self._retreat("the weights are not finite")
-        return False
+        return None
 
     def _validate_and_save(self) -> None:
         """Validate and save; the best checkpoint so far is kept beside the last ones."""
         self._settle()
-        self._fit_variance()
-        score = self.validate()
-        best = self.progress.best_score
+        self.validation.fit_variance(self.config.training.seed)
+        score, best = self.validation.score(), self.progress.best_score
         improved = score is not None and self.progress.step > 0 and (best is None or score < best)
         if improved:
             self.progress.best_score = score
         root = self.out / "checkpoints"
-        checkpoints.save(
-            root / f"step-{self.progress.step:08d}", self._modules, self.optimizers, self.progress
-        )
+        folder = root / f"step-{self.progress.step:08d}"
+        checkpoints.save(folder, self.modules, self.stepper.optimizers, self.progress)
         checkpoints.prune(root, self.config.training.keep_checkpoints)
         if improved:
             self._save_model("best.safetensors")
 
     def _save_model(self, name: str) -> None:
-        save_model(
-            self.out / name, self.ema, self.config, self.data.domains, self._facts(), self._calibration()
-        )
+        calibration = self.validation.calibration()
+        save_model(self.out / name, self.ema, self.config, self.data.domains, self._facts(), calibration)
+
+    def _save_grid(self, path: Path) -> None:
+        self._settle()
+        report.save_grid(self.ema, self.data, path, self._autocast)
 
     def _settle(self) -> None:
-        """Give the averaged model's BatchNorms, where the published networks have them, statistics that are
-        its own.
-        """
-        if has_batch_norm(self.ema):
-            batches = (self.batches[step].to(self.device).images for step in range(SETTLING_BATCHES))
-            settle(self.ema.content_encoder, self.ema.decoder, self.ema.content_prior, batches)
-
-    def _fit_variance(self) -> None:
-        """Fit the averaged model's pixel variance on training images."""
-        with self._autocast():
-            self.ema.fit_variance(
-                self._seen(), torch.Generator(self.device).manual_seed(self.config.training.seed)
-            )
-
-    def _seen(self) -> Tensor:
-        """Some training images of every domain."""
-        each = -(-SEEN_IMAGES // len(self.data.train))
-        return torch.cat([self._images(index, part.seen[:each]) for index, part in enumerate(self.parts)])
-
-    def _calibration(self) -> Calibration | None:
-        """What is usual for held-out training images; None without any."""
-        held = torch.cat([self._images(index, part.held) for index, part in enumerate(self.parts)])
-        if not len(held):
-            return None
-        return Calibration.fit(self._read(self._seen()), self._read(held), max(1, self.ema.domains))
-
-    def _read(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """`calibration.read` in batches."""
-        with self._autocast():
-            parts = [read(self.ema, part) for part in torch.split(images, READ_BATCH)]
-        return torch.cat([numbers for numbers, _ in parts]), torch.cat([domains for _, domains in parts])
-
-    def _images(self, domain: int, positions: np.ndarray) -> Tensor:
-        """Those training images of a domain that are readable, without augmentation, (B, C, H, W)."""
-        images = []
-        for position in positions:
-            try:
-                images.append(self.data.train[domain][int(position)])
-            except DataError as error:
-                self._note_unreadable([error.what])
-        shown = to_tensor(np.stack(images)) if images else torch.empty(0, *self.ema.image_shape)
-        return shown.to(self.device)
-
-    @torch.no_grad()
-    def validate(self) -> float | None:
-        """Error of the averaged model on held-out training images, squared and per pixel; None without any.
-
-        It needs no truth: an image is translated to the next domain's style and back, and compared with
-        itself. Where there are no domains to translate between, it is rebuilt from its own codes.
-        """
-        errors = []
-        for index, part in enumerate(self.parts):
-            images = self._images(index, part.held)
-            if len(images):
-                with self._autocast():
-                    returned = self._there_and_back(images, index)
-                errors.append((returned - images).square().mean())
-        return float(torch.stack(errors).mean()) if errors else None
-
-    def _there_and_back(self, images: Tensor, index: int) -> Tensor:
-        """Images of a domain, translated to the next one and back, or rebuilt."""
-        domains, count = self.ema.domains, len(images)
-        if domains < 2:
-            return self.ema.decode(self.ema.encode(images).mean)
-        next_domain = torch.full((count,), (index + 1) % domains, device=self.device)
-        there = self.ema.translate(images, self.ema.prior_style(next_domain, count))
-        return self.ema.translate(there, self.ema.prior_style(torch.full_like(next_domain, index), count))
-
-    def _note_unreadable(self, problems: Iterable[str]) -> None:
-        for problem in problems:
-            if problem not in self.problems:
-                self.problems.append(problem)
-                self._say(f"[yellow]skipped[/] {problem}")
-        check_unreadable(self.problems, self.config.data.max_unreadable)
-
-    def _facts(self) -> dict[str, object]:
-        """Training figures that travel with the model."""
-        progress = self.progress
-        lines = read_metrics(self.out)
-        return {
-            "steps": progress.step,
-            "minutes": round(progress.seconds / 60, 2),
-            "training_images": self._count,
-            "device": str(self.device),
-            "precision": str(self.dtype).removeprefix("torch."),
-            "processes": self.world.size,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "seed": self.config.training.seed,
-            "started_from": progress.started_from,
-            "validation_score": progress.best_score,
-            "last_figures": lines[-1] if lines else {},
-        }
+        batches = (self.batches[step].to(self.device).images for step in range(SETTLING_BATCHES))
+        settle_average(self.ema, batches)
 
     def _finish(self) -> None:
         """The model, the pictures and the report."""
@@ -469,97 +287,27 @@ class Trainer:
             report.write_report(self.out, self.config, self._facts())
         self.world.wait()
 
-    def _start_from(self, source: str) -> dict[str, object]:
-        """Take over the weights of a trained model of the same sizes, or of one for smaller images (`grown`).
-
-        Returns:
-            the model's name, with the steps and minutes that it was trained for, itself and what it started
-            from.
-
-        Raises:
-            CheckpointError: there is no such model, or its sizes or domains differ.
-        """
-        path = find_model(source)
-        saved = load_model(path)
-        if saved.domains != self.data.domains:
-            raise CheckpointError(
-                f"{path} knows the domains {', '.join(saved.domains)}, the data has "
-                f"{', '.join(self.data.domains)}",
-                remedy="start from a model of the same domains, or leave training.fine_tune out",
-            )
-        weights = saved.model.state_dict()
-        if saved.config.data.image_size < self.config.data.image_size:
-            self._check_growth(saved, path)
-            weights = grown(weights, self.model.state_dict())
-        checkpoints.load_weights(self.model, weights, path)
-        before = saved.facts.get("started_from")
-        stages = [saved.facts, before if isinstance(before, dict) else {}]
-        told = {name: [stage.get(name) for stage in stages] for name in ("steps", "minutes")}
-        spent = {
-            name: sum(value for value in values if isinstance(value, int | float))
-            for name, values in told.items()
+    def _facts(self) -> dict[str, object]:
+        """Facts about the training that travel with the model."""
+        return report.facts(self.out, self.config, self.progress, self.budget.images, self.world.size) | {
+            "device": str(self.device),
+            "precision": str(self.dtype).removeprefix("torch."),
         }
-        named = Path(source).absolute()
-        while named.name in ("run", "model.safetensors", "best.safetensors"):
-            named = named.parent
-        return {"model": named.name, **spent}
 
-    def _check_growth(self, saved: SavedModel, path: Path) -> None:
-        """Raises CheckpointError where more differs than the size of the images, which weights alone would
-        not tell.
-        """
-        small, large = (
-            {"channels": config.data.channels, **config.model.model_dump(include={"kind", "antialias"})}
-            for config in (saved.config, self.config)
-        )
-        if small["kind"] == "published":
-            raise CheckpointError(
-                f"{path} has the published networks, which do not grow", remedy="leave training.fine_tune out"
-            )
-        if other := [name for name, value in small.items() if value != large[name]]:
-            raise CheckpointError(
-                f"{path} cannot be grown: it has another {' and '.join(other)}",
-                remedy="change the image size and widths only",
-            )
+    def _autocast(self) -> AbstractContextManager[object]:
+        return autocast(self.device, self.dtype)
 
-    def _check_same_run(self) -> None:
-        """Raises CheckpointError when the run in ``out`` had other settings than how long, where and how
-        often (`FREE`).
-        """
-        before, now = (config.model_dump() for config in (load_config(self.out / "config.yaml"), self.config))
-        for section, values in now.items():
-            other = [name for name, value in values.items() if value != before[section][name]]
-            if bound := [name for name in other if section != "training" or name not in FREE]:
-                raise CheckpointError(
-                    f"the run in {self.out} was started with other settings: "
-                    f"{', '.join(f'{section}.{b}' for b in bound)}",
-                    remedy=f"resume with its own settings (sivae-translate train --out {self.out} --resume), "
-                    "or choose another --out",
-                )
+    def _note_unreadable(self, problems: Iterable[str]) -> None:
+        for problem in problems:
+            if problem not in self.problems:
+                self.problems.append(problem)
+                self._say(f"[yellow]skipped[/] {problem}")
+        check_unreadable(self.problems, self.config.data.max_unreadable)
 
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT does interrupt. Only in the main
-    thread.
-    """
-    received: list[int] = []
-
-    def note(signum: int, _: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(signum)
-        console.print(f"[yellow]{signal.Signals(signum).name}: saving a checkpoint, then stopping[/]")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    previous = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
+    def _say(self, text: str) -> None:
+        """A line on the terminal, from one process only."""
+        if self.world.writes:
+            console.print(text, highlight=False)
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False, data: DomainData | None = None) -> Path:
@@ -576,7 +324,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, data: Domain
             if world.size == 1:
                 raise
             raise TrainingError(
-                f"process {world.rank} of {world.size} lost the others at step "
-                f"{trainer.progress.step}: {error}",
-                remedy=f"see what the others say, then go on with --resume --out {out}",
+                f"process {world.rank} of {world.size} lost the others at step {trainer.progress.step}: "
+                f"{error}",
+                remedy=f"see what the others say, then continue with --resume --out {out}",
             ) from error

@@ -194,10 +194,10 @@ def test_settled_statistics_are_those_of_the_decoders_own_prior_samples(tmp_path
 def test_a_run_of_the_published_networks_resumes_to_the_bit(tmp_path: Path, noise) -> None:
     whole = Trainer(published(), tmp_path / "whole", data=noise).run()
     first = Trainer(published(), tmp_path / "parts", data=noise)
+    first.open_run()
     for step in range(4):
         first.step(first.batches[step].to(first.device))
-        first.progress.step += 1
-    first._checkpoint()
+    first.checkpoint()
     parts = Trainer(published(), tmp_path / "parts", data=noise, resume=True).run()
     for name, value in load_model(whole / "model.safetensors").model.state_dict().items():
         assert torch.equal(value, load_model(parts / "model.safetensors").model.state_dict()[name]), name
@@ -217,7 +217,7 @@ def test_a_plain_models_best_checkpoint_is_chosen_by_reconstruction(tmp_path: Pa
     assert len(trainer.parts[0].held) == 8
     held = torch.from_numpy(noise.train[0].array[trainer.parts[0].held]).permute(0, 3, 1, 2) / 255
     rebuilt = trainer.ema.decode(trainer.ema.encode(held).mean)
-    assert trainer.validate() == pytest.approx((rebuilt - held).square().mean().item(), rel=1e-4)
+    assert trainer.validation.score() == pytest.approx((rebuilt - held).square().mean().item(), rel=1e-4)
     assert (tmp_path / "best.safetensors").exists()
 
 

@@ -119,14 +119,14 @@ def test_a_resumed_run_ends_with_the_same_weights_and_no_step_twice(tmp_path: Pa
 @pytest.mark.parametrize(("budget", "expected"), [({"steps": 7}, 7), ({"steps": None, "epochs": 2.0}, 11)])
 def test_budgets_in_steps_and_epochs(tmp_path: Path, data, budget, expected) -> None:
     trainer = Trainer(settings(**budget), tmp_path, data=data)
-    assert trainer.total_steps == expected  # 2 epochs of 44 images, 4 of 48 being reserved, in batches of 8
+    assert trainer.budget.steps == expected  # 2 epochs of 44 images, 4 of 48 being reserved, in batches of 8
 
 
 def test_a_budget_in_minutes_ends_in_time(tmp_path: Path, data) -> None:
     trainer = Trainer(settings(steps=None, minutes=0.02), tmp_path, data=data)
     trainer.run()
     assert 1.2 <= trainer.progress.seconds < 10
-    assert trainer.share_done == 1
+    assert trainer.budget.share(trainer.progress) == 1
 
 
 def test_each_half_moves_its_own_parameters_alone(tmp_path: Path, data) -> None:
@@ -184,24 +184,23 @@ def poison(trainer, steps) -> None:
     trainer.objective.encoder_loss = poisoned
 
 
-def poison_until_retreat(trainer, step: int):
-    """One bad step, which is good when it is done again; returns what each retreat was ordered for, and the
-    step it led to."""
-    bad, retreat, found = {step}, trainer._retreat, []
+def poison_until_rollback(trainer, step: int):
+    """One bad step, good when repeated; returns the problem and the step of each rollback."""
+    bad, roll_back, rollbacks = {step}, trainer.roll_back, []
     poison(trainer, bad)
 
-    def watched(problem) -> None:
-        retreat(problem)
-        found.append((problem, trainer.progress.step))
+    def watch(problem) -> None:
+        roll_back(problem)
+        rollbacks.append((problem, trainer.progress.step))
         bad.clear()
 
-    trainer._retreat = watched
-    return found
+    trainer.roll_back = watch
+    return rollbacks
 
 
 def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_path: Path, data) -> None:
     trainer = Trainer(settings(log_every=1), tmp_path, data=data)
-    found = poison_until_retreat(trainer, 6)
+    found = poison_until_rollback(trainer, 6)
     trainer.run()
     assert [step for _, step in found] == [4]
     assert all("not finite" in problem for problem, _ in found)
@@ -212,11 +211,14 @@ def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_pa
 
 def test_weights_gone_bad_are_never_saved(tmp_path: Path, data) -> None:
     trainer = Trainer(settings(), tmp_path, data=data)
-    trainer._checkpoint()
+    trainer.checkpoint()
     trainer.progress.step = 3
     with torch.no_grad():
         trainer.model.encoder_parameters()[0].fill_(float("nan"))
-    assert not trainer._checkpoint()
+    problem = trainer.checkpoint()
+    assert problem is not None
+    assert "not finite" in problem
+    trainer.roll_back(problem)
     assert trainer.progress.step == 0
     assert all(torch.isfinite(value).all() for value in trainer.model.state_dict().values())
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000000"]
@@ -224,15 +226,15 @@ def test_weights_gone_bad_are_never_saved(tmp_path: Path, data) -> None:
 
 def test_a_bad_last_step_that_no_log_shows_is_done_again(tmp_path: Path, data) -> None:
     trainer = Trainer(settings(log_every=100), tmp_path, data=data)
-    poison_until_retreat(trainer, 11)
+    poison_until_rollback(trainer, 11)
     trainer.run()
     assert trainer.progress.guard.retreats == 1
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
-def test_after_a_retreat_no_step_is_logged_twice(tmp_path: Path, data) -> None:
+def test_after_a_rollback_no_step_is_logged_twice(tmp_path: Path, data) -> None:
     trainer = Trainer(settings(log_every=1), tmp_path, data=data)
-    poison_until_retreat(trainer, 6)
+    poison_until_rollback(trainer, 6)
     trainer.run()
     assert trainer.progress.guard.retreats == 1
     assert [line["step"] for line in read_metrics(tmp_path)] == list(range(1, 13))
@@ -346,7 +348,7 @@ def test_training_can_start_from_another_models_weights(tmp_path: Path, data) ->
     trainer = Trainer(settings(fine_tune=str(first)), tmp_path / "second", data=data)
     for name, value in weights(first).items():
         assert torch.equal(value, trainer.model.state_dict()[name])
-    with pytest.raises(CheckpointError, match="knows the domains"):
+    with pytest.raises(CheckpointError, match="has the domains"):
         Trainer(settings(fine_tune="glyphs"), tmp_path / "third", data=data)
 
 

@@ -1,0 +1,41 @@
+"""SIGINT and SIGTERM ask a training to save and stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from sivae_translate.utils.progress import console
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error: the user asked for it
+    """SIGINT or SIGTERM arrived; a checkpoint was saved."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+@contextmanager
+def collect_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT interrupts. Main thread only."""
+    received: list[int] = []
+
+    def note(signum: int, _: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(signum)
+        console.print(f"[yellow]{signal.Signals(signum).name}: saving a checkpoint, then stopping[/]")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    previous = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,105 @@
+"""What a run measures on validation images: its score, and the calibration of typicality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sivae_translate.data.batches import Parts
+from sivae_translate.data.domains import DomainData
+from sivae_translate.data.image import to_tensor
+from sivae_translate.models.latent import LatentModel
+from sivae_translate.models.typicality import Calibration, read
+from sivae_translate.utils.errors import DataError
+
+TRAINING_IMAGES = 256
+"""Training images that the pixel variance and the calibration are fitted on."""
+BATCH = 64
+
+
+class Validation:
+    """Measures an averaged model on validation images, and some training images for comparison.
+
+    Args:
+        data: the domains.
+        parts: which images of each domain are trained on, and which are for validation.
+        model: the averaged model.
+        autocast: around its passes.
+        note_unreadable: called with the problem of each image that cannot be read.
+    """
+
+    def __init__(
+        self,
+        data: DomainData,
+        parts: Sequence[Parts],
+        model: LatentModel,
+        autocast: Callable[[], AbstractContextManager[object]],
+        note_unreadable: Callable[[Iterable[str]], None],
+    ) -> None:
+        self.data, self.parts, self.model = data, parts, model
+        self.autocast, self.note_unreadable = autocast, note_unreadable
+        self.device = model.style_prior.means.device
+
+    @torch.no_grad()
+    def score(self) -> float | None:
+        """Squared error per pixel on validation images; None without any.
+
+        It needs no truth: an image is translated to the next domain's style and back, and compared with
+        itself. Where there are no domains to translate between, it is reconstructed from its own codes.
+        """
+        errors = []
+        for index, part in enumerate(self.parts):
+            images = self._images(index, part.held)
+            if len(images):
+                with self.autocast():
+                    returned = self._there_and_back(images, index)
+                errors.append((returned - images).square().mean())
+        return float(torch.stack(errors).mean()) if errors else None
+
+    def fit_variance(self, seed: int) -> None:
+        """Fit the model's pixel variance on training images."""
+        with self.autocast():
+            self.model.fit_variance(self._training_images(), torch.Generator(self.device).manual_seed(seed))
+
+    def calibration(self) -> Calibration | None:
+        """What is typical of validation images; None without any."""
+        images = torch.cat([self._images(index, part.held) for index, part in enumerate(self.parts)])
+        if not len(images):
+            return None
+        training = self._measure(self._training_images())
+        return Calibration.fit(training, self._measure(images), max(1, self.model.domains))
+
+    def _measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """`typicality.read` in batches."""
+        with self.autocast():
+            parts = [read(self.model, part) for part in torch.split(images, BATCH)]
+        return torch.cat([numbers for numbers, _ in parts]), torch.cat([domains for _, domains in parts])
+
+    def _training_images(self) -> Tensor:
+        """Some training images of every domain."""
+        each = -(-TRAINING_IMAGES // len(self.data.train))
+        return torch.cat([self._images(index, part.seen[:each]) for index, part in enumerate(self.parts)])
+
+    def _images(self, domain: int, positions: np.ndarray) -> Tensor:
+        """Those training images of a domain that are readable, without augmentation, (B, C, H, W)."""
+        images = []
+        for position in positions:
+            try:
+                images.append(self.data.train[domain][int(position)])
+            except DataError as error:
+                self.note_unreadable([error.what])
+        batch = to_tensor(np.stack(images)) if images else torch.empty(0, *self.model.image_shape)
+        return batch.to(self.device)
+
+    def _there_and_back(self, images: Tensor, index: int) -> Tensor:
+        """Images of a domain, translated to the next one and back, or reconstructed."""
+        model, domains, count = self.model, self.model.domains, len(images)
+        if domains < 2:
+            return model.decode(model.encode(images).mean)
+        next_domain = torch.full((count,), (index + 1) % domains, device=self.device)
+        there = model.translate(images, model.prior_style(next_domain, count))
+        return model.translate(there, model.prior_style(torch.full_like(next_domain, index), count))
