@@ -3,30 +3,36 @@ documented value."""
 
 from __future__ import annotations
 
+import importlib.util
+from typing import TypeAlias
+
 import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
+from torch import Tensor
 
 from sivae_translate.evaluation import fidelity
 from sivae_translate.utils.errors import ConfigError, InputError
 
+Pair: TypeAlias = tuple[Tensor, Tensor]
+
 
 @pytest.fixture(scope="module")
-def features():
+def features() -> Pair:
     generator = torch.Generator().manual_seed(0)
     real = torch.randn(200, 6, generator=generator)
     return real, 1.3 * torch.randn(200, 6, generator=generator) + 0.5
 
 
-def test_fid_is_the_frechet_distance_of_fitted_gaussians(features) -> None:
+def test_fid_is_the_frechet_distance_of_fitted_gaussians(features: Pair) -> None:
     a, b = (x.double().numpy() for x in features)
     root = sqrtm(np.cov(a.T) @ np.cov(b.T)).real
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
     assert fidelity.frechet_distance(*features) == pytest.approx(expected, rel=1e-4)
 
 
-def test_kid_of_unequal_sets_takes_subsets_that_both_have(features) -> None:
+def test_kid_of_unequal_sets_takes_subsets_that_both_have(features: Pair) -> None:
     real, fake = features
     few, _ = fidelity.kernel_distance(real, fake[:40])
     same, _ = fidelity.kernel_distance(real, real[:40])
@@ -38,8 +44,8 @@ def test_kid_of_everything_is_the_unbiased_cubic_mmd() -> None:
     real, fake = torch.randn(30, 5, generator=generator), torch.randn(30, 5, generator=generator) + 1
     values = [fidelity.kernel_distance(real, fake, 400, seed)[0] for seed in range(3)]
 
-    def mmd(x, y):
-        def kernel(a, b):
+    def mmd(x: Tensor, y: Tensor) -> float:
+        def kernel(a: Tensor, b: Tensor) -> Tensor:
             return (a @ b.T / a.shape[1] + 1) ** 3
 
         m = len(x)
@@ -62,7 +68,7 @@ def test_precision_and_recall_tell_missing_variety_from_missing_quality() -> Non
     assert fidelity.covered(real, real) == 1
 
 
-def test_compare_wants_as_many_of_each(features) -> None:
+def test_compare_wants_as_many_of_each(features: Pair) -> None:
     with pytest.raises(InputError, match="as many of each"):
         fidelity.compare(features[0], features[1][:50])
     result = fidelity.compare(*features, subsets=5)
@@ -71,7 +77,7 @@ def test_compare_wants_as_many_of_each(features) -> None:
 
 
 def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fidelity.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"sivae-translate\[fid\]"):
         fidelity.Inception()
 
@@ -82,8 +88,10 @@ def test_inception_gives_the_kid_that_torchmetrics_documents() -> None:
     real = torch.randint(0, 200, (100, 3, 299, 299), dtype=torch.uint8)
     fake = torch.randint(100, 255, (100, 3, 299, 299), dtype=torch.uint8)
     inception = fidelity.Inception()
-    real, fake = (torch.cat([inception(part / 255) for part in x.split(10)]) for x in (real, fake))
-    assert fidelity.kernel_distance(real, fake, 100)[0] == pytest.approx(0.0312, abs=0.005)
+    codes = [
+        torch.cat([inception(part / 255) for part in torch.split(images, 10)]) for images in (real, fake)
+    ]
+    assert fidelity.kernel_distance(codes[0], codes[1], 100)[0] == pytest.approx(0.0312, abs=0.005)
 
 
 def test_inception_takes_grey_and_small_images_and_stays_in_evaluation_mode() -> None:

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from torch import nn
-from torch.distributions import MultivariateNormal
+from torch import Tensor, nn
+from torch.distributions import Distribution, MultivariateNormal
 
 from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Gaussian
@@ -24,11 +24,11 @@ class Linear(nn.Module):
     """x = 0.5 + W c + V s; the columns of (W, V) are orthogonal, so the exact posterior has no
     correlations."""
 
-    def __init__(self, weight, content) -> None:
+    def __init__(self, weight: Tensor, content: int) -> None:
         super().__init__()
         self.weight, self.content = weight, content
 
-    def forward(self, content, style):
+    def forward(self, content: Tensor, style: Tensor) -> Tensor:
         return (0.5 + torch.cat([content, style], 1) @ self.weight.T).reshape(-1, 1, 2, 3)
 
 
@@ -36,11 +36,11 @@ class Head(nn.Module):
     """The exact posterior of one of the two codes under N(0, I) priors, its standard deviation stretched by
     ``spread``."""
 
-    def __init__(self, weight, spread) -> None:
+    def __init__(self, weight: Tensor, spread: float) -> None:
         super().__init__()
         self.weight, self.spread = weight, spread
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Gaussian:
         precision = 1 + self.weight.square().sum(0) / VARIANCE
         mean = (images.flatten(1) - 0.5) @ self.weight / VARIANCE / precision
         logvar = -precision.log() + 2 * math.log(self.spread)
@@ -50,7 +50,7 @@ class Head(nn.Module):
 class LinearGaussian(LatentModel):
     """Content and style of two dimensions each, six pixels."""
 
-    def __init__(self, domains=0, spread=1.0) -> None:
+    def __init__(self, domains: int = 0, spread: float = 1.0) -> None:
         super().__init__()
         torch.manual_seed(0)
         weight = torch.linalg.qr(torch.randn(6, 4, dtype=torch.float64))[0] * torch.tensor(
@@ -64,28 +64,29 @@ class LinearGaussian(LatentModel):
         self.decoder = Linear(weight, 2)
         self.variance.fill_(VARIANCE)
 
-    def observed(self, logits):
+    def observed(self, logits: Tensor) -> Tensor:
         return logits
 
-    def exact(self, images, style_mean):
+    def exact(self, images: Tensor, style_mean: Tensor) -> Tensor:
         covariance = self.weight @ self.weight.T + VARIANCE * torch.eye(6, dtype=torch.float64)
         mean = 0.5 + self.weight[:, 2:] @ style_mean
-        return MultivariateNormal(mean, covariance).log_prob(images.flatten(1))
+        density: Distribution = MultivariateNormal(mean, covariance)
+        return density.log_prob(images.flatten(1))
 
 
 @pytest.fixture
-def images():
+def images() -> Tensor:
     return torch.rand(5, 1, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("samples", [1, 7])
-def test_with_the_exact_posterior_every_draw_gives_the_likelihood(images, samples) -> None:
+def test_with_the_exact_posterior_every_draw_gives_the_likelihood(images: Tensor, samples: int) -> None:
     model = LinearGaussian()
     exact = model.exact(images, torch.zeros(2, dtype=torch.float64))
     torch.testing.assert_close(model.log_likelihood(images, samples), exact, rtol=1e-6, atol=1e-6)
 
 
-def test_with_a_wrong_posterior_more_samples_come_closer_from_below(images) -> None:
+def test_with_a_wrong_posterior_more_samples_come_closer_from_below(images: Tensor) -> None:
     model = LinearGaussian(spread=1.7)
     exact = model.exact(images, torch.zeros(2, dtype=torch.float64))
     torch.manual_seed(0)
@@ -99,7 +100,7 @@ def test_with_a_wrong_posterior_more_samples_come_closer_from_below(images) -> N
     torch.testing.assert_close(gaps[2], torch.zeros(5, dtype=torch.float64), atol=0.04, rtol=0)
 
 
-def test_domains_shift_the_style_and_unknown_ones_are_mixed(images) -> None:
+def test_domains_shift_the_style_and_unknown_ones_are_mixed(images: Tensor) -> None:
     model = LinearGaussian(DOMAINS, spread=1.3)
     each = torch.stack([model.exact(images, mean) for mean in model.style_prior.means.detach()])
     torch.manual_seed(0)
@@ -127,7 +128,7 @@ def test_bits_per_dimension_of_a_uniform_density_are_those_of_the_grey_levels() 
     assert bits_per_dimension(torch.tensor([12 * math.log(2)]), 12).item() == pytest.approx(7)
 
 
-def test_wrong_calls_say_what_to_do(images) -> None:
+def test_wrong_calls_say_what_to_do(images: Tensor) -> None:
     model = LinearGaussian()
     with pytest.raises(InputError, match="1 or more"):
         model.log_likelihood(images, 0)
