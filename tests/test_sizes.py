@@ -29,8 +29,6 @@ LONG = {
     "lab/tabular.py:play": 52,
     "studies/benchmark.py": 450,
     "studies/benchmark.py:run_benchmark": 82,
-    "training/trainer.py": 582,
-    "training/trainer.py:__init__": 55,
 }
 """What may be longer, up to so many lines; nothing is added to it without a reason beside it."""
 
