@@ -120,7 +120,7 @@ def alone(side: int, batch: int, rounds: int, device: torch.device, peak: Figure
             generator(images)
 
     works = {
-        name: partial(translator.model_translate, images, style) for name, translator in translators.items()
+        name: partial(translator.engine.translate, images, style) for name, translator in translators.items()
     }
     medians = measure.alternate({**works, "nine blocks, float32": scale}, rounds, device)
     rows = {}
@@ -155,7 +155,7 @@ def one_batch(side: int, batch: int, device: str) -> None:
     images = torch.rand(batch, 3, side, side, device=translator.device).contiguous(
         memory_format=torch.channels_last
     )
-    translator.model_translate(images, translator.style_code("night").expand(batch, -1))
+    translator.engine.translate(images, translator.style_code("night").expand(batch, -1))
 
 
 def flat(side: int, counts: Sequence[int], device: str) -> dict[str, Figures]:
@@ -234,7 +234,7 @@ def _stages(translator: Translator, paths: Sequence[Path]) -> dict[str, float]:
     ready = time.perf_counter()
     for part in torch.split(prepared, 64):
         batch = part.to(translator.device).contiguous(memory_format=torch.channels_last)
-        made.append(translator.model_translate(batch, style.expand(len(part), -1)))
+        made.append(translator.engine.translate(batch, style.expand(len(part), -1)))
     computed = time.perf_counter()
     outputs = [to_pil(image) for image in torch.cat(made)]
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sivae_translate.config import Config, load_config
     from sivae_translate.evaluation.translation import evaluate
+    from sivae_translate.inference.engine import Engine
+    from sivae_translate.inference.style import Style
     from sivae_translate.inference.translator import Translator
     from sivae_translate.models.codes import Codes, Gaussian, Posterior
     from sivae_translate.models.lpips import Lpips
@@ -24,10 +26,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "Codes": "models.codes",
     "Config": "config",
+    "Engine": "inference.engine",
     "Gaussian": "models.codes",
     "Lpips": "models.lpips",
     "Posterior": "models.codes",
     "SivaeError": "utils.errors",
+    "Style": "inference.style",
     "TranslationVAE": "models.translation",
     "Translator": "inference.translator",
     "evaluate": "evaluation.translation",
@@ -38,10 +42,12 @@ _HOMES = {
 __all__ = [
     "Codes",
     "Config",
+    "Engine",
     "Gaussian",
     "Lpips",
     "Posterior",
     "SivaeError",
+    "Style",
     "TranslationVAE",
     "Translator",
     "evaluate",

@@ -70,7 +70,7 @@ class Translate:
     grid: Path | None = None
     """Also write a picture that compares sources and translations."""
     check: Check = "off"
-    """warn lists images that are nothing the model knows, raise stops at them; takes about twice the time."""
+    """warn lists images unlike the training data, raise stops at them; takes about twice the time."""
     percentile: float = 99.0
     """With --check: from which on an image is unusual; 99 flags one in a hundred of the training's own
     kind."""
@@ -498,6 +498,7 @@ def _config_path(command: Train, overrides: dict[str, object]) -> Path | None:
 def translate(command: Translate) -> int:
     """``sivae-translate translate``; 1 when files were unreadable."""
     from sivae_translate.inference.folders import translate_files
+    from sivae_translate.inference.style import Style
     from sivae_translate.inference.translator import Translator
 
     if not command.inputs:
@@ -512,8 +513,7 @@ def translate(command: Translate) -> int:
     translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
     style: StyleLike = list(command.like)
     if command.to is not None:
-        translator.domain_index(command.to)  # a file of that name is not meant here
-        style = command.to if command.seed is None else (command.to, command.seed)
+        style = Style.domain(command.to) if command.seed is None else Style.draw(command.to, command.seed)
     if command.engine == "ray":
         return _translate_on_cluster(command, style)
     result = translate_files(

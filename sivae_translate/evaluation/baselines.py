@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sivae_translate.data.domains import DomainData, ImageSource
 from sivae_translate.data.image import to_tensor
+from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import InputError
 
@@ -52,7 +53,7 @@ class ModelMethod:
     def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
         """See `Method.translate`."""
         code = (
-            self.translator.style_code(target)
+            self.translator.style_code(Style.domain(target))
             if references is None
             else self.translator.encode(references).style.mean
         )

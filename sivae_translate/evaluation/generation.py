@@ -103,7 +103,7 @@ class GenerationJudge:
         made = fidelity.features_of(_samples(translator, len(self.held), self.seed), self.inception)
         figures: dict[str, list[Tensor]] = {"lpips": [], "l1": [], "psnr": [], "ssim": []}
         for batch in track(list(_batches(self.held)), "reconstructions"):
-            rebuilt = translator.model_reconstruct(batch.to(translator.device)).float().cpu()
+            rebuilt = translator.engine.reconstruct(batch.to(translator.device)).float().cpu()
             figures["lpips"].append(self.lpips.distances(_large_enough(rebuilt), _large_enough(batch)))
             for name, metric in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
                 figures[name].append(metric(rebuilt, batch))

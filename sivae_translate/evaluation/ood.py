@@ -386,7 +386,7 @@ def flagged(translator: Translator, images: Sequence[np.ndarray]) -> Flagged | N
     if translator.calibration is None:
         return None
     percentile = min(PERCENTILE, math.floor(translator.calibration.highest))
-    count = sum(verdict.percentile >= percentile for verdict in translator.judge(images))
+    count = sum(verdict.percentile >= percentile for verdict in translator.typicality(images))
     return Flagged(percentile, len(images), proportion(count, len(images)))
 
 

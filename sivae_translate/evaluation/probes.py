@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sivae_translate.data.domains import DomainData, ImageSource
 from sivae_translate.data.image import to_tensor
 from sivae_translate.evaluation.metrics import proportion
+from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import DataError, InputError
 
@@ -195,7 +196,7 @@ def read_codes(
     found = _both("domain from content", *labelled(contents[0]), *labelled(contents[1]), seed=seed)
     styles = [
         [
-            (p.style.mean - translator.style_code(name)).cpu()
+            (p.style.mean - translator.style_code(Style.domain(name))).cpu()
             for p, name in zip(group, data.domains, strict=True)
         ]
         for group in (learn, ask)

@@ -441,7 +441,7 @@ def _diversity(translator: Translator, made: _Outputs, target: str, judge: Lpips
         styles = translator.encode(made.references[: len(some)]).style.mean
         turns = range(min(STYLES_FOR_DIVERSITY, len(styles)))
         drawn = [
-            translator.model_translate(some.to(translator.device), styles.roll(turn, 0)).cpu()
+            translator.engine.translate(some.to(translator.device), styles.roll(turn, 0)).cpu()
             for turn in turns
         ]
     if len(drawn) < 2:

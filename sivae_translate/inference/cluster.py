@@ -90,7 +90,7 @@ def translate_on_cluster(
         overwrite: replace outputs that exist.
         size: ``model`` or ``input``.
         batch_size: files in a unit of work.
-        check: ``warn`` notes inputs that are nothing the model knows; ``raise`` is for one machine.
+        check: ``warn`` notes inputs unlike the training data; ``raise`` is for one machine.
         percentile: see `Translator.__call__`.
         workers: actors; left out: one a GPU, or one a processor.
         dtype: of each worker's matrix products.
@@ -110,7 +110,7 @@ def translate_on_cluster(
     ray = _ray()
     translator = Translator.from_pretrained(run, device="cpu", dtype=dtype)
     if check != "off":
-        translator.usual(percentile)
+        translator.engine.require_calibration(percentile)
     code = translator.style_code(style)
     jobs = list_jobs(inputs, out)
     there = set() if overwrite else _existing(out)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.utils.errors import ConfigError, InputError, SivaeError
@@ -31,7 +32,7 @@ CHECKED = 3
 """Images in the batch that an export is checked with; another number than it was traced with."""
 
 
-class Translate(nn.Module):
+class TranslateGraph(nn.Module):
     """Images and styles to translations.
 
     Args:
@@ -47,7 +48,7 @@ class Translate(nn.Module):
         return self.model.translate(images, style)
 
 
-class Style(nn.Module):
+class StyleGraph(nn.Module):
     """Images to styles.
 
     Args:
@@ -95,11 +96,11 @@ def export(translator: Translator, out: Path, form: Format = "onnx") -> Path:
     write = _onnx if form == "onnx" else _torch
     graphs: dict[str, tuple[nn.Module, Callable[[int], tuple[Tensor, ...]], tuple[str, ...]]] = {
         "translate": (
-            Translate(model),
+            TranslateGraph(model),
             lambda count: (_images(model, count), _styles(model, count)),
             ("images", "style"),
         ),
-        "style": (Style(model), lambda count: (_images(model, count),), ("images",)),
+        "style": (StyleGraph(model), lambda count: (_images(model, count),), ("images",)),
     }
     with replacing_folder(out) as folder:
         for name, (graph, inputs, names) in graphs.items():
@@ -184,7 +185,7 @@ def _about(translator: Translator, form: Format) -> dict[str, object]:
     """What a user of the graphs has to know."""
     model, data = translator.model, translator.config.data
     styles = (
-        {name: translator.style_code(name)[0].tolist() for name in translator.domains}
+        {name: translator.style_code(Style.domain(name))[0].tolist() for name in translator.domains}
         if model.domains
         else {}
     )

@@ -37,7 +37,7 @@ class BatchResult:
         written: output files made by this call.
         existing: output files that were there already and were left alone.
         unreadable: path and reason of each input that could not be read.
-        unusual: path, percentile and reason of each input that is nothing the model knows; empty where that
+        unusual: path, percentile and reason of each input unlike the training data; empty where that
             is not checked.
     """
 
@@ -81,7 +81,7 @@ def translate_files(
         strict: stop at the first unreadable file.
         size: ``model`` or ``input``.
         batch_size: images computed at a time.
-        check: ``warn`` lists inputs that are nothing the model knows, ``raise`` stops at the first batch with
+        check: ``warn`` lists inputs unlike the training data, ``raise`` stops at the first batch with
             one.
         percentile: see `Translator.__call__`.
         grid: also write a picture of the first sources beside their translations.
@@ -95,7 +95,7 @@ def translate_files(
     jobs = [_Job(source, out / place.with_suffix(".png")) for source, place in list_images(inputs)]
     _check_targets(jobs)
     if check != "off":
-        translator.usual(percentile)
+        translator.engine.require_calibration(percentile)
     code = None if style is None else translator.style_code(style)
     require_writable(out)
     result = BatchResult()
@@ -130,17 +130,17 @@ def compute(
         a picture of the model's size for each image, and its verdict where ``judged``, else none.
     """
     prepared = translator.prepare(images).to(translator.device).contiguous(memory_format=torch.channels_last)
-    verdicts = translator.judge_batch(prepared) if judged else []
+    verdicts = translator.engine.typicality(prepared) if judged else []
     if style is None:
-        outputs = translator.model_reconstruct(prepared)
+        outputs = translator.engine.reconstruct(prepared)
     else:
-        outputs = translator.model_translate(prepared, style.expand(len(images), -1))
+        outputs = translator.engine.translate(prepared, style.expand(len(images), -1))
     return [to_pil(output) for output in outputs], verdicts
 
 
 @dataclass(frozen=True)
 class _Unusual:
-    """Notes inputs that are nothing the model knows, or stops at the first ones."""
+    """Notes inputs unlike the training data, or stops at the first ones."""
 
     percentile: float
     stop: bool

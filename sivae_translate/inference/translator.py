@@ -15,25 +15,23 @@ from torch import Tensor
 
 from sivae_translate.config import Config
 from sivae_translate.data.image import from_any, to_array, to_pil, to_tensor
+from sivae_translate.inference.engine import Engine
+from sivae_translate.inference.style import Style, StyleContext
 from sivae_translate.models.codes import Codes, Gaussian, Posterior
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.models.typicality import Calibration, Verdict, read
-from sivae_translate.models.weights import find_model, load_model
+from sivae_translate.models.typicality import Calibration, Verdict
+from sivae_translate.models.weights import find_model, load_model, save_model
 from sivae_translate.utils.choices import Check, Precision
-from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
 from sivae_translate.utils.errors import InputError
 
 ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
-StyleLike: TypeAlias = "str | tuple[str, int] | ImageLike | Sequence[ImageLike]"
+StyleLike: TypeAlias = "Style | str | tuple[str, int] | ImageLike | Sequence[ImageLike]"
 
 
 PERCENTILE = 99.0
-CPU_PIXELS = 2**20
-"""Pixels that a CPU translates at a time: 16 images of 256 px, whose features still fit its caches
-(docs/performance.md)."""
 
 
-class UnusualInputWarning(UserWarning):
+class OutOfDistributionWarning(UserWarning):
     """An image is unlike those that the model was trained on, so its translation means little."""
 
 
@@ -49,8 +47,8 @@ class Translator:
         domains: the domains' names in the order of their indices.
         device: where to compute; ``auto`` is a GPU when there is one.
         dtype: ``auto``, ``float32`` or ``bfloat16``.
-        facts: training figures.
-        calibration: what is usual, for ``check``; None where training held no images out.
+        facts: about the training.
+        calibration: what is typical, for ``check``; None where training had no validation images.
     """
 
     def __init__(
@@ -65,10 +63,7 @@ class Translator:
         calibration: Calibration | None = None,
     ) -> None:
         self.config, self.domains, self.facts = config, tuple(domains), facts or {}
-        self.calibration = calibration
-        self.device = pick_device(device)
-        self.dtype = pick_dtype(dtype, self.device)
-        self.model = model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.engine = Engine(model, device=device, dtype=dtype, calibration=calibration)
 
     @classmethod
     def from_pretrained(
@@ -90,6 +85,43 @@ class Translator:
             facts=saved.facts,
             calibration=saved.calibration,
         )
+
+    def save(self, path: str | Path) -> None:
+        """Write a model file that `from_pretrained` reads back.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        save_model(Path(path), self.model, self.config, self.domains, self.facts, self.calibration)
+
+    def to(self, device: str) -> Translator:
+        """Move to another device (``cpu``, ``cuda``, ``mps``); returns the translator itself.
+
+        Raises:
+            ConfigError: the device is not there.
+        """
+        self.engine.to(device)
+        return self
+
+    @property
+    def model(self) -> LatentModel:
+        """The model, on the engine's device."""
+        return self.engine.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.engine.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which matrix products are computed."""
+        return self.engine.dtype
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What is typical of the model's inputs, for ``check``; None where there is no comparison."""
+        return self.engine.calibration
 
     @property
     def image_size(self) -> int:
@@ -152,16 +184,16 @@ class Translator:
             images: one image or a list: paths, Pillow images, arrays ((H, W) or (H, W, C); uint8, or float in
                 [0, 1]) or tensors ((C, H, W), or a batch (B, C, H, W); the same values). Grey or coloured, of
                 any size.
-            style: a domain's name (its prior mean), ``(name, seed)`` (a draw from its prior), one or several
-                reference images (the mean of their style codes), or a style code (S,) or (B, S).
+            style: a `Style`, or what one is made of: a domain's name (its prior mean), ``(name, seed)`` (a
+                draw), reference images, or a style code (S,) or (B, S).
             batch_size: images computed at a time.
             output: Pillow images, or a tensor (B, C, H, W) in [0, 1] on the CPU.
             size: ``model`` for the model's size; ``input`` scales each result to its input's size (Pillow
                 output only).
-            check: ``warn`` or ``raise`` where an image is nothing that the model knows (see `judge`); about
+            check: ``warn`` or ``raise`` where an image is unlike the training data (see `typicality`); about
                 twice the time.
-            percentile: from which on an image is unusual: 99 flags one in a hundred of the training's own
-                kind.
+            percentile: above which an image counts as unusual: 99 flags one in a hundred of those that are
+                like the training data.
 
         Returns:
             one Pillow image for one image, a list for a list, or a tensor.
@@ -182,109 +214,53 @@ class Translator:
                 f"{len(code)} style codes for {len(sources)} images", remedy="give one, or one an image"
             )
         results = [
-            self.model_translate(batch, code[start : start + len(batch)])
+            self.engine.translate(batch, code[start : start + len(batch)])
             for start, batch in self._batches(sources, batch_size)
         ]
         return self._deliver(torch.cat(results), sources, single, output, size)
 
-    def judge(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> list[Verdict]:
-        """How unusual images are to the model, compared with images that training held out (docs/ood.md).
+    def typicality(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> list[Verdict]:
+        """How unlike the training data images are, compared with validation images (docs/ood.md).
 
         Raises:
             InputError: an unusable image, or the model comes without such a comparison.
         """
         _, sources = _as_list(images)
-        return [
-            verdict for _, batch in self._batches(sources, batch_size) for verdict in self.judge_batch(batch)
-        ]
-
-    def judge_batch(self, batch: Tensor) -> list[Verdict]:
-        """`judge` for prepared images (B, C, H, W) on the device."""
-        calibration = self.usual()
-        with torch.inference_mode(), autocast(self.device, self.dtype):
-            return calibration.judge(*read(self.model, batch))
-
-    def usual(self, percentile: float = 0.0) -> Calibration:
-        """What is usual for the model.
-
-        Args:
-            percentile: that will be asked for.
-
-        Raises:
-            InputError: there is no such comparison, or it has too few images for the percentile.
-        """
-        if self.calibration is None:
-            raise InputError(
-                "the model does not know what is usual: its training held no images out",
-                remedy="train it with training.validation above 0, or leave check off",
-            )
-        if not 0 <= percentile <= self.calibration.highest:
-            raise InputError(
-                f"percentile {percentile:g} cannot be told: the highest is {self.calibration.highest:.2f}, "
-                f"with {len(self.calibration.levels)} held-out images",
-                remedy="choose a lower percentile, or train with a larger training.validation",
-            )
-        return self.calibration
+        batches = self._batches(sources, batch_size)
+        return [verdict for _, batch in batches for verdict in self.engine.typicality(batch)]
 
     def _check(self, sources: Sequence[ImageLike], check: Check, percentile: float, batch_size: int) -> None:
-        self.usual(percentile)
-        verdicts = enumerate(self.judge(sources, batch_size=batch_size))
+        self.engine.require_calibration(percentile)
+        verdicts = enumerate(self.typicality(sources, batch_size=batch_size))
         unusual = [
             f"image {index}: {verdict}" for index, verdict in verdicts if verdict.percentile >= percentile
         ]
         if not unusual:
             return
-        told = "; ".join(unusual[:5]) + (f"; and {len(unusual) - 5} more" if len(unusual) > 5 else "")
+        message = "; ".join(unusual[:5]) + (f"; and {len(unusual) - 5} more" if len(unusual) > 5 else "")
         if check == "raise":
             raise InputError(
-                f"{len(unusual)} of {len(sources)} images are unusual. {told}",
+                f"{len(unusual)} of {len(sources)} images are unusual. {message}",
                 remedy="leave them out, or check='warn'",
             )
-        warnings.warn(told, UnusualInputWarning, stacklevel=3)
-
-    def model_translate(self, batch: Tensor, style: Tensor) -> Tensor:
-        """Prepared images (B, C, H, W) and style codes (B, S) on the device to translations (B, C, H, W) in
-        [0, 1].
-
-        On a CPU large batches are computed in parts (`CPU_PIXELS`).
-        """
-        size = len(batch)
-        if self.device.type == "cpu":
-            size = max(1, CPU_PIXELS // (batch.shape[2] * batch.shape[3]))
-        parts = zip(torch.split(batch, size), torch.split(style, size), strict=True)
-        with torch.inference_mode(), autocast(self.device, self.dtype):
-            return torch.cat([self.model.translate(images, codes) for images, codes in parts])
-
-    def model_reconstruct(self, batch: Tensor) -> Tensor:
-        """Prepared images (B, C, H, W) on the device to their reconstructions (B, C, H, W) in [0, 1]."""
-        with torch.inference_mode(), autocast(self.device, self.dtype):
-            return self.model.decode(self.model.encode(batch).mean)
+        warnings.warn(message, OutOfDistributionWarning, stacklevel=3)
 
     def style_code(self, style: StyleLike | Tensor) -> Tensor:
-        """The style code(s) that a style argument stands for, see `__call__`: (1, S) or (B, S), on the
-        device.
+        """The style code(s) that a style argument stands for: (1, S) or (B, S), on the device.
 
         Raises:
-            InputError: the model is a plain one, or there is no such domain.
+            InputError: the model is a plain one, there is no such domain, or a string is both a domain's name
+                and an existing file.
         """
         if not self.model.translates:
             raise InputError(
                 "a plain model has no style", remedy="train one with model.kind translation, or use sample"
             )
-        if isinstance(style, Tensor) and style.shape[-1:] == (self.model.style_dim,) and style.ndim in (1, 2):
-            return style.to(self.device).reshape(-1, self.model.style_dim)
-        if (
-            isinstance(style, tuple)
-            and len(style) == 2
-            and isinstance(style[1], int)
-            and isinstance(style[0], str)
-        ):
-            generator = torch.Generator().manual_seed(style[1])
-            noise = torch.randn(1, self.model.style_dim, generator=generator)
-            return self._prior_mean(style[0]) + noise.to(self.device)
-        if isinstance(style, str) and (style in self.domains or not Path(style).exists()):
-            return self._prior_mean(style)
-        return self.encode(style).style.mean.mean(0, keepdim=True)
+        context = StyleContext(self.engine, self.domain_index, self._encode_styles)
+        return Style.parse(style, self.domains, self.model.style_dim).resolve(context)
+
+    def _encode_styles(self, images: Sequence[ImageLike]) -> Tensor:
+        return self.encode(images).style.mean
 
     def domain_index(self, name: str) -> int:
         """Index of a domain.
@@ -299,10 +275,6 @@ class Translator:
         hint = f"did you mean '{close[0]}'? Domains are {known}" if close else f"domains are {known}"
         file = ", and there is no such file" if Path(name).suffix else ""
         raise InputError(f"the model has no domain '{name}'{file}", remedy=hint)
-
-    def _prior_mean(self, name: str) -> Tensor:
-        index = torch.tensor([self.domain_index(name)], device=self.device)
-        return self.model.prior_style(index, 1).detach()
 
     def swap(self, a: ImageLike, b: ImageLike) -> tuple[Image.Image, Image.Image]:
         """Exchange styles: (content of a in the style of b, content of b in the style of a)."""
@@ -350,9 +322,7 @@ class Translator:
         if domain is not None and not self.model.translates:
             raise InputError("a plain model has no domains to sample from", remedy="leave the domain out")
         index = None if domain is None else self.domain_index(domain)
-        generator = torch.Generator(self.device).manual_seed(seed)
-        with torch.inference_mode(), autocast(self.device, self.dtype):
-            return [to_pil(image) for image in self.model.sample(n, index, generator)]
+        return [to_pil(image) for image in self.engine.sample(n, index, seed)]
 
     def reconstruct(
         self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64
@@ -365,18 +335,14 @@ class Translator:
     def encode(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> Posterior:
         """Posteriors of content (B, Cc, h, w) and style (B, S), on the device, float32."""
         _, sources = _as_list(images)
-        parts = []
-        for _, batch in self._batches(sources, batch_size):
-            with torch.inference_mode(), autocast(self.device, self.dtype):
-                parts.append(self.model.encode(batch))
+        parts = [self.engine.encode(batch) for _, batch in self._batches(sources, batch_size)]
         return Posterior(
             Gaussian.join([part.content for part in parts]), Gaussian.join([part.style for part in parts])
         )
 
     def decode(self, codes: Codes) -> Tensor:
         """Codes to images (B, C, H, W) in [0, 1], on the CPU."""
-        with torch.inference_mode(), autocast(self.device, self.dtype):
-            return self.model.decode(codes.map(lambda code: code.to(self.device))).float().cpu()
+        return self.engine.decode(codes).float().cpu()
 
     def prepare(self, images: Sequence[ImageLike]) -> Tensor:
         """Images as in training: a float tensor (B, C, H, W) in [0, 1] on the CPU.
@@ -394,8 +360,8 @@ class Translator:
 
     def _batches(self, sources: Sequence[ImageLike], batch_size: int) -> Iterator[tuple[int, Tensor]]:
         for start in range(0, len(sources), batch_size):
-            batch = self.prepare(sources[start : start + batch_size]).to(self.device)
-            yield start, batch.contiguous(memory_format=torch.channels_last)
+            batch = self.prepare(sources[start : start + batch_size])
+            yield start, self.engine.place(batch)
 
     def _deliver(
         self, images: Tensor, sources: Sequence[ImageLike], single: bool, output: str, size: str

@@ -120,7 +120,7 @@ class Calibration:
         values, index = numbers.cpu().double().numpy()[:, : self.medians.shape[1]], domains.cpu().numpy()
         return np.asarray((values - self.medians[index]) / self.deviations[index])
 
-    def judge(self, numbers: Tensor, domains: Tensor) -> list[Verdict]:
+    def verdicts(self, numbers: Tensor, domains: Tensor) -> list[Verdict]:
         """A verdict for each image, from its `read`."""
         scores = self.scores(numbers, domains)
         below = np.searchsorted(self.levels, scores.max(1), side="left")

@@ -38,6 +38,7 @@ from sivae_translate.evaluation.translation import (
     make_judges,
     spread,
 )
+from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.training.trainer import train
@@ -293,7 +294,7 @@ def content_and_style(translator: Translator, data: DomainData, style: StyleKind
         codes = translator.encode(to_tensor(np.stack(shown))).style.mean
         heads = [pictures.from_array(image) for image in shown]
     else:
-        codes = torch.cat([translator.style_code(name) for name, _ in chosen])
+        codes = torch.cat([translator.style_code(Style.domain(name)) for name, _ in chosen])
         heads = [pictures.from_array(source[11 % len(source)]) for _, source in chosen]
     batch = to_tensor(np.stack(images))
     made = [translator(batch, code, output="tensor") for code in codes]

@@ -14,4 +14,4 @@ Precision = Literal["auto", "float32", "bfloat16"]
 """Of matrix products; auto is bfloat16 where that is fast."""
 
 Check = Literal["off", "warn", "raise"]
-"""What to do where an input is nothing that the model knows."""
+"""What to do where an input is unlike the training data."""

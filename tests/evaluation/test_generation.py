@@ -265,7 +265,7 @@ def test_a_judge_of_generation_computes_the_data_once_and_judges_many_models(
     config = from_dict(settings, "test")
     translator = Translator(make_model(config.model, config.data, 1), config, ("",), device="cpu")
     perfect = Translator(make_model(config.model, config.data, 1), config, ("",), device="cpu")
-    perfect.model_reconstruct = lambda batch: batch
+    perfect.engine.reconstruct = lambda batch: batch
     perfect.decode = lambda codes: torch.from_numpy(images[: len(codes.content)]).permute(0, 3, 1, 2) / 255
     assert judge.inception.seen == 40  # held-out and training images
     worse, better = judge.judge(translator), judge.judge(perfect)

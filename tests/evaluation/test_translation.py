@@ -52,9 +52,9 @@ def translator(kind="random"):
         ("up", "down"),
     )
     if kind == "perfect":
-        made.model_translate = lambda batch, style: batch.flip(2)
+        made.engine.translate = lambda batch, style: batch.flip(2)
     elif kind == "copy":
-        made.model_translate = lambda batch, style: batch
+        made.engine.translate = lambda batch, style: batch
     return made
 
 

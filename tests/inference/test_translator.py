@@ -49,7 +49,7 @@ def test_parts_of_a_batch_are_translated_as_the_whole(
     whole = translator(pixels[:5], codes, output="tensor")
     sizes, forward = [], translator.model.translate
     monkeypatch.setattr(translator.model, "translate", lambda x, s: sizes.append(len(x)) or forward(x, s))
-    monkeypatch.setattr("sivae_translate.inference.translator.CPU_PIXELS", most)
+    monkeypatch.setattr("sivae_translate.inference.engine.CPU_PIXELS", most)
     torch.testing.assert_close(translator(pixels[:5], codes, output="tensor"), whole, atol=1e-4, rtol=0)
     assert sizes == {1: [1] * 5, 2: [2, 2, 1], 3: [3, 2]}[max(1, most // 1024)]
 

@@ -14,7 +14,7 @@ from PIL import Image
 from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.data.sources.loading import load_data
-from sivae_translate.inference.translator import Translator, UnusualInputWarning
+from sivae_translate.inference.translator import OutOfDistributionWarning, Translator
 from sivae_translate.models.typicality import Calibration, Verdict, read
 from sivae_translate.models.weights import load_model, save_model
 from sivae_translate.training.trainer import train
@@ -33,7 +33,7 @@ def test_an_image_of_the_same_kind_reaches_a_percentile_as_rarely_as_it_says() -
     alarms = []
     for seed in range(40):
         calibration = Calibration.fit(numbers(100, 5000 + seed), numbers(200, seed), 2)
-        verdicts = calibration.judge(*numbers(400, 1000 + seed))
+        verdicts = calibration.verdicts(*numbers(400, 1000 + seed))
         alarms.append([np.mean([v.percentile >= level for v in verdicts]) for level in (90, 95, 99)])
     np.testing.assert_allclose(np.mean(alarms, axis=0), [0.10, 0.05, 0.01], atol=0.01)
 
@@ -42,14 +42,14 @@ def test_the_reason_is_what_is_out_of_line() -> None:
     calibration = Calibration.fit(numbers(100, 3), numbers(200, 0), 2)
     odd = torch.full((4, 4), 10.0).double()
     odd[0, 0], odd[1, 1], odd[2, 2], odd[3, 3] = 20, 100, 30, 60
-    verdicts = calibration.judge(odd, torch.tensor([0, 0, 1, 1]))
+    verdicts = calibration.verdicts(odd, torch.tensor([0, 0, 1, 1]))
     assert verdicts[0].score == pytest.approx(10, rel=0.3)  # 10 above the median, of deviation 1
     assert [verdict.reason for verdict in verdicts] == ["reconstruction", "content", "style", "complexity"]
     assert all(verdict.percentile == calibration.highest for verdict in verdicts)
     assert "style fits none" in str(verdicts[2])
     # 20 is far off for the first domain, whose deviation is 1, and nothing for the second, whose deviation is
     # 30.
-    assert calibration.judge(odd[:1], torch.tensor([1]))[0].percentile < 50
+    assert calibration.verdicts(odd[:1], torch.tensor([1]))[0].percentile < 50
 
 
 def test_the_highest_percentile_is_that_of_the_number_of_images() -> None:
@@ -63,13 +63,13 @@ def test_files_that_know_no_complexity_judge_by_the_other_three() -> None:
     )
     values, domains = numbers(5, 1)
     values[:, 3] = 1e6
-    assert old.judge(values, domains) == old.judge(values[:, :3], domains)
+    assert old.verdicts(values, domains) == old.verdicts(values[:, :3], domains)
 
 
 def test_json_keeps_the_verdicts() -> None:
     calibration = Calibration.fit(numbers(100, 3), numbers(100, 0), 2)
     again = Calibration.from_json(calibration.as_json())
-    for a, b in zip(calibration.judge(*numbers(50, 1)), again.judge(*numbers(50, 1)), strict=True):
+    for a, b in zip(calibration.verdicts(*numbers(50, 1)), again.verdicts(*numbers(50, 1)), strict=True):
         assert a.reason == b.reason
         assert a.percentile == pytest.approx(b.percentile, abs=1)
 
@@ -79,7 +79,7 @@ def test_a_domain_without_images_and_numbers_without_spread_do_no_harm() -> None
     values[:, 2] = 0
     images = values, torch.zeros(50, dtype=torch.long)
     assert np.isfinite(Calibration.fit(images, images, 3).scores(values, torch.full((50,), 2))).all()
-    verdicts = Calibration.fit(images, images, 1).judge(*images)
+    verdicts = Calibration.fit(images, images, 1).verdicts(*images)
     assert all(verdict.reason != "style" for verdict in verdicts if verdict.percentile > 80)
 
 
@@ -87,11 +87,11 @@ def test_many_domains_of_few_images_still_tell_what_is_far_out() -> None:
     draws = 10 + torch.randn(600, 4, generator=torch.Generator().manual_seed(4)).double()
     domains = torch.arange(600) % 150
     calibration = Calibration.fit((draws[:300], domains[:300]), (draws[300:450], domains[300:450]), 150)
-    known = calibration.judge(draws[450:], domains[450:])
+    known = calibration.verdicts(draws[450:], domains[450:])
     assert np.mean([verdict.percentile >= 90 for verdict in known]) == pytest.approx(0.1, abs=0.07)
     assert all(
         verdict.percentile == calibration.highest
-        for verdict in calibration.judge(draws[450:] + 10, domains[450:])
+        for verdict in calibration.verdicts(draws[450:] + 10, domains[450:])
     )
 
 
@@ -164,10 +164,10 @@ def test_training_stores_what_is_usual(run, trained) -> None:
 
 
 def test_unseen_images_of_the_kind_are_usual_and_noise_is_not(trained) -> None:
-    usual = trained.judge(list(bars(100, 5, lying=True)))
+    usual = trained.typicality(list(bars(100, 5, lying=True)))
     assert np.mean([verdict.percentile >= 95 for verdict in usual]) < 0.2
     assert all(
-        verdict.percentile == trained.calibration.highest for verdict in trained.judge(list(noise(10)))
+        verdict.percentile == trained.calibration.highest for verdict in trained.typicality(list(noise(10)))
     )
 
 
@@ -215,10 +215,8 @@ def test_an_empty_image_is_too_simple_where_training_images_are_not(tmp_path: Pa
             "validation": 0.2,
         },
     }
-    judge = Translator.from_pretrained(
-        train(from_dict(settings, "test"), tmp_path / "run"), device="cpu"
-    ).judge
-    (empty,) = judge([np.full((32, 32, 1), 128, np.uint8)])
+    trained = Translator.from_pretrained(train(from_dict(settings, "test"), tmp_path / "run"), device="cpu")
+    (empty,) = trained.typicality([np.full((32, 32, 1), 128, np.uint8)])
     assert empty.reason == "complexity"
     assert empty.percentile > 97
 
@@ -229,7 +227,7 @@ def test_the_check_warns_raises_or_keeps_still(trained) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trained(mixed, "standing", output="tensor", check="off")
-    with pytest.warns(UnusualInputWarning, match="image 2: percentile"):
+    with pytest.warns(OutOfDistributionWarning, match="image 2: percentile"):
         warned = trained(mixed, "standing", output="tensor", check="warn", percentile=98.5)
     assert torch.equal(plain, warned)
     with pytest.raises(InputError, match=r"1 of 3 images are unusual. image 2"):
@@ -244,8 +242,8 @@ def test_what_cannot_be_told_is_an_error(trained, tmp_path: Path, run) -> None:
         trained(images, "standing", check="always")
     saved = load_model(run / "model.safetensors")
     save_model(tmp_path / "bare.safetensors", saved.model, saved.config, saved.domains, {})
-    with pytest.raises(InputError, match="held no images out"):
-        Translator.from_pretrained(tmp_path / "bare.safetensors").judge(images)
+    with pytest.raises(InputError, match="had no validation images"):
+        Translator.from_pretrained(tmp_path / "bare.safetensors").typicality(images)
 
 
 def test_the_command_lists_unusual_files_or_stops_at_them(
@@ -284,7 +282,7 @@ def shipped(request: pytest.FixtureRequest):
 
 def test_the_shipped_model_raises_few_false_alarms_on_letters_it_never_saw(shipped) -> None:
     letters = np.concatenate([source.array for source in load_data(shipped.config.data).test])
-    flagged = np.mean([verdict.percentile >= 99 for verdict in shipped.judge(list(letters))])
+    flagged = np.mean([verdict.percentile >= 99 for verdict in shipped.typicality(list(letters))])
     assert len(letters) == 720
     assert abs(flagged - 0.01) <= 0.01
 
@@ -296,4 +294,6 @@ def test_the_shipped_model_knows_pictures_that_are_no_letters(shipped) -> None:
         np.zeros((side, side, 1), np.uint8),
         noise(1)[0][::8, ::8].repeat(side // 4, 0).repeat(side // 4, 1),
     )
-    assert all(verdict.percentile >= 99 for verdict in shipped.judge([gradient, black, blocks, noise(1)[0]]))
+    assert all(
+        verdict.percentile >= 99 for verdict in shipped.typicality([gradient, black, blocks, noise(1)[0]])
+    )

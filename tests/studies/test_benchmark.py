@@ -239,7 +239,7 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
     assert written["environment"]["torch"] == torch.__version__
     assert written["peak_memory_bytes"] > 10**7
     alarms = written["false_alarms"]
-    verdicts = Translator.from_pretrained(out / "run").judge(sorted((folder / "test").rglob("*.png")))
+    verdicts = Translator.from_pretrained(out / "run").typicality(sorted((folder / "test").rglob("*.png")))
     assert alarms["images"] == len(verdicts) == 2 * COUNT
     assert alarms["percentile"] == 66  # two held-out images
     assert alarms["share"]["mean"] == np.mean([verdict.percentile >= 66 for verdict in verdicts])

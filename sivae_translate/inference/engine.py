@@ -1,0 +1,146 @@
+"""Engine: tensors in, tensors and typicality verdicts out, on one device in one precision."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+from sivae_translate.models.codes import Codes, Posterior
+from sivae_translate.models.latent import LatentModel
+from sivae_translate.models.typicality import Calibration, Verdict, read
+from sivae_translate.utils.choices import Precision
+from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
+from sivae_translate.utils.errors import InputError
+
+CPU_PIXELS = 2**20
+"""Pixels that a CPU translates at a time: 16 images of 256 px, whose features still fit its caches."""
+
+
+class Engine:
+    """A trained model at work.
+
+    Images are (B, C, H, W) in [0, 1], prepared as in training, on any device; results stay on the engine's.
+
+    Args:
+        model: trained; moved to the device, in evaluation mode and without gradients.
+        device: where to compute; ``auto`` is a GPU when there is one.
+        dtype: ``auto``, ``float32`` or ``bfloat16``.
+        calibration: what is typical, for `typicality`; None where training had no validation images.
+
+    Raises:
+        ConfigError: the device is not there, or ``dtype`` is no precision.
+    """
+
+    def __init__(
+        self,
+        model: LatentModel,
+        *,
+        device: str = "auto",
+        dtype: Precision = "auto",
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.calibration, self.precision = calibration, dtype
+        self.model = model.eval().requires_grad_(False)
+        self.to(device)
+
+    def to(self, device: str) -> Engine:
+        """Move to another device; returns the engine itself.
+
+        Raises:
+            ConfigError: the device is not there.
+        """
+        self.device = pick_device(device)
+        self.dtype = pick_dtype(self.precision, self.device)
+        self.model = self.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
+    def place(self, images: Tensor) -> Tensor:
+        """Images on the device, in channels_last memory."""
+        return images.to(self.device).contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor) -> Posterior:
+        """Posteriors of content (B, Cc, h, w) and style (B, S), float32."""
+        with self._autocast():
+            return self.model.encode(self.place(images))
+
+    @torch.inference_mode()
+    def decode(self, codes: Codes) -> Tensor:
+        """Codes to images (B, C, H, W) in [0, 1]."""
+        with self._autocast():
+            return self.model.decode(codes.map(lambda code: code.to(self.device)))
+
+    @torch.inference_mode()
+    def translate(self, images: Tensor, style: Tensor) -> Tensor:
+        """Content of the images, style codes (1, S) for all or (B, S): (B, C, H, W) in [0, 1].
+
+        On a CPU large batches are computed in parts (`CPU_PIXELS`).
+        """
+        size = len(images)
+        if self.device.type == "cpu":
+            size = max(1, CPU_PIXELS // (images.shape[2] * images.shape[3]))
+        codes = style.to(self.device).expand(len(images), -1)
+        parts = zip(torch.split(self.place(images), size), torch.split(codes, size), strict=True)
+        with self._autocast():
+            return torch.cat([self.model.translate(part, code) for part, code in parts])
+
+    @torch.inference_mode()
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Images decoded from their own codes' means: (B, C, H, W) in [0, 1]."""
+        with self._autocast():
+            return self.model.decode(self.model.encode(self.place(images)).mean)
+
+    @torch.inference_mode()
+    def sample(self, count: int, domain: int | None, seed: int) -> Tensor:
+        """Content and style drawn from their priors: (count, C, H, W) in [0, 1].
+
+        Args:
+            count: how many.
+            domain: index; None only without labels.
+            seed: the same seed gives the same images on the same kind of device.
+        """
+        with self._autocast():
+            return self.model.sample(count, domain, torch.Generator(self.device).manual_seed(seed))
+
+    @torch.no_grad()
+    def prior_mean(self, domain: int) -> Tensor:
+        """Mean of the style prior of a domain, (1, S)."""
+        return self.model.prior_style(torch.tensor([domain], device=self.device), 1)
+
+    @torch.inference_mode()
+    def typicality(self, images: Tensor) -> list[Verdict]:
+        """How unlike the training data each image is (docs/ood.md).
+
+        Raises:
+            InputError: the model comes without a calibration.
+        """
+        calibration = self.require_calibration()
+        with self._autocast():
+            return calibration.verdicts(*read(self.model, self.place(images)))
+
+    def require_calibration(self, percentile: float = 0.0) -> Calibration:
+        """What is typical of the model's inputs.
+
+        Args:
+            percentile: that the caller will ask for.
+
+        Raises:
+            InputError: there is no calibration, or it has too few images for the percentile.
+        """
+        if self.calibration is None:
+            raise InputError(
+                "the model does not know what is typical: its training had no validation images",
+                remedy="train it with training.validation above 0, or leave check off",
+            )
+        if not 0 <= percentile <= self.calibration.highest:
+            raise InputError(
+                f"percentile {percentile:g} cannot be told: the highest is {self.calibration.highest:.2f}, "
+                f"with {len(self.calibration.levels)} validation images",
+                remedy="choose a lower percentile, or train with a larger training.validation",
+            )
+        return self.calibration
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return autocast(self.device, self.dtype)

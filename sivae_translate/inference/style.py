@@ -1,0 +1,154 @@
+"""Style: what a translation takes its style from, said explicitly."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sivae_translate.inference.engine import Engine
+from sivae_translate.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class StyleContext:
+    """What a style is resolved with.
+
+    Attributes:
+        engine: the model.
+        domain_index: a domain's name to its index; raises InputError for an unknown one.
+        encode_styles: images as a user gives them to style means (N, S).
+    """
+
+    engine: Engine
+    domain_index: Callable[[str], int]
+    encode_styles: Callable[[Sequence[Any]], Tensor]
+
+
+class Style(ABC):
+    """A domain's own style, a draw from its prior, reference images, or a code.
+
+    >>> Style.domain("night")
+    DomainStyle(name='night')
+    >>> Style.draw("night", seed=3)
+    DrawnStyle(name='night', seed=3)
+    """
+
+    @abstractmethod
+    def resolve(self, context: StyleContext) -> Tensor:
+        """The style code(s), (1, S) or (B, S), on the engine's device.
+
+        Raises:
+            InputError: there is no such domain, or an unusable image or code.
+            DataError: a reference cannot be read.
+        """
+
+    @staticmethod
+    def domain(name: str) -> Style:
+        """The mean of a domain's style prior."""
+        return DomainStyle(name)
+
+    @staticmethod
+    def draw(name: str, seed: int) -> Style:
+        """A draw from a domain's style prior; the same seed gives the same style."""
+        return DrawnStyle(name, seed)
+
+    @staticmethod
+    def like(*references: Any) -> Style:
+        """The mean style code of one or several reference images (paths, pictures, arrays, tensors)."""
+        if not references:
+            raise InputError("no reference image is given", remedy="give at least one")
+        return ReferenceStyle(references)
+
+    @staticmethod
+    def code(code: Tensor) -> Style:
+        """A style code, (S,) for all images or (B, S), one an image."""
+        return CodeStyle(code)
+
+    @staticmethod
+    def parse(value: Any, domains: Sequence[str], style_dim: int) -> Style:
+        """What a plain style argument stands for.
+
+        Args:
+            value: a style; a domain's name; ``(name, seed)``; an image or a list of images; or a code (S,) or
+                (B, S).
+            domains: the model's.
+            style_dim: S.
+
+        Raises:
+            InputError: a string is both a domain's name and an existing file.
+        """
+        if isinstance(value, Style):
+            return value
+        if isinstance(value, Tensor) and value.ndim in (1, 2) and value.shape[-1] == style_dim:
+            return CodeStyle(value)
+        if isinstance(value, tuple) and [type(part) for part in value] == [str, int]:
+            return DrawnStyle(*value)
+        if isinstance(value, str):
+            is_domain, is_file = value in domains, Path(value).is_file()
+            if is_domain and is_file:
+                raise InputError(
+                    f"'{value}' is a domain of the model and also the file {Path(value).absolute()}",
+                    remedy=f"say which: Style.domain('{value}') or Style.like('{value}')",
+                )
+            if is_domain or not Path(value).exists():
+                return DomainStyle(value)
+        return ReferenceStyle(tuple(value) if isinstance(value, list | tuple) else (value,))
+
+
+@dataclass(frozen=True)
+class DomainStyle(Style):
+    """See `Style.domain`."""
+
+    name: str
+
+    def resolve(self, context: StyleContext) -> Tensor:
+        """(1, S)."""
+        return context.engine.prior_mean(context.domain_index(self.name))
+
+
+@dataclass(frozen=True)
+class DrawnStyle(Style):
+    """See `Style.draw`."""
+
+    name: str
+    seed: int
+
+    def resolve(self, context: StyleContext) -> Tensor:
+        """(1, S); drawn on the CPU, so that every device gives the same style."""
+        engine = context.engine
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn(1, engine.model.style_dim, generator=generator)
+        return engine.prior_mean(context.domain_index(self.name)) + noise.to(engine.device)
+
+
+@dataclass(frozen=True)
+class ReferenceStyle(Style):
+    """See `Style.like`."""
+
+    references: tuple[Any, ...]
+
+    def resolve(self, context: StyleContext) -> Tensor:
+        """(1, S)."""
+        return context.encode_styles(self.references).mean(0, keepdim=True)
+
+
+@dataclass(frozen=True)
+class CodeStyle(Style):
+    """See `Style.code`."""
+
+    values: Tensor
+
+    def resolve(self, context: StyleContext) -> Tensor:
+        """(1, S) or (B, S)."""
+        size = context.engine.model.style_dim
+        if self.values.ndim not in (1, 2) or self.values.shape[-1] != size:
+            raise InputError(
+                f"a style code has shape {tuple(self.values.shape)}", remedy=f"give ({size},) or (B, {size})"
+            )
+        return self.values.to(context.engine.device).reshape(-1, size)
