@@ -10,8 +10,6 @@ import sivae_translate
 PACKAGE = Path(sivae_translate.__file__).parent
 MODULE_LINES, FUNCTION_LINES = 350, 50
 LONG = {
-    # A module per command is on its way.
-    "cli/app.py": 904,
     # Every setting with its meaning: one place to look them up.
     "config.py": 540,
     # To be split.

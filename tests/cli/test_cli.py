@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import sivae_translate
+from sivae_translate import __version__
 from sivae_translate.cli import main
+from sivae_translate.cli.app import COMMANDS, parse
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments):
@@ -134,3 +138,29 @@ def test_a_reader_that_has_had_enough_is_no_error() -> None:
         run.stdout.close()
         assert run.stderr.read() == ""
     assert run.returncode == 141
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"sivae-translate {__version__}\n"
+
+
+def test_every_command_that_a_message_or_a_help_text_names_exists() -> None:
+    package = Path(sivae_translate.__file__).parent
+    named = {
+        name
+        for path in package.rglob("*.py")
+        for name in re.findall(r"sivae-translate ([a-z]+)\b", path.read_text(encoding="utf-8"))
+    }
+    assert {"train", "translate", "benchmark"} <= named
+    assert named - {"command"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse([name, "--help"])
+    assert stop.value.code == 0
+    assert f"sivae-translate {name}" in capsys.readouterr().out

@@ -1,0 +1,86 @@
+"""``sivae-translate benchmark``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from sivae_translate.cli.common import show
+from sivae_translate.utils.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Train on a benchmark's domains, translate its test images with the model and with baselines, and judge
+    all alike.
+    """
+
+    name: Annotated[str | None, tyro.conf.Positional] = None
+    """glyphs, glyphs-64, glyphs-colour, cars3d, facades, emoji, digits, or a YAML file of your own; left out,
+    with --data: the default settings. Further --section.name VALUE settings replace the file's."""
+    root: Path | None = None
+    """Folder or zip file with the published data; glyphs needs none."""
+    data: Path | None = None
+    """Any folder laid out as train/<domain> and test/<domain> instead."""
+    pairs: bool = False
+    """With --data: test files of equal names in two domains show the same content."""
+    minutes: float | None = None
+    """Training time; left out: the configuration's budget."""
+    out: Path | None = None
+    """Output folder; left out: runs/benchmark-NAME. A run in it is gone on with, a finished one is only
+    judged."""
+    seed: int | None = None
+    """Of training, references, judges and the bootstrap; left out: the configuration's."""
+    kid: bool = True
+    """Also FID and KID to the target domains, which need the extra 'fid' and are slow on a CPU."""
+    limit: int | None = None
+    """At most this many test images a domain, spread evenly over them."""
+    against: tuple[str, ...] = ()
+    """Run folders or model files of the same domains, measured beside this one: a supervised bound, a peer, an
+    ablation."""
+
+
+def run(command: Benchmark, rest: list[str]) -> int:
+    """``sivae-translate benchmark``; 0, or 128 + the signal that stopped it."""
+    from sivae_translate.config import load_config, parse_overrides
+    from sivae_translate.studies.benchmark import run_benchmark
+    from sivae_translate.training.signals import Interrupted
+    from sivae_translate.utils.progress import console
+    from sivae_translate.utils.resources import config_path
+
+    if command.name is None and command.data is None:
+        raise ConfigError(
+            "no benchmark is named", remedy="sivae-translate benchmark glyphs, or benchmark --data FOLDER"
+        )
+    path = config_path(command.name) if command.name else None
+    given = {"training.seed": command.seed, "training.minutes": command.minutes, "data.root": command.root}
+    overrides = {name: str(v) if isinstance(v, Path) else v for name, v in given.items() if v is not None}
+    config = load_config(path, overrides | parse_overrides(rest))
+    if command.data is not None:
+        data = config.data.model_copy(update={"name": "folder", "root": command.data, "pairs": command.pairs})
+        config = config.model_copy(update={"data": data})
+    called = command.data.absolute().name if command.data else Path(command.name or "").stem
+    out = command.out or Path("runs", f"benchmark-{called}")
+    try:
+        run_benchmark(
+            config,
+            out,
+            command="sivae-translate " + shlex.join(sys.argv[1:]),
+            inception=command.kid,
+            limit=command.limit,
+            against=command.against,
+        )
+    except Interrupted as stop:
+        console.print(f"{stop}; call the same command again to go on")
+        return 128 + stop.signum
+    show((out / "report.md").read_text(encoding="utf-8"))
+    console.print(
+        f"written to {out}: report.json, report.md, grid.png, the model's cases in its folders",
+        highlight=False,
+    )
+    return 0

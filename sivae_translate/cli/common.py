@@ -1,0 +1,49 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sivae_translate.config import DataConfig
+    from sivae_translate.inference.folders import BatchResult
+
+
+def show(table: str) -> None:
+    """What a command was asked for, on standard output, where it can be piped; progress and notes go to
+    standard error.
+    """
+    print(table)  # noqa: T201 - this is the command line
+
+
+def report_files(result: BatchResult, out: Path) -> int:
+    """Say what became of the files; 1 when some were unreadable."""
+    from sivae_translate.utils.progress import console
+
+    console.print(f"{len(result.written)} written to {out}, {len(result.existing)} there already")
+    if result.unreadable:
+        console.print(f"[red]{len(result.unreadable)} could not be read:[/]")
+        for problem in result.unreadable:
+            console.print(f"  {problem}", highlight=False, markup=False)
+    if result.unusual:
+        console.print(f"[yellow]{len(result.unusual)} are unlike what the model knows:[/]")
+        for problem in result.unusual:
+            console.print(f"  {problem}", highlight=False, markup=False)
+    return 1 if result.unreadable else 0
+
+
+def evaluation_folder(run: Path) -> Path:
+    """In the run folder, or in one named after the model where there is none."""
+    return (run if run.is_dir() else Path("runs", run.stem)) / "evaluation"
+
+
+def data_of(run: Path, saved: DataConfig, given: Path | None) -> DataConfig:
+    """The data to judge on: a folder that is named, or the run's own, which the model file does not know the
+    place of.
+    """
+    from sivae_translate.config import load_config
+
+    if given is not None:
+        return saved.at(given)
+    return load_config(run / "config.yaml").data if (run / "config.yaml").exists() else saved

@@ -1,0 +1,32 @@
+"""``sivae-translate compare``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from sivae_translate.cli.common import show
+from sivae_translate.utils.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Put the reports of several benchmark runs side by side."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Output folders of 'benchmark'."""
+
+
+def run(command: Compare) -> int:
+    """``sivae-translate compare``."""
+    from sivae_translate.studies.benchmark import compare_reports
+
+    if not command.runs:
+        raise ConfigError(
+            "no report is named", remedy="sivae-translate compare runs/benchmark-a runs/benchmark-b"
+        )
+    show(compare_reports(command.runs))
+    return 0

@@ -1,0 +1,79 @@
+"""``sivae-translate evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from sivae_translate.cli.common import data_of, evaluation_folder
+from sivae_translate.utils.choices import Precision
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a model on test images: LPIPS, L1, SSIM, gain over copying."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships."""
+    data: Path | None = None
+    """Folder with test images; left out: the run's own data."""
+    pairs: bool = False
+    """Test files of equal names in two domains show the same content, so the truth of a translation is
+    known."""
+    style: Literal["domain", "reference"] = "domain"
+    """Style of the translations: the domain's prior mean, or one random test image of the target domain."""
+    out: Path | None = None
+    """Where to write evaluation.json, evaluation.md and cases.png; left out: evaluation/<style> in the run
+    folder."""
+    lpips_weights: Path | None = None
+    """torchvision's AlexNet weights, if not the ones that ship."""
+    seed: int = 0
+    """Of the references, draws and the bootstrap."""
+    limit: int | None = None
+    """At most this many test images a domain, spread evenly over them."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+    dtype: Precision = "auto"
+    """Of matrix products; auto is bfloat16 where that is fast."""
+
+
+def run(command: Evaluate) -> int:
+    """``sivae-translate evaluate``."""
+    from rich.console import Console
+
+    from sivae_translate.data.sources.loading import load_data
+    from sivae_translate.evaluation import reporting as report
+    from sivae_translate.evaluation.translation import Judges
+    from sivae_translate.evaluation.translation import evaluate as judge
+    from sivae_translate.inference.translator import Translator
+    from sivae_translate.models.lpips import Lpips
+
+    translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
+    run = Path(command.run)
+    data_config = data_of(run, translator.config.data, command.data)
+    if command.pairs:
+        data_config = data_config.model_copy(update={"pairs": True})
+    judges = Judges(Lpips.load(command.lpips_weights, device=str(translator.device)))
+    data = load_data(data_config)
+    result = judge(
+        translator, data, style=command.style, judges=judges, seed=command.seed, limit=command.limit
+    )
+    out = command.out or evaluation_folder(run) / command.style
+    title = f"{command.run}, {command.style} style"
+    about = {
+        "run": command.run,
+        "seed": command.seed,
+        "device": str(translator.device),
+        "dtype": str(translator.dtype),
+        "facts": translator.facts,
+    }
+    report.write(result, out, title, about)
+    console = Console()
+    console.print(report.terminal_table(result, title))
+    for name, probe in result.probes.items():
+        console.print(f"{name}: {probe.accuracy:.3f} (chance {probe.chance:.3f})", highlight=False)
+    console.print(f"written to {out}: evaluation.json, evaluation.md, cases.png", highlight=False)
+    return 0

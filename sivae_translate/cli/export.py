@@ -1,0 +1,38 @@
+"""``sivae-translate export``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a translation model for other runtimes: translate and style graphs, any batch, style as an
+    input.
+    """
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships."""
+    out: Path
+    """Folder; it must not exist."""
+    format: Literal["onnx", "torch"] = "onnx"
+    """onnx needs the extra 'onnx'; torch writes .pt2 files for torch.export.load."""
+
+
+def run(command: Export) -> int:
+    """``sivae-translate export``."""
+    from sivae_translate.inference.export import export as write
+    from sivae_translate.inference.translator import Translator
+    from sivae_translate.utils.progress import console
+
+    out = write(
+        Translator.from_pretrained(command.run, device="cpu", dtype="float32"), command.out, command.format
+    )
+    console.print(
+        f"written to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}", highlight=False
+    )
+    return 0

@@ -1,0 +1,57 @@
+"""``sivae-translate fidelity``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from sivae_translate.cli.common import data_of, evaluation_folder, show
+from sivae_translate.utils.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Measure samples (FID, KID, precision, recall) and reconstructions; needs the extra 'fid'."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships."""
+    data: Path | None = None
+    """Folder with the data; left out: the run's own."""
+    images: int = 1000
+    """Of each kind: held out, training, samples. FID falls with their number."""
+    out: Path | None = None
+    """Where to write generation.json and generation.md; left out: evaluation/ in the run folder."""
+    seed: int = 0
+    """Of samples and choices."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+def run(command: Fidelity) -> int:
+    """``sivae-translate fidelity``."""
+    from sivae_translate.data.sources.loading import load_data
+    from sivae_translate.evaluation.fidelity import FEWEST
+    from sivae_translate.evaluation.generation import GenerationJudge
+    from sivae_translate.inference.translator import Translator
+    from sivae_translate.utils.files import write_json, write_text
+    from sivae_translate.utils.progress import console
+
+    if command.images < FEWEST:
+        raise ConfigError(
+            f"--images is {command.images}", remedy=f"FID and KID want {FEWEST} at least, and better 1,000"
+        )
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    run = Path(command.run)
+    data = load_data(data_of(run, translator.config.data, command.data))
+    judge = GenerationJudge(data, images=command.images, seed=command.seed, device=translator.device)
+    result = judge.judge(translator)
+    out = command.out or evaluation_folder(run)
+    table = result.markdown(str(command.run))
+    write_json(out / "generation.json", result.as_json())
+    write_text(out / "generation.md", table)
+    show(table)
+    console.print(f"written to {out}: generation.json, generation.md", highlight=False)
+    return 0

@@ -1,0 +1,42 @@
+"""``sivae-translate interpolate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Interpolate:
+    """A strip of images on the straight line between the codes of two images."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships (glyphs)."""
+    a: Annotated[Path, tyro.conf.Positional]
+    """First image; it also gives the code that does not move."""
+    b: Annotated[Path, tyro.conf.Positional]
+    """Last image."""
+    out: Path
+    """PNG file."""
+    steps: int = 9
+    """Images in the strip."""
+    what: Literal["both", "content", "style"] = "both"
+    """Which code moves."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+def run(command: Interpolate) -> int:
+    """``sivae-translate interpolate``."""
+    from sivae_translate.inference.translator import Translator
+    from sivae_translate.utils import pictures
+    from sivae_translate.utils.progress import console
+
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    strip = translator.interpolate(command.a, command.b, command.steps, what=command.what)
+    pictures.save(pictures.grid([strip], cell=max(64, translator.image_size)), command.out)
+    console.print(f"written to {command.out}", highlight=False)
+    return 0

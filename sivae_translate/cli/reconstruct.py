@@ -1,0 +1,58 @@
+"""``sivae-translate reconstruct``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from sivae_translate.cli.common import report_files
+from sivae_translate.utils.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Encode and decode files and folders with their own codes: what the model keeps of an image."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships (glyphs)."""
+    inputs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Images, and folders that are searched recursively."""
+    out: Path
+    """Output folder."""
+    overwrite: bool = False
+    """Replace outputs that exist."""
+    strict: bool = False
+    """Stop at the first unreadable file."""
+    grid: Path | None = None
+    """Also write a picture that compares sources and reconstructions."""
+    batch_size: int = 64
+    """Images computed at a time."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+def run(command: Reconstruct) -> int:
+    """``sivae-translate reconstruct``; 1 when files were unreadable."""
+    from sivae_translate.inference.folders import translate_files
+    from sivae_translate.inference.translator import Translator
+
+    if not command.inputs:
+        raise ConfigError(
+            "no input is given",
+            remedy="name images or folders: sivae-translate reconstruct RUN IN... --out DIR",
+        )
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    result = translate_files(
+        translator,
+        command.inputs,
+        None,
+        command.out,
+        overwrite=command.overwrite,
+        strict=command.strict,
+        batch_size=command.batch_size,
+        grid=command.grid,
+    )
+    return report_files(result, command.out)

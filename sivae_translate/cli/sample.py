@@ -1,0 +1,44 @@
+"""``sivae-translate sample``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Make new images from draws of the prior: a folder of PNG files and samples.png, a grid of the first
+    ones.
+    """
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships (glyphs)."""
+    out: Path
+    """Output folder."""
+    domain: str | None = None
+    """Whose style; left out: every domain in turn."""
+    n: int = 64
+    """How many (for each domain)."""
+    seed: int = 0
+    """The same seed gives the same images on the same kind of device."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+
+
+def run(command: Sample) -> int:
+    """``sivae-translate sample``."""
+    from sivae_translate.inference.sampling import sample_files
+    from sivae_translate.inference.translator import Translator
+    from sivae_translate.utils.progress import console
+
+    translator = Translator.from_pretrained(command.run, device=command.device)
+    written = sample_files(translator, command.out, command.n, domain=command.domain, seed=command.seed)
+    console.print(
+        f"{len(written)} written to {command.out}, the first ones in {command.out / 'samples.png'}",
+        highlight=False,
+    )
+    return 0

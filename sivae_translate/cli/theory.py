@@ -1,0 +1,35 @@
+"""``sivae-translate theory``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sivae_translate.cli.common import show
+from sivae_translate.utils.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Theory:
+    """Play the idealised game on random finite problems and compare its end with what the theorem says."""
+
+    out: Path = Path("runs/theory")
+    """Output folder: theory.json, theory.md, theory.png."""
+    problems: int = 48
+    """Random problems."""
+    iterations: int = 6000
+    """Of each game."""
+
+
+def run(command: Theory) -> int:
+    """``sivae-translate theory``."""
+    from sivae_translate.lab.theory import check, write
+
+    if command.problems < 1 or command.iterations < 10:
+        raise ConfigError(
+            f"{command.problems} problems of {command.iterations} iterations say nothing",
+            remedy="ask for one problem and ten iterations at least",
+        )
+    write(check(command.problems, iterations=command.iterations), command.out)
+    show((command.out / "theory.md").read_text(encoding="utf-8"))
+    return 0

@@ -1,0 +1,75 @@
+"""``sivae-translate train``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from sivae_translate.utils.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model on folders of images or on the built-in glyphs.
+
+    Any setting can be given as --section.name VALUE, for instance --training.minutes 5; 'sivae-translate
+    settings' lists them.
+    """
+
+    config: Annotated[Path | None, tyro.conf.Positional] = None
+    """YAML file with settings, or the name of one that ships (glyphs, fashion); left out: the defaults."""
+    data: Path | None = None
+    """Folder with one sub-folder of images a domain (or with idx files, where the settings say so)."""
+    out: Path | None = None
+    """Run folder; runs/<name> when left out."""
+    resume: bool = False
+    """Continue from the last checkpoint in --out."""
+
+
+def run(command: Train, rest: list[str]) -> int:
+    """``sivae-translate train``; 0, or 128 + the signal that stopped it."""
+    from sivae_translate.config import load_config, parse_overrides
+    from sivae_translate.training.signals import Interrupted
+    from sivae_translate.training.trainer import train as run_training
+    from sivae_translate.utils.progress import console
+
+    overrides = parse_overrides(rest)
+    path = _config_path(command, overrides)
+    config = load_config(path, overrides)
+    if command.data is not None:
+        config = config.model_copy(update={"data": config.data.at(command.data)})
+    out = command.out or Path(
+        "runs", command.data.name if command.data else path.stem if path else config.data.name
+    )
+    try:
+        run_training(config, out, resume=command.resume)
+    except Interrupted as stop:
+        console.print(f"{stop}; go on with --resume --out {out}")
+        return 128 + stop.signum
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun has started, one talks
+        console.print(
+            f"model: {out / 'model.safetensors'}   report: {out / 'report.html'}   picture: "
+            f"{out / 'grid.png'}"
+        )
+    return 0
+
+
+def _config_path(command: Train, overrides: dict[str, object]) -> Path | None:
+    """The settings file: the one named, one that ships, or, when resuming without one, the run's own."""
+    from sivae_translate.utils.resources import config_path
+
+    if command.config is not None:
+        return config_path(str(command.config))
+    own = command.out / "config.yaml" if command.out else None
+    if command.resume and own and own.exists():
+        return own
+    if command.data is None and "data.name" not in overrides and "data.root" not in overrides:
+        raise ConfigError(
+            "nothing to train on: neither a config nor --data is given",
+            remedy="sivae-translate train --data FOLDER, or sivae-translate train glyphs",
+        )
+    return None

@@ -1,0 +1,124 @@
+"""``sivae-translate translate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from sivae_translate.cli.common import report_files
+from sivae_translate.utils.choices import Check, Precision
+from sivae_translate.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sivae_translate.inference.translator import StyleLike
+
+
+@dataclass(frozen=True)
+class Translate:
+    """Translate files and folders into a domain's style, or into the style of reference images."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Run folder, model file, or the name of a model that ships (glyphs)."""
+    inputs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Images, and folders that are searched recursively; with --engine ray also s3:// and what else fsspec
+    knows."""
+    out: str
+    """Output folder."""
+    to: str | None = None
+    """Name of the domain to translate to."""
+    seed: int | None = None
+    """With --to: draw the style from the domain's prior with this seed instead of taking its mean."""
+    like: tuple[Path, ...] = ()
+    """One or several reference images."""
+    overwrite: bool = False
+    """Replace outputs that exist; otherwise they are left alone, so a second call does only what is
+    missing."""
+    strict: bool = False
+    """Stop at the first unreadable file."""
+    size: Literal["model", "input"] = "model"
+    """Size of the outputs: the model's, or each input's."""
+    grid: Path | None = None
+    """Also write a picture that compares sources and translations."""
+    check: Check = "off"
+    """warn lists images unlike the training data, raise stops at them; takes about twice the time."""
+    percentile: float = 99.0
+    """With --check: the percentile above which an image counts as unusual; 99 flags one in a hundred."""
+    batch_size: int = 64
+    """Images computed at a time."""
+    engine: Literal["local", "ray"] = "local"
+    """ray spreads the work over a cluster (RAY_ADDRESS), or over this machine's processors where there is
+    none."""
+    workers: int | None = None
+    """With --engine ray: models at work; left out: one a GPU, or one a processor."""
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+    dtype: Precision = "auto"
+    """Of matrix products; auto is bfloat16 where that is fast."""
+
+
+def run(command: Translate) -> int:
+    """``sivae-translate translate``; 1 when files were unreadable."""
+    from sivae_translate.inference.folders import translate_files
+    from sivae_translate.inference.style import Style
+    from sivae_translate.inference.translator import Translator
+
+    if not command.inputs:
+        raise ConfigError(
+            "no input is given",
+            remedy="name images or folders: sivae-translate translate RUN IN... --to DOMAIN",
+        )
+    if (command.to is None) == (not command.like):
+        raise ConfigError(
+            "give either --to DOMAIN or --like REFERENCE", remedy="sivae-translate info RUN lists the domains"
+        )
+    translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
+    style: StyleLike = list(command.like)
+    if command.to is not None:
+        style = Style.domain(command.to) if command.seed is None else Style.draw(command.to, command.seed)
+    if command.engine == "ray":
+        return _translate_on_cluster(command, style)
+    result = translate_files(
+        translator,
+        [Path(given) for given in command.inputs],
+        style,
+        Path(command.out),
+        overwrite=command.overwrite,
+        strict=command.strict,
+        size=command.size,
+        batch_size=command.batch_size,
+        grid=command.grid,
+        check=command.check,
+        percentile=command.percentile,
+    )
+    return report_files(result, Path(command.out))
+
+
+def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
+    """The same by Ray; 1 when files were unreadable."""
+    from sivae_translate.inference.cluster import translate_on_cluster
+    from sivae_translate.utils.progress import console
+
+    if command.strict or command.grid or command.device != "auto":
+        raise ConfigError(
+            "--engine ray has neither --strict nor --grid, and its workers choose their devices",
+            remedy="leave out --strict, --grid and --device, or use --engine local",
+        )
+    result = translate_on_cluster(
+        command.run,
+        command.inputs,
+        style,
+        command.out,
+        overwrite=command.overwrite,
+        size=command.size,
+        batch_size=command.batch_size,
+        check=command.check,
+        percentile=command.percentile,
+        workers=command.workers,
+        dtype=command.dtype,
+    )
+    summary = ", ".join(f"{count} {status}" for status, count in result.counts.items())
+    console.print(f"{summary}; each file: {result.manifest}", highlight=False)
+    return 1 if result.counts["unreadable"] else 0
