@@ -41,8 +41,7 @@ class Benchmark:
     limit: int | None = None
     """At most this many test images a domain, spread evenly over them."""
     against: tuple[str, ...] = ()
-    """Run folders or model files of the same domains, measured beside this one: a supervised bound, a peer, an
-    ablation."""
+    """Run folders or model files of the same domains, measured too: a bound, a peer, an ablation."""
 
 
 def run(command: Benchmark, rest: list[str]) -> int:
