@@ -235,7 +235,7 @@ def test_the_runs_own_test_images_are_the_known_ones_by_default(
 def test_flagged_are_the_images_that_reach_the_highest_percentile_that_can_be_told() -> None:
     reached = [Verdict(float(place), "style", 0.0) for place in range(100)]
     translator = SimpleNamespace(
-        calibration=SimpleNamespace(highest=98.4), judge=lambda images: reached[: len(images)]
+        calibration=SimpleNamespace(highest=98.4), typicality=lambda images: reached[: len(images)]
     )
     found = ood.flagged(translator, [np.empty((1, 1, 1))] * 100)
     assert (found.percentile, found.images, found.share.mean) == (98, 100, 0.02)
