@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sivae_translate.data.sources.loading import load_data
+from sivae_translate.data.loading import load_data
 from sivae_translate.inference.translator import Translator
 from sivae_translate.studies.demo import SOURCE, letter_grid, readable_letters
 from sivae_translate.utils import pictures

@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 from benchmarks.common import read_options_and_settings
 from sivae_translate.config import load_config
-from sivae_translate.data.sources.loading import load_data
-from sivae_translate.evaluation.translation import Judges, StyleKind, evaluate
+from sivae_translate.data.loading import load_data
+from sivae_translate.data.sources import StyleKind
+from sivae_translate.evaluation.translation import Judges, evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.training.trainer import train

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.common import read_options
 from sivae_translate.config import load_config
-from sivae_translate.data.sources.loading import load_data
+from sivae_translate.data.loading import load_data
 from sivae_translate.evaluation.generation import GenerationJudge
 from sivae_translate.inference.translator import Translator
 from sivae_translate.training.log import read_metrics

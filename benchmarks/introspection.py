@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.common import read_options
 from sivae_translate.config import load_config
 from sivae_translate.data.domains import DomainData
-from sivae_translate.data.sources.loading import load_data
+from sivae_translate.data.loading import load_data
 from sivae_translate.evaluation.translation import Judges, evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips

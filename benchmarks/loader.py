@@ -28,7 +28,7 @@ from benchmarks import measure
 from benchmarks.common import read_options
 from sivae_translate.config import DataConfig
 from sivae_translate.data.batches import TrainingBatches, iterate, parts_of
-from sivae_translate.data.sources.loading import load_data
+from sivae_translate.data.loading import load_data
 from sivae_translate.utils.files import write_json
 
 PIXELS = 256

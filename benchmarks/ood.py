@@ -24,7 +24,7 @@ from tyro.conf import Positional
 
 from benchmarks.common import read_options
 from sivae_translate.config import DataConfig, load_config
-from sivae_translate.data.sources.loading import load_images, load_test_images
+from sivae_translate.data.loading import load_images, load_test_images
 from sivae_translate.evaluation import ood
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.files import write_json, write_text

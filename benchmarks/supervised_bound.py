@@ -25,15 +25,14 @@ from torch import Tensor
 from benchmarks.common import read_options_and_settings
 from sivae_translate.config import Config, load_config, to_yaml
 from sivae_translate.data.image import to_tensor
-from sivae_translate.data.sources import benchmarks, glyphs
-from sivae_translate.data.sources.loading import load_data
+from sivae_translate.data.loading import load_data
+from sivae_translate.data.sources import get_source, glyphs
 from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Codes
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.models.weights import save_model
 from sivae_translate.objectives.fakes import Passes
-from sivae_translate.studies.benchmark import STYLES
 from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
 from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.files import write_text
@@ -98,20 +97,11 @@ class Pairs:
 
 def load_pairs(config: Config) -> tuple[Pairs, Pairs]:
     """Training contents, and the tenth of them that is kept."""
-    name, colours = config.data.name, None
-    if name.startswith("glyphs"):
-        seed = config.data.split_seed
-        common = glyphs.split(seed).common
-        images = np.stack(
-            [glyphs.draw_many(font, common, config.data.image_size)[..., None] for font in glyphs.FONTS]
-        )
-        if name == "glyphs-colour":
-            colours = np.empty(images.shape[:2], dtype=object)
-            for place in np.ndindex(colours.shape):
-                colours[place] = glyphs.draw_colours(seed, list(glyphs.FONTS)[place[0]], common[place[1]])
-    else:
-        images = benchmarks.load_pairs(config.data)
-    pairs = Pairs(images, STYLES.get(name, ("domain",))[0] == "reference", colours)
+    source, colours = get_source(config.data.name), None
+    images = source.load_pairs(config.data)
+    if isinstance(source, glyphs.ColouredGlyphs):
+        colours = source.pair_colours(config.data)
+    pairs = Pairs(images, source.style_kinds[0] == "reference", colours)
     order = np.random.default_rng(0).permutation(images.shape[1])
     tenth = len(order) // 10
     return pairs.part(order[tenth:]), pairs.part(order[:tenth])

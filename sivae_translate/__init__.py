@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sivae_translate.config import Config, load_config
+    from sivae_translate.data.domains import DomainData
+    from sivae_translate.data.sources import Source, register_source
     from sivae_translate.evaluation.translation import evaluate
     from sivae_translate.inference.engine import Engine
     from sivae_translate.inference.style import Style
@@ -26,32 +28,38 @@ __version__ = "0.1.0"
 _HOMES = {
     "Codes": "models.codes",
     "Config": "config",
+    "DomainData": "data.domains",
     "Engine": "inference.engine",
     "Gaussian": "models.codes",
     "Lpips": "models.lpips",
     "Posterior": "models.codes",
     "SivaeError": "utils.errors",
+    "Source": "data.sources",
     "Style": "inference.style",
     "TranslationVAE": "models.translation",
     "Translator": "inference.translator",
     "evaluate": "evaluation.translation",
     "load_config": "config",
+    "register_source": "data.sources",
     "train": "training.trainer",
 }
 
 __all__ = [
     "Codes",
     "Config",
+    "DomainData",
     "Engine",
     "Gaussian",
     "Lpips",
     "Posterior",
     "SivaeError",
+    "Source",
     "Style",
     "TranslationVAE",
     "Translator",
     "evaluate",
     "load_config",
+    "register_source",
     "train",
 ]
 

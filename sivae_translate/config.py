@@ -50,9 +50,10 @@ class DataConfig(Section):
     """Where images come from and how they are made square."""
 
     name: Annotated[
-        Literal["folder", "glyphs", "glyphs-colour", "idx", "cars3d", "facades", "emoji", "digits"],
+        str,
         Field(
-            description="folder reads images below data.root, idx the files of MNIST and its relatives there"
+            description="data set: folder (images below data.root), glyphs, glyphs-colour, idx (the files of "
+            "MNIST and its relatives), cars3d, facades, emoji, digits, or a registered one"
         ),
     ] = "folder"
     root: Annotated[Path | None, Field(description="folder with one sub-folder a domain")] = None
@@ -87,11 +88,6 @@ class DataConfig(Section):
     ] = None
     workers: Annotated[int, Field(ge=0, description="loader processes; 0 loads in the training process")] = 0
     augment: AugmentConfig = AugmentConfig()
-
-    def at(self, root: Path) -> DataConfig:
-        """The same settings for the data in a folder, which takes the place of built-in data."""
-        name = "folder" if self.name.startswith("glyphs") else self.name
-        return self.model_copy(update={"name": name, "root": root})
 
 
 class ModelConfig(Section):

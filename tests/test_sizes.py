@@ -14,7 +14,6 @@ LONG = {
     "config.py": 540,
     # To be split.
     "data/image.py": 406,
-    "data/sources/benchmarks.py": 529,
     "evaluation/ood.py": 456,
     "evaluation/probes.py:read_codes": 58,
     "evaluation/translation.py": 486,

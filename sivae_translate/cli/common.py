@@ -43,7 +43,8 @@ def data_of(run: Path, saved: DataConfig, given: Path | None) -> DataConfig:
     place of.
     """
     from sivae_translate.config import load_config
+    from sivae_translate.data.loading import at_root
 
     if given is not None:
-        return saved.at(given)
+        return at_root(saved, given)
     return load_config(run / "config.yaml").data if (run / "config.yaml").exists() else saved

@@ -44,7 +44,7 @@ def run(command: Evaluate) -> int:
     """``sivae-translate evaluate``."""
     from rich.console import Console
 
-    from sivae_translate.data.sources.loading import load_data
+    from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation import reporting as report
     from sivae_translate.evaluation.translation import Judges
     from sivae_translate.evaluation.translation import evaluate as judge

@@ -32,7 +32,7 @@ class Fidelity:
 
 def run(command: Fidelity) -> int:
     """``sivae-translate fidelity``."""
-    from sivae_translate.data.sources.loading import load_data
+    from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation.fidelity import FEWEST
     from sivae_translate.evaluation.generation import GenerationJudge
     from sivae_translate.inference.translator import Translator

@@ -41,7 +41,7 @@ class Ood:
 
 def run(command: Ood) -> int:
     """``sivae-translate ood``."""
-    from sivae_translate.data.sources.loading import load_images, load_test_images
+    from sivae_translate.data.loading import load_images, load_test_images
     from sivae_translate.evaluation import ood as judge
     from sivae_translate.inference.translator import Translator
     from sivae_translate.utils.progress import console

@@ -33,6 +33,7 @@ class Train:
 def run(command: Train, rest: list[str]) -> int:
     """``sivae-translate train``; 0, or 128 + the signal that stopped it."""
     from sivae_translate.config import load_config, parse_overrides
+    from sivae_translate.data.loading import at_root
     from sivae_translate.training.signals import Interrupted
     from sivae_translate.training.trainer import train as run_training
     from sivae_translate.utils.progress import console
@@ -41,7 +42,7 @@ def run(command: Train, rest: list[str]) -> int:
     path = _config_path(command, overrides)
     config = load_config(path, overrides)
     if command.data is not None:
-        config = config.model_copy(update={"data": config.data.at(command.data)})
+        config = config.model_copy(update={"data": at_root(config.data, command.data)})
     out = command.out or Path(
         "runs", command.data.name if command.data else path.stem if path else config.data.name
     )

@@ -1,21 +1,23 @@
 """A data set: domains, their training images, and test images whose translations have a known truth.
 
-Everything that training, evaluation and the translator want to know about data goes through `DomainData`;
-`sivae_translate.data.sources.loading` makes them.
+Training, evaluation and the translator know data as a `DomainData`. The data sets in
+`sivae_translate.data.sources` make one; `DomainData.of` makes one from any images.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from sivae_translate.config import DataConfig
-from sivae_translate.data.image import open_image, to_array
+from sivae_translate.data.image import from_any, open_image, to_array
+from sivae_translate.utils.errors import DataError
 
 T = TypeVar("T")
 
@@ -58,7 +60,7 @@ class ArrayImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images decoded each time that they are asked for; for sets that do not fit into memory."""
+    """Images that are decoded at each access, for sets that do not fit into memory."""
 
     paths: tuple[Path, ...]
     config: DataConfig
@@ -70,6 +72,52 @@ class FileImages:
         return read(self.paths[index], self.config)
 
 
+Place = tuple[int, int]
+"""A test image: index of its domain, index within the domain."""
+
+
+class Truth(Protocol):
+    """What the translation of a test image should be."""
+
+    def __call__(self, data: DomainData, content: Place, style: Place | int) -> np.ndarray | None:
+        """The true translation.
+
+        Args:
+            data: the data set.
+            content: the source.
+            style: the target domain, or a reference image.
+
+        Returns:
+            uint8 (H, W, C), or None where it is not known.
+        """
+
+
+@dataclass(frozen=True)
+class PairedTruth:
+    """Test images with equal ids in two domains show the same content; each is the other's translation."""
+
+    def __call__(self, data: DomainData, content: Place, style: Place | int) -> np.ndarray | None:
+        """The target domain's test image with the id of the source."""
+        target = style if isinstance(style, int) else style[0]
+        ids, source_id = data.test_ids[target], data.test_ids[content[0]][content[1]]
+        return data.test[target][ids.index(source_id)] if source_id in ids else None
+
+
+@dataclass(frozen=True)
+class ContentLabels:
+    """Labels of the content, for classifiers and probes; training never sees them.
+
+    Attributes:
+        test: one array a test domain, the label of each of its images.
+        train: the same for the training images; empty where only test images have labels.
+        period: labels are places on a circle of so many (viewpoints); None for classes.
+    """
+
+    test: tuple[np.ndarray, ...]
+    train: tuple[np.ndarray, ...] = ()
+    period: int | None = None
+
+
 @dataclass(frozen=True)
 class DomainData:
     """Domains with their images.
@@ -77,39 +125,74 @@ class DomainData:
     Attributes:
         domains: the domains' names.
         train: one source a domain.
-        test: one source a domain; empty when there is no test data.
-        test_ids: one tuple a domain: the content that each test image shows (a letter, a file's stem). Equal
-            ids in two domains are a pair when ``paired`` is set.
-        paired: whether the truth of a translation is known.
+        test: one source a test domain; empty when there is no test data.
+        test_ids: one tuple a test domain: the content that each image shows (a letter, a file's stem).
+        truth: what translations should be; None where that is not known.
+        labels: labels of the content; None where there are none.
+        new_domains: names of the test domains where they are not the training domains (new cars).
         unreadable: path and reason of each image that was skipped while the set was read.
-        test_names: the test domains' names where they are not the training domains (new cars, unlabelled
-            training).
-        turns: where contents are viewpoints, the place on the circle of each test image of a domain, and how
-            many places there are; else None.
-        classes: one pair a domain, class indices of its training and of its test images, where the classes
-            are the content.
     """
 
     domains: tuple[str, ...]
     train: tuple[ImageSource, ...]
     test: tuple[ImageSource, ...] = ()
     test_ids: tuple[tuple[str, ...], ...] = ()
-    paired: bool = False
+    truth: Truth | None = field(default=None, repr=False)
+    labels: ContentLabels | None = field(default=None, repr=False)
+    new_domains: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
-    test_names: tuple[str, ...] = ()
-    turns: tuple[tuple[int, ...], int] | None = None
-    classes: tuple[tuple[np.ndarray, np.ndarray], ...] = field(default=(), repr=False)
-    painted: Callable[[int, int, int, int], np.ndarray] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        train: Mapping[str, Sequence[Any]],
+        test: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        config: DataConfig | None = None,
+        pairs: bool = False,
+    ) -> DomainData:
+        """A data set from images in memory or files.
+
+        Args:
+            train: domain name to its training images: paths, PIL images, or arrays (H, W), (H, W, 1) or
+                (H, W, 3) as uint8 or as float in [0, 1].
+            test: the same for test images, of the same domains.
+            config: size, channels and fit of the images; the defaults if left out.
+            pairs: the test images at one position of every domain show the same content.
+
+        Raises:
+            DataError: there are no domains; a domain has fewer than two images; ``test`` has other domains;
+                ``pairs`` is set and its domains differ in their number of images.
+            InputError: an image cannot be understood.
+
+        >>> noise = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)
+        >>> data = DomainData.of({"day": list(noise), "night": list(noise // 4)})
+        >>> data.domains, len(data.train[1]), data.train[1][0].shape
+        (('day', 'night'), 3, (64, 64, 3))
+        """
+        config = config or DataConfig()
+        _check_domains(train, test, pairs)
+
+        def sources(images: Mapping[str, Sequence[Any]]) -> tuple[ImageSource, ...]:
+            return tuple(_stack(images[name], config) for name in train)
+
+        return cls(
+            domains=tuple(train),
+            train=sources(train),
+            test=sources(test) if test else (),
+            test_ids=tuple(tuple(str(i) for i in range(len(test[name]))) for name in train) if test else (),
+            truth=PairedTruth() if pairs else None,
+        )
 
     @property
-    def tested(self) -> tuple[str, ...]:
+    def test_domains(self) -> tuple[str, ...]:
         """Names of the test domains."""
-        if self.test_names:
-            return self.test_names
+        if self.new_domains:
+            return self.new_domains
         same = len(self.domains) == len(self.test)
         return self.domains if same else tuple(f"domain {index}" for index in range(len(self.test)))
 
-    def truth(self, content: tuple[int, int], style: tuple[int, int] | int) -> np.ndarray | None:
+    def truth_of(self, content: Place, style: Place | int) -> np.ndarray | None:
         """What the translation of a test image should be.
 
         Args:
@@ -119,16 +202,38 @@ class DomainData:
         Returns:
             uint8 (H, W, C), or None where it is not known.
         """
-        target = style if isinstance(style, int) else style[0]
-        if self.painted is not None:
-            return None if isinstance(style, int) else self.painted(*content, *style)
-        if not self.paired:
-            return None
-        wanted = self.test_ids[content[0]][content[1]]
-        try:
-            return self.test[target][self.test_ids[target].index(wanted)]
-        except ValueError:
-            return None
+        return None if self.truth is None else self.truth(self, content, style)
+
+
+def _check_domains(
+    train: Mapping[str, Sequence[Any]], test: Mapping[str, Sequence[Any]] | None, pairs: bool
+) -> None:
+    if not train:
+        raise DataError("there are no domains", remedy="give a domain's name and its images, at least once")
+    for name, images in train.items():
+        if len(images) < 2:
+            raise DataError(
+                f"domain '{name}' has {len(images)} images",
+                remedy="a domain needs at least 2 images, and 200 or more to learn from",
+            )
+    if test is not None and set(test) != set(train):
+        raise DataError(
+            f"the training domains are {', '.join(train)}, the test domains {', '.join(test)}",
+            remedy="give test images of the same domains, or none",
+        )
+    if pairs and len({len(images) for images in (test or {}).values()}) != 1:
+        raise DataError(
+            "pairs are set, but the domains have not the same number of test images",
+            remedy="put the images of a pair at the same position of every domain, or leave pairs out",
+        )
+
+
+def _stack(images: Sequence[Any], config: DataConfig) -> ArrayImages:
+    """Images of any kind as the model sees them."""
+    pictures = (image if isinstance(image, Image.Image) else from_any(image) for image in images)
+    return ArrayImages(
+        np.stack([to_array(p, config.image_size, config.channels, config.fit) for p in pictures])
+    )
 
 
 def read(path: Path, config: DataConfig) -> np.ndarray:
@@ -138,3 +243,18 @@ def read(path: Path, config: DataConfig) -> np.ndarray:
         DataError: the file is not a readable image.
     """
     return to_array(open_image(path), config.image_size, config.channels, config.fit)
+
+
+def check_unreadable(problems: Sequence[str], limit: int) -> None:
+    """Give up when more images are unreadable than the configuration tolerates.
+
+    Raises:
+        DataError: ``len(problems) > limit``.
+    """
+    if len(problems) > limit:
+        listed = "\n    ".join(problems[:5])
+        raise DataError(
+            f"{len(problems)} images cannot be read, more than data.max_unreadable = {limit}; the "
+            f"first of them:\n    {listed}",
+            remedy="remove or repair them, or raise --data.max-unreadable",
+        )

@@ -184,7 +184,7 @@ def read_codes(
         positions: which of the domain's test images they are.
         seed: of the probes.
     """
-    if data.turns:
+    if data.labels is not None and data.labels.period:
         return _views(translator, data, seed)
     known = len(data.domains) > 1 and set(data.domains) <= set(translator.domains)
     if not known or len(data.domains) != len(data.test):
@@ -201,13 +201,13 @@ def read_codes(
         ]
         for group in (learn, ask)
     ]
-    if data.classes:
+    if data.labels is not None and data.labels.train:
         told = [
             torch.from_numpy(train[[at for at, _ in some]])
-            for (train, _), some in zip(data.classes, learnt, strict=True)
+            for train, some in zip(data.labels.train, learnt, strict=True)
         ]
         asked = [
-            torch.from_numpy(test[list(at)]) for (_, test), at in zip(data.classes, positions, strict=True)
+            torch.from_numpy(test[list(at)]) for test, at in zip(data.labels.test, positions, strict=True)
         ]
         found |= _both(
             "content from style",
@@ -217,7 +217,7 @@ def read_codes(
             torch.cat(asked),
             seed=seed,
         )
-    elif data.paired and len(set(data.test_ids)) == 1:
+    elif data.truth is not None and len(set(data.test_ids)) == 1:
         ids = torch.arange(len(images[0]))
         known_styles = torch.cat(styles[1][:-1])
         found |= _both(
@@ -261,8 +261,8 @@ def _views(translator: Translator, data: DomainData, seed: int) -> dict[str, Pro
     All test images take part. The viewpoint is learnt on every other domain and asked of the rest; the domain
     is learnt on every other image of all domains and asked of the rest.
     """
-    assert data.turns is not None
-    place, circle = torch.tensor(data.turns[0]), data.turns[1]
+    assert data.labels is not None
+    place, circle = torch.from_numpy(data.labels.test[0]), data.labels.period or 0
     images = (to_tensor(np.stack([source[view] for view in range(len(source))])) for source in data.test)
     posteriors = [translator.encode(some) for some in images]
     contents = torch.stack([p.content.mean.flatten(1).cpu() for p in posteriors])

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sivae_translate.data.domains import DomainData, ImageSource
+from sivae_translate.data.domains import ContentLabels, DomainData, ImageSource
 from sivae_translate.data.image import to_tensor
+from sivae_translate.data.sources import StyleKind
 from sivae_translate.evaluation import metrics
 from sivae_translate.evaluation.baselines import Method, ModelMethod
 from sivae_translate.evaluation.classifier import Classifier, train_classifier
@@ -25,7 +25,6 @@ from sivae_translate.models.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.utils.errors import DataError, InputError
 from sivae_translate.utils.progress import track
 
-StyleKind = Literal["domain", "reference"]
 STYLES_FOR_DIVERSITY = 4
 SOURCES_FOR_DIVERSITY = 32
 RATIOS = ("lpips", "l1", "ssim", "psnr")
@@ -237,7 +236,7 @@ def evaluate(
         raise InputError(
             "the model has no domain labels, so no domain style", remedy="evaluate with --style reference"
         )
-    if style == "domain" and data.test_names:
+    if style == "domain" and data.new_domains:
         raise InputError("the test domains were not trained on", remedy="evaluate with --style reference")
     positions = tuple(spread(len(source), limit) for source in data.test)
     judged = _Judged(
@@ -302,14 +301,14 @@ class _Judged:
         wanted = [
             j if self.style == "domain" else (j, self.positions[j][int(reference)]) for reference in drawn
         ]
-        truths = [data.truth((i, place), want) for place, want in zip(places, wanted, strict=True)]
+        truths = [data.truth_of((i, place), want) for place, want in zip(places, wanted, strict=True)]
         kept = [index for index, truth in enumerate(truths) if truth is not None]
-        if data.paired and not kept:
+        if data.truth is not None and not kept:
             return None
         chosen = kept if kept else list(range(count))
         references = None if self.style == "domain" else images[j][torch.from_numpy(drawn[chosen])]
         sources = images[i][chosen]
-        outputs = self.method.translate(sources, data.tested[j], references)
+        outputs = self.method.translate(sources, data.test_domains[j], references)
         known = [truth for truth in truths if truth is not None]
         ids = [data.test_ids[i][place] if data.test_ids else str(place) for place in places]
         return _Outputs(
@@ -326,7 +325,7 @@ class _Judged:
     ) -> tuple[PairResult, dict[str, Tensor]]:
         """Figures of one pair, and one number a translation for the means over all pairs."""
         numbers = _distances(made, judges.lpips)
-        names = (self.data.tested[pair[0]], self.data.tested[pair[1]])
+        names = (self.data.test_domains[pair[0]], self.data.test_domains[pair[1]])
         others: dict[str, float | None] = {
             name: value.float().mean().item() for name, value in numbers.items()
         }
@@ -349,8 +348,8 @@ class _Judged:
         found = {}
         if judges.domains is not None:
             found["recognised"] = (judges.domains.classes(made.outputs) == pair[1]).float()
-        if judges.classes:
-            right = torch.from_numpy(self.data.classes[pair[0]][1][list(made.chosen)])
+        if judges.classes and self.data.labels is not None:
+            right = torch.from_numpy(self.data.labels.test[pair[0]][list(made.chosen)])
             found["classified"] = (judges.classes[pair[1]].classes(made.outputs) == right).float()
         return found
 
@@ -374,12 +373,13 @@ def make_judges(
         seed: of the classifiers.
     """
     domains, classes = None, []
-    if len(data.domains) > 1 and not data.test_names and len(data.test) == len(data.domains):
+    if len(data.domains) > 1 and not data.new_domains and len(data.test) == len(data.domains):
         train, test = (
             [_stack(source, CLASSIFIED) for source in sources] for sources in (data.train, data.test)
         )
         domains = train_classifier(*labelled(train), labelled(test), seed=seed)
-    for source, held, (known, asked) in zip(data.train, data.test, data.classes, strict=False):
+    content = data.labels or ContentLabels(test=())
+    for source, held, known, asked in zip(data.train, data.test, content.train, content.test, strict=False):
         images, labels = _stack(source, None), torch.from_numpy(known)
         classes.append(
             train_classifier(images, labels, (_stack(held, None), torch.from_numpy(asked)), seed=seed)
@@ -421,10 +421,10 @@ def _to_targets(
     """FID and KID of the features of all translations into each domain."""
     results = []
     for j in sorted(features):
-        theirs, ours = judges.real_features(data.tested[j], images[j]), torch.cat(features[j])
+        theirs, ours = judges.real_features(data.test_domains[j], images[j]), torch.cat(features[j])
         kid = kernel_distance(theirs, ours, seed=seed)
         results.append(
-            TargetResult(data.tested[j], len(ours), len(theirs), frechet_distance(theirs, ours), *kid)
+            TargetResult(data.test_domains[j], len(ours), len(theirs), frechet_distance(theirs, ours), *kid)
         )
     return tuple(results)
 

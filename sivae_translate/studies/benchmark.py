@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sivae_translate.config import Config
+from sivae_translate.config import Config, DataConfig
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.image import to_pil, to_tensor
-from sivae_translate.data.sources.loading import load_data
+from sivae_translate.data.loading import load_data
+from sivae_translate.data.sources import StyleKind, get_source
 from sivae_translate.evaluation import ood
 from sivae_translate.evaluation import reporting as report
 from sivae_translate.evaluation.baselines import ColourStatistics, Copying, Method, NearestNeighbour
@@ -32,7 +33,6 @@ from sivae_translate.evaluation.translation import (
     RATIOS,
     Evaluation,
     Judges,
-    StyleKind,
     check_limit,
     evaluate,
     make_judges,
@@ -48,12 +48,6 @@ from sivae_translate.utils.errors import DataError
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.progress import console
 
-STYLES: dict[str, tuple[StyleKind, ...]] = {
-    "glyphs": ("domain", "reference"),
-    "glyphs-colour": ("reference",),
-    "cars3d": ("reference",),
-}
-"""Which styles a benchmark translates to; the domain's own where a set is not named here."""
 MODEL = "model"
 JUDGE = 0.9
 """Accuracy on real images from which a classifier's word on translations is worth something."""
@@ -174,7 +168,7 @@ def run_benchmark(
     judges = make_judges(
         data, Lpips.load(device=str(translator.device)), inception=features, seed=config.training.seed
     )
-    styles = STYLES.get(config.data.name, ("domain",) if translator.model.domains else ("reference",))
+    styles = _style_kinds(config.data, translator)
     found = {
         style: [
             _judge(name, method, data, style, judges, config.training.seed, limit) for name, method in methods
@@ -207,6 +201,12 @@ def run_benchmark(
     )
     write_text(out / "report.md", markdown(about, found, curves=(out / "run" / "curves.png").exists()))
     return out
+
+
+def _style_kinds(config: DataConfig, translator: Translator) -> tuple[StyleKind, ...]:
+    """Which styles a benchmark translates to; a model without domains has no domain styles."""
+    kinds = get_source(config.name).style_kinds
+    return kinds if translator.model.domains else ("reference",)
 
 
 def _methods(
@@ -285,7 +285,7 @@ def content_and_style(translator: Translator, data: DomainData, style: StyleKind
     """Test images down the side, styles along the top, translations between them: references, or the domains'
     own styles.
     """
-    tested = list(zip(data.tested, data.test, strict=True))
+    tested = list(zip(data.test_domains, data.test, strict=True))
     contents = [tested[row % len(tested)] for row in range(SHOWN)]
     images = [source[(37 * row) % len(source)] for row, (_, source) in enumerate(contents)]
     chosen = tested[:SHOWN_STYLES]

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from sivae_translate.config import load_config
 from sivae_translate.data.domains import DomainData
+from sivae_translate.data.loading import load_data
 from sivae_translate.data.sources import glyphs
-from sivae_translate.data.sources.loading import load_data
 from sivae_translate.evaluation import reporting as report
 from sivae_translate.evaluation.translation import Evaluation, Judges, PairResult, evaluate
 from sivae_translate.inference.translator import Translator

@@ -14,8 +14,8 @@ from torch import nn
 
 from sivae_translate.config import Config, to_yaml
 from sivae_translate.data.batches import Batch, TrainingBatches, iterate, parts_of
-from sivae_translate.data.domains import DomainData
-from sivae_translate.data.sources.loading import check_unreadable, load_data
+from sivae_translate.data.domains import DomainData, check_unreadable
+from sivae_translate.data.loading import load_data
 from sivae_translate.models.build import make_model
 from sivae_translate.models.weights import save_model
 from sivae_translate.objectives import make_objective

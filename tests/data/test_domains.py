@@ -12,7 +12,7 @@ from PIL import Image
 from sivae_translate.config import AugmentConfig, DataConfig
 from sivae_translate.data.batches import TrainingBatches, iterate, parts_of
 from sivae_translate.data.domains import ArrayImages, DomainData, FileImages
-from sivae_translate.data.sources.loading import load_data
+from sivae_translate.data.loading import load_data
 from sivae_translate.utils.errors import ConfigError, DataError
 
 
@@ -40,15 +40,15 @@ def test_a_folder_becomes_domains_with_pairs_by_equal_names(root: Path) -> None:
     assert data.domains == ("day", "night")
     assert [len(source) for source in data.train] == [8, 8]
     assert data.train[0][0].shape == (32, 32, 3)
-    assert data.paired
-    assert np.array_equal(data.truth((0, 1), 1), data.test[1][1])
-    assert data.truth((0, 1), 1)[0, 0, 0] == 115
+    assert data.truth is not None
+    assert np.array_equal(data.truth_of((0, 1), 1), data.test[1][1])
+    assert data.truth_of((0, 1), 1)[0, 0, 0] == 115
 
 
 def test_equal_names_are_no_pairs_unless_asked_for(root: Path) -> None:
     data = load_data(config(root))
-    assert not data.paired
-    assert data.truth((0, 1), 1) is None
+    assert data.truth is None
+    assert data.truth_of((0, 1), 1) is None
 
 
 def test_pairs_that_are_asked_for_must_have_a_common_name(root: Path) -> None:

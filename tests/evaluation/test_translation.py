@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sivae_translate.config import ModelConfig, from_dict
-from sivae_translate.data.domains import ArrayImages, DomainData
+from sivae_translate.data.domains import ArrayImages, ContentLabels, DomainData, PairedTruth
 from sivae_translate.data.image import to_tensor
 from sivae_translate.evaluation import reporting as report
 from sivae_translate.evaluation.translation import Judges, evaluate
@@ -36,7 +36,7 @@ def data():
     images = coarse.repeat(8, axis=1).repeat(8, axis=2)
     sources = (ArrayImages(images), ArrayImages(images[:, ::-1].copy()))
     ids = tuple(tuple(str(index) for index in range(COUNT)) for _ in range(2))
-    return DomainData(("up", "down"), train=sources, test=sources, test_ids=ids, paired=True)
+    return DomainData(("up", "down"), train=sources, test=sources, test_ids=ids, truth=PairedTruth())
 
 
 def translator(kind="random"):
@@ -101,7 +101,7 @@ def test_probes_are_reported_with_their_chance(data, judge) -> None:
 
 
 def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data, judge) -> None:
-    unpaired = DomainData(data.domains, data.train, data.test, data.test_ids, paired=False)
+    unpaired = DomainData(data.domains, data.train, data.test, data.test_ids)
     result = evaluate(translator(), unpaired, judges=judge)
     assert not result.paired
     assert result.pairs[0].gain is None
@@ -161,9 +161,9 @@ def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(judg
         train=(ArrayImages(views[0]), ArrayImages(views[1])),
         test=tuple(ArrayImages(car) for car in views),
         test_ids=(tuple(map(str, range(8))),) * len(shades),
-        paired=True,
-        test_names=names,
-        turns=(places * 2, 4),
+        truth=PairedTruth(),
+        new_domains=names,
+        labels=ContentLabels(test=(np.array(places * 2),) * len(names), period=4),
     )
     probes = evaluate(translator("copy"), data, style="reference", judges=judge).probes
     assert set(probes) == {

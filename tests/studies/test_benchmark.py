@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks import lord, supervised_bound
 from sivae_translate.cli import main
 from sivae_translate.config import from_dict
-from sivae_translate.data.domains import ArrayImages, DomainData
+from sivae_translate.data.domains import ArrayImages, ContentLabels, DomainData, PairedTruth
 from sivae_translate.data.image import to_tensor
 from sivae_translate.evaluation import classifier
 from sivae_translate.evaluation.baselines import ColourStatistics, Copying, NearestNeighbour
@@ -51,7 +51,7 @@ def data():
     train = (ArrayImages(shapes(40, 0, RED)), ArrayImages(shapes(40, 1, BLUE)))
     test = (ArrayImages(shapes(COUNT, 2, RED)), ArrayImages(shapes(COUNT, 2, BLUE)))
     ids = (tuple(map(str, range(COUNT))),) * 2
-    return DomainData(("red", "blue"), train, test, ids, paired=True)
+    return DomainData(("red", "blue"), train, test, ids, truth=PairedTruth())
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,12 @@ def test_classes_are_judged_by_the_targets_own_classifier(lpips: Lpips) -> None:
     (dim, a), (light, b), (dim_test, c), (light_test, d) = (
         bars(n, s, v) for n, s, v in ((60, 0, 120), (60, 1, 250), (20, 2, 120), (20, 3, 250))
     )
-    data = DomainData(("dim", "light"), (dim, light), (dim_test, light_test), classes=((a, c), (b, d)))
+    data = DomainData(
+        ("dim", "light"),
+        (dim, light),
+        (dim_test, light_test),
+        labels=ContentLabels(train=(a, b), test=(c, d)),
+    )
     judges = make_judges(data, lpips)
 
     class Turned:

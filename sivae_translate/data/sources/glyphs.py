@@ -3,7 +3,7 @@
 The fonts come with matplotlib, so the data set exists wherever this package is installed, and because the
 same letter can be drawn in every font, the truth of every translation is known.
 
-Protocol (seed 0 is the benchmark): ``held_out`` letters that all fonts have are never trained on; of its
+Protocol (seed 0 is the benchmark): 120 letters that all fonts have are for the test alone; of its
 other letters, each font shows a random half, drawn per font. Nobody tells the model which letter an image
 shows.
 
@@ -20,14 +20,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
+from sivae_translate.config import DataConfig
 from sivae_translate.data.cache import default_folder
-from sivae_translate.data.domains import ranked
-from sivae_translate.utils.errors import DataError, OutputError
+from sivae_translate.data.domains import ArrayImages, DomainData, PairedTruth, Place, Truth, ranked
+from sivae_translate.data.folders import UNLABELLED
+from sivae_translate.data.sources.base import Source, StyleKind
+from sivae_translate.utils.errors import ConfigError, DataError, OutputError
 from sivae_translate.utils.files import replacing
+from sivae_translate.utils.progress import track
 
 FONTS: dict[str, str] = {
     "dejavu-sans": "DejaVuSans.ttf",
@@ -46,14 +51,106 @@ BASELINE = 0.74
 """Height of the baseline below the image's top edge, as a share of its side. Baselines align across fonts."""
 
 
+class Glyphs(Source):
+    """Black letters on white."""
+
+    name = "glyphs"
+    needs_root = False
+    style_kinds: ClassVar[tuple[StyleKind, ...]] = ("domain", "reference")
+
+    def load(self, config: DataConfig) -> DomainData:
+        """See `Source.load`."""
+        letters = split(config.split_seed)
+        domains = tuple(FONTS)
+        train = {
+            domain: ArrayImages(self.draw(domain, letters.train[domain], config))
+            for domain in track(domains, "drawing glyphs")
+        }
+        if not config.labels:
+            train = {UNLABELLED: ArrayImages(np.concatenate([source.array for source in train.values()]))}
+        return DomainData(
+            domains=tuple(train),
+            train=tuple(train.values()),
+            test=tuple(ArrayImages(self.draw(domain, letters.test, config)) for domain in domains),
+            test_ids=tuple(tuple(map(chr, letters.test)) for _ in domains),
+            truth=self.truth(config),
+        )
+
+    def load_pairs(self, config: DataConfig) -> np.ndarray:
+        """The letters that all fonts have, but for the test's: see `Source.load_pairs`. Without colours."""
+        common = split(config.split_seed).common
+        return np.stack([draw_many(font, common, config.image_size)[..., None] for font in FONTS])
+
+    def draw(self, domain: str, codes: tuple[int, ...], config: DataConfig) -> np.ndarray:
+        """Letters of a font: uint8 (N, size, size, channels)."""
+        return np.repeat(draw_many(domain, codes, config.image_size)[..., None], config.channels, axis=3)
+
+    def truth(self, config: DataConfig) -> Truth:
+        """The same letter in the target font."""
+        return PairedTruth()
+
+
+class ColouredGlyphs(Glyphs):
+    """Each letter has an ink and a paper of its own: style varies within a font."""
+
+    name = "glyphs-colour"
+    style_kinds = ("reference",)
+
+    def load(self, config: DataConfig) -> DomainData:
+        """See `Source.load`.
+
+        Raises:
+            ConfigError: the images are to have one channel.
+        """
+        if config.channels == 1:
+            raise ConfigError(
+                "glyphs-colour has 3 channels, but data.channels is 1", remedy="set --data.channels 3"
+            )
+        return super().load(config)
+
+    def draw(self, domain: str, codes: tuple[int, ...], config: DataConfig) -> np.ndarray:
+        """See `Glyphs.draw`."""
+        grey = draw_many(domain, codes, config.image_size)
+        colours = (draw_colours(config.split_seed, domain, code) for code in codes)
+        return np.stack([paint(letter, colour) for letter, colour in zip(grey, colours, strict=True)])
+
+    def pair_colours(self, config: DataConfig) -> np.ndarray:
+        """The colours of the letters of `load_pairs`: `Colours` (D, N)."""
+        common = split(config.split_seed).common
+        colours = np.empty((len(FONTS), len(common)), dtype=object)
+        for font, letter in np.ndindex(colours.shape):
+            colours[font, letter] = draw_colours(config.split_seed, list(FONTS)[font], common[letter])
+        return colours
+
+    def truth(self, config: DataConfig) -> Truth:
+        """The letter in the font and in the colours of the reference."""
+        return PaintedTruth(config.image_size, config.split_seed)
+
+
+@dataclass(frozen=True)
+class PaintedTruth:
+    """The source's letter in the font and the colours of a reference; without one it is not known."""
+
+    size: int
+    seed: int
+
+    def __call__(self, data: DomainData, content: Place, style: Place | int) -> np.ndarray | None:
+        """See `Truth`."""
+        if isinstance(style, int):
+            return None
+        font = list(FONTS)[style[0]]
+        letter, reference = (ord(data.test_ids[domain][index]) for domain, index in (content, style))
+        return paint(draw(font, letter, self.size), draw_colours(self.seed, font, reference))
+
+
 @dataclass(frozen=True)
 class GlyphSplit:
     """Which letters each font shows.
 
     Attributes:
         train: domain name to the letters (code points, sorted) that its training folder holds.
-        test: the held-out letters (code points, sorted), common to all fonts.
-        common: letters that all fonts have and that are not held out; the supervised bound trains on their
+        test: the test letters (code points, sorted), common to all fonts.
+        common: letters that all fonts have, without the test letters; the supervised bound trains on their
             true pairs.
     """
 
@@ -94,27 +191,27 @@ def letters(domain: str) -> tuple[int, ...]:
     font = ImageFont.truetype(
         str(font_path(domain)), size=round(EM * 256), layout_engine=ImageFont.Layout.BASIC
     )
-    found = []
+    codes = []
     for code in sorted(charmap):
         if not unicodedata.category(chr(code)).startswith("L"):
             continue
         left, top, right, bottom = font.getbbox(chr(code), anchor="ls")
         fits = right - left <= 256 and -top <= BASELINE * 256 and bottom <= (1 - BASELINE) * 256
         if fits and right > left and bottom > top:
-            found.append(code)
-    return tuple(found)
+            codes.append(code)
+    return tuple(codes)
 
 
-def split(seed: int = 0, held_out: int = 120) -> GlyphSplit:
+def split(seed: int = 0, test_letters: int = 120) -> GlyphSplit:
     """The letters of the training folders and of the test.
 
     Args:
         seed: 0 is the benchmark's split.
-        held_out: how many common letters to keep for the test.
+        test_letters: how many common letters are for the test alone.
     """
     per_font = {domain: set(letters(domain)) for domain in FONTS}
     everywhere = set.intersection(*per_font.values())
-    test = set(ranked(everywhere, f"{seed}:test")[:held_out])
+    test = set(ranked(everywhere, f"{seed}:test")[:test_letters])
     train = {}
     for domain, codes in per_font.items():
         rest = codes - test
@@ -154,9 +251,9 @@ def draw_many(domain: str, codes: tuple[int, ...], size: int) -> np.ndarray:
     """
     path = _cache_path(domain, codes, size)
     try:
-        kept: np.ndarray = np.load(path, allow_pickle=False)
-        if kept.shape == (len(codes), size, size):
-            return kept
+        cached: np.ndarray = np.load(path, allow_pickle=False)
+        if cached.shape == (len(codes), size, size):
+            return cached
     except (OSError, ValueError, EOFError):
         pass  # not drawn yet, or damaged: draw it
     drawn = np.stack([draw(domain, code, size) for code in codes])

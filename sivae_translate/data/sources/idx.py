@@ -12,12 +12,53 @@ from pathlib import Path
 
 import numpy as np
 
-from sivae_translate.utils.errors import DataError
+from sivae_translate.config import DataConfig
+from sivae_translate.data.domains import ArrayImages, DomainData
+from sivae_translate.data.folders import UNLABELLED
+from sivae_translate.data.sources.base import Source
+from sivae_translate.utils.errors import ConfigError, DataError
 
 UNSIGNED_BYTE = 8
 SPLITS = {"train": "train", "test": "t10k"}
 FILES = ("images-idx3-ubyte", "labels-idx1-ubyte")
 """What the files of a split are called behind its name."""
+
+
+class Idx(Source):
+    """One domain a class, or one domain where there are no labels."""
+
+    name = "idx"
+
+    def load(self, config: DataConfig) -> DomainData:
+        """See `Source.load`.
+
+        Raises:
+            ConfigError: ``data.root`` is not set.
+            DataError: a file is missing or damaged, or the images are larger than ``data.image_size``.
+        """
+        if config.root is None:
+            raise ConfigError(
+                "data.root is not set", remedy="name the folder: --data FOLDER, or data.root in the config"
+            )
+        train, test = (_by_class(config.root, split, config) for split in ("train", "test"))
+        tested = [name for name in train if name in test]
+        return DomainData(
+            domains=tuple(train),
+            train=tuple(train.values()),
+            test=tuple(test[name] for name in tested),
+            test_ids=tuple(
+                tuple(f"{name or 'image'}-{i}" for i in range(len(test[name]))) for name in tested
+            ),
+        )
+
+
+def _by_class(root: Path, split: str, config: DataConfig) -> dict[str, ArrayImages]:
+    """A split's images by class, or all of them without a label."""
+    images, classes = read_split(root, split)
+    array = np.repeat(pad(images, config.image_size)[..., None], config.channels, axis=3)
+    if classes is None or not config.labels:
+        return {UNLABELLED: ArrayImages(array)}
+    return {str(label): ArrayImages(array[classes == label]) for label in np.unique(classes)}
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -14,8 +14,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from sivae_translate.config import DataConfig
-from sivae_translate.data.sources import benchmarks
-from sivae_translate.data.sources.loading import load_data
+from sivae_translate.data.archives import list_files
+from sivae_translate.data.loading import load_data
+from sivae_translate.data.sources import cars3d, get_source
 from sivae_translate.utils.errors import ConfigError, DataError
 
 
@@ -40,6 +41,10 @@ def lay(root: Path, files):
 
 def config(name: str, root: Path, **more):
     return DataConfig(**{"name": name, "root": root, "image_size": 32, "channels": 3, **more})
+
+
+def load_pairs(settings: DataConfig):
+    return get_source(settings.name).load_pairs(settings)
 
 
 def colours(source):
@@ -74,9 +79,9 @@ def test_of_every_training_facade_one_side_is_seen(facades) -> None:
     photos, labels = ({c[0] + 256 * c[1] for c in colours(source)} for source in data.train)
     assert photos == set(range(1, 6))
     assert labels == {n + 500 for n in range(6, 11)}
-    assert data.paired
+    assert data.truth is not None
     assert data.test_ids == (("011", "012", "013", "014"),) * 2
-    truth = data.truth((0, 2), 1)
+    truth = data.truth_of((0, 2), 1)
     assert truth[0, 0].tolist() == plain(513)[0, 0].tolist()
 
 
@@ -131,14 +136,14 @@ def test_a_training_image_among_the_test_images_is_an_error(tmp_path: Path) -> N
 def test_true_pairs_of_training_images_are_there_for_supervised_bounds_alone(tmp_path: Path) -> None:
     lay(tmp_path, FACADES)
     lay(tmp_path, emoji_files())
-    facades = benchmarks.load_pairs(config("facades", tmp_path))
+    facades = load_pairs(config("facades", tmp_path))
     assert facades.shape == (2, 10, 32, 32, 3)
     assert facades[:, 3, 0, 0].tolist() == [plain(4)[0, 0].tolist(), plain(504)[0, 0].tolist()]
-    emoji = benchmarks.load_pairs(config("emoji", tmp_path))
+    emoji = load_pairs(config("emoji", tmp_path))
     assert emoji.shape == (2, 40, 32, 32, 3)
     np.testing.assert_array_equal(emoji[0], emoji[1])  # the test's two domains look the same
     with pytest.raises(ConfigError, match="no true pairs of digits"):
-        benchmarks.load_pairs(config("digits", tmp_path))
+        load_pairs(config("digits", tmp_path))
 
 
 def test_settings_are_chosen_on_training_pairs_that_are_held_out(tmp_path: Path) -> None:
@@ -149,14 +154,14 @@ def test_settings_are_chosen_on_training_pairs_that_are_held_out(tmp_path: Path)
             load_data(config(name, tmp_path, validation_size=validation_size))
             for validation_size in (count, 0)
         )
-        assert data.paired
+        assert data.truth is not None
         assert data.test_ids[0] == data.test_ids[1]
         assert len(data.test_ids[0]) == count
         assert not set(data.test_ids[0]) & set(published.test_ids[0])
         for source, test, all_seen in zip(data.train, data.test, published.train, strict=True):
             assert colours(source) == colours(all_seen) - colours(test)
-        pairs = benchmarks.load_pairs(config(name, tmp_path, validation_size=count))
-        whole = benchmarks.load_pairs(config(name, tmp_path))
+        pairs = load_pairs(config(name, tmp_path, validation_size=count))
+        whole = load_pairs(config(name, tmp_path))
         for domain, test in enumerate(data.test):
             assert colours(pairs[domain]) == colours(whole[domain]) - colours(test)
         with pytest.raises(ConfigError, match="half of them"):
@@ -185,7 +190,7 @@ def sheet(number: int):
 def sheets(tmp_path_factory: pytest.TempPathFactory):
     files = {
         f"car_{n + 1:03}_mesh.webp": encoded(sheet(n).transpose(0, 2, 1, 3, 4).reshape(256, 1536, 3), "webp")
-        for n in range(benchmarks.CARS)
+        for n in range(cars3d.CARS)
     }
     return lay(tmp_path_factory.mktemp("cars"), files)
 
@@ -193,13 +198,13 @@ def sheets(tmp_path_factory: pytest.TempPathFactory):
 def test_a_domain_is_a_car_and_content_its_viewpoint(sheets) -> None:
     data = load_data(config("cars3d", sheets))
     assert len(data.domains) == len(data.train) == 163
-    assert len(data.test) == len(data.tested) == 20
-    assert not set(data.domains) & set(data.tested)
+    assert len(data.test) == len(data.test_domains) == 20
+    assert not set(data.domains) & set(data.test_domains)
     assert data.domains[0] == "car_001_mesh"
     # Content: elevation 2, azimuth 5 of the first test car; style: any view of the fourth.
     place = data.test_ids[0].index("elevation 2, azimuth 5")
-    number = int(data.tested[3][4:7]) - 1
-    assert data.truth((0, place), (3, 17))[0, 0].tolist() == [number, 2, 5]
+    number = int(data.test_domains[3][4:7]) - 1
+    assert data.truth_of((0, place), (3, 17))[0, 0].tolist() == [number, 2, 5]
     assert data.test[3][place][0, 0].tolist() == [number, 2, 5]
 
 
@@ -213,18 +218,18 @@ def test_without_labels_the_cars_are_one_domain(sheets) -> None:
 @pytest.mark.parametrize("validation_size", [0, 20, 60])
 def test_near_twins_are_never_split(sheets, validation_size) -> None:
     data = load_data(config("cars3d", sheets, validation_size=validation_size))
-    held = {int(name[4:7]) - 1 for name in data.tested}
+    held = {int(name[4:7]) - 1 for name in data.test_domains}
     assert len(held) == (validation_size or 20)
-    for twins in benchmarks.TWINS:
+    for twins in cars3d.TWINS:
         assert len(held & set(twins)) in (0, 2)
 
 
 def test_cars_that_are_held_out_are_training_cars(sheets) -> None:
     data, published = (load_data(config("cars3d", sheets, validation_size=count)) for count in (20, 0))
-    assert set(data.domains) | set(data.tested) == set(published.domains)
-    assert not set(data.domains) & set(data.tested)
+    assert set(data.domains) | set(data.test_domains) == set(published.domains)
+    assert not set(data.domains) & set(data.test_domains)
     assert colours(data.test[0]) == {
-        (int(data.tested[0][4:7]) - 1, e, a) for e in range(4) for a in range(24)
+        (int(data.test_domains[0][4:7]) - 1, e, a) for e in range(4) for a in range(24)
     }
     with pytest.raises(ConfigError, match=r"82.*163 training cars"):
         load_data(config("cars3d", sheets, validation_size=82))
@@ -234,9 +239,9 @@ def test_the_published_archive_gives_the_same_images(sheets, tmp_path: Path) -> 
     stored = io.BytesIO()
     savemat(stored, {"im": np.ascontiguousarray(sheet(7).transpose(2, 3, 4, 1, 0))})
     settings = config("cars3d", sheets, image_size=64)
-    files = benchmarks.list_files(lay(tmp_path, {"car_008_mesh.mat": stored.getvalue()}))
-    published = benchmarks._car(files, "car_008_mesh.mat", settings)
-    drawn = benchmarks._car(benchmarks.list_files(sheets), "car_008_mesh.webp", settings)
+    files = list_files(lay(tmp_path, {"car_008_mesh.mat": stored.getvalue()}))
+    published = cars3d._read_car(files, "car_008_mesh.mat", settings)
+    drawn = cars3d._read_car(list_files(sheets), "car_008_mesh.webp", settings)
     np.testing.assert_array_equal(published, drawn)
     assert published.shape == (96, 64, 64, 3)
 
@@ -273,13 +278,13 @@ def test_digits_from_arrays_even_if_sorted(tmp_path: Path) -> None:
     data = load_data(config("digits", root, channels=1))
     assert data.domains == ("mnist", "usps")
     assert [len(source) for source in (*data.train, *data.test)] == [40, 30, 10, 12]
-    train, test = data.classes[0]
+    train, test = data.labels.train[0], data.labels.test[0]
     assert np.bincount(train).tolist() == [4] * 10
     assert np.bincount(test).tolist() == [1] * 10
     large = config("digits", root, channels=1, image_size=28)
     assert np.array_equal(load_data(large).test[0][3][..., 0], images[19])
-    assert data.classes[1][0].tolist() == labels[:30].tolist()
-    assert not data.paired
+    assert data.labels.train[1].tolist() == labels[:30].tolist()
+    assert data.truth is None
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -300,8 +305,8 @@ def test_digits_as_published(tmp_path: Path, zipped) -> None:
                 archive.writestr(name, raw)
     root = tmp_path / "digits.zip" if zipped else lay(tmp_path, {**mnist, **usps})
     data = load_data(config("digits", root, channels=1))
-    assert data.classes[0][0].tolist() == list(range(6))
-    assert data.classes[1][1].tolist() == [7, 7]
+    assert data.labels.train[0].tolist() == list(range(6))
+    assert data.labels.test[1].tolist() == [7, 7]
     # 16 rows of which the lower half is light, in the margin of 3 pixels that makes it 22, drawn at 32.
     column = data.train[1][0][:, 16, 0]
     assert column[:12].max() == 0
@@ -322,7 +327,7 @@ def test_idx_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None
 # ---- errors
 
 
-@pytest.mark.parametrize("name", benchmarks.BENCHMARKS)
+@pytest.mark.parametrize("name", ["cars3d", "facades", "emoji", "digits"])
 def test_a_missing_set_says_where_to_get_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="get ") as error:
         load_data(config(name, tmp_path))

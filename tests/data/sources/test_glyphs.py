@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.supervised_bound import Pairs
 from sivae_translate.config import DataConfig
+from sivae_translate.data.loading import load_data
 from sivae_translate.data.sources import glyphs
-from sivae_translate.data.sources.loading import load_data
 from sivae_translate.utils.errors import DataError
 
 
@@ -66,16 +66,16 @@ def test_colours_are_drawn_per_image_with_contrast_and_paint_ink_and_paper() -> 
 def test_the_truth_of_a_coloured_translation_is_the_letter_in_the_references_font_and_colours() -> None:
     data = load_data(DataConfig(name="glyphs-colour", image_size=32))
     split = glyphs.split()
-    truth = data.truth((0, 5), (3, 9))
+    truth = data.truth_of((0, 5), (3, 9))
     colours = glyphs.draw_colours(0, data.domains[3], split.test[9])
     assert np.array_equal(truth, glyphs.paint(glyphs.draw(data.domains[3], split.test[5], 32), colours))
-    assert data.truth((0, 5), 3) is None
+    assert data.truth_of((0, 5), 3) is None
 
 
 def test_the_truth_of_a_grey_translation_is_the_target_fonts_letter() -> None:
     data = load_data(DataConfig(name="glyphs", image_size=32, channels=1))
     expected = glyphs.draw(data.domains[4], glyphs.split().test[7], 32)
-    assert np.array_equal(data.truth((1, 7), 4)[..., 0], expected)
+    assert np.array_equal(data.truth_of((1, 7), 4)[..., 0], expected)
 
 
 def test_drawings_are_cached_and_a_damaged_cache_is_drawn_anew(

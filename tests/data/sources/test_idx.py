@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sivae_translate.config import DataConfig
+from sivae_translate.data.loading import load_data
 from sivae_translate.data.sources.idx import pad, read_idx
-from sivae_translate.data.sources.loading import load_data
 from sivae_translate.utils.errors import ConfigError, DataError
 
 
@@ -71,7 +71,7 @@ def test_classes_become_domains_and_without_labels_one(root: Path) -> None:
     assert data.domains == ("0", "1", "2")
     assert [len(source) for source in data.train] == [10, 10, 10]
     assert [len(source) for source in data.test] == [4, 4, 4]
-    assert not data.paired
+    assert data.truth is None
     assert data.train[0][0].shape == (32, 32, 1)
     plain = load_data(DataConfig(name="idx", root=root, image_size=32, channels=3, labels=False))
     assert len(plain.domains) == 1

@@ -1,0 +1,84 @@
+"""From a configuration to images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sivae_translate.config import DataConfig
+from sivae_translate.data.domains import DomainData, read
+from sivae_translate.data.folders import list_images
+from sivae_translate.data.sources import get_source, idx, source_names
+from sivae_translate.utils.errors import ConfigError, DataError
+from sivae_translate.utils.progress import track
+
+
+def load_data(config: DataConfig) -> DomainData:
+    """The data set that a configuration names.
+
+    Raises:
+        ConfigError: no data set has that name, ``data.root`` is missing where the set needs it, or
+            ``data.validation_size`` is set where there are no pairs to take.
+        DataError: the folder has no usable layout, or too many of its images are unreadable.
+    """
+    source = get_source(config.name)
+    if config.validation_size and not source.supports_validation:
+        able = ", ".join(name for name in source_names() if get_source(name).supports_validation)
+        raise ConfigError(f"data.validation_size is for {able}, not for {config.name}", remedy="leave it out")
+    return source.load(config)
+
+
+def at_root(config: DataConfig, root: Path) -> DataConfig:
+    """The same settings for the data in a folder, which takes the place of a data set that is drawn."""
+    name = config.name if get_source(config.name).needs_root else "folder"
+    return config.model_copy(update={"name": name, "root": root})
+
+
+def load_images(root: Path, config: DataConfig, limit: int | None = None, seed: int = 0) -> np.ndarray:
+    """Images without domains: those anywhere below a folder, or the test images of idx files in it.
+
+    Args:
+        root: the folder.
+        config: how they are made square.
+        limit: take so many of them, chosen at random, when there are more.
+        seed: of the choice.
+
+    Returns:
+        uint8 (N, size, size, channels).
+
+    Raises:
+        DataError: the folder is missing, holds no images, or one that cannot be read.
+    """
+    if any(root.glob("*-idx3-ubyte*")):
+        padded = idx.pad(idx.read_split(root, "test")[0], config.image_size)
+        chosen = _choose(len(padded), limit, seed)
+        return np.repeat(padded[chosen][..., None], config.channels, axis=3)
+    paths = [path for path, _ in list_images([root])]
+    return np.stack(
+        [read(paths[i], config) for i in track(_choose(len(paths), limit, seed), f"reading {root.name}")]
+    )
+
+
+def load_test_images(config: DataConfig, limit: int | None = None, seed: int = 0) -> np.ndarray:
+    """The test images of a data set's domains in a random order, at most ``limit``.
+
+    Returns:
+        uint8 (N, size, size, channels).
+
+    Raises:
+        ConfigError: see `load_data`.
+        DataError: see `load_data`, or the set has no test images.
+    """
+    images = [source[index] for source in load_data(config).test for index in range(len(source))]
+    if not images:
+        raise DataError("the data has no test images", remedy="name a folder with unseen images")
+    chosen = np.random.default_rng(seed).permutation(len(images))[:limit]
+    return np.stack([images[index] for index in chosen])
+
+
+def _choose(count: int, limit: int | None, seed: int) -> list[int]:
+    """Some of the indices below ``count``, in order."""
+    if limit is None or count <= limit:
+        return list(range(count))
+    return sorted(np.random.default_rng(seed).choice(count, limit, replace=False).tolist())

@@ -1,0 +1,134 @@
+"""Digits: MNIST and USPS, as published.
+
+``data.root`` holds ``mnist/`` and ``usps/``: idx files or ``mnist_10k.npz``, and ``zip.train.gz`` with
+``zip.test.gz`` or ``usps.npz``. Of ``mnist_10k.npz``, which has no split, every fifth image is for the test.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from sivae_translate.config import DataConfig
+from sivae_translate.data.archives import Files
+from sivae_translate.data.domains import ArrayImages, ContentLabels, DomainData
+from sivae_translate.data.sources import idx
+from sivae_translate.data.sources.base import ArchivedSource, as_array
+from sivae_translate.utils.errors import DataError
+
+USPS_MARGIN = 3
+"""Pixels put around USPS's 16: its digits fill the frame, MNIST's 20 of 28. Size would otherwise be most of
+the difference."""
+
+_Splits = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Split to images (N, H, W) and labels (N,)."""
+
+
+class Digits(ArchivedSource):
+    """MNIST, and USPS with a margin like MNIST's."""
+
+    name = "digits"
+    origin = (
+        "MNIST's four idx files in mnist/, and zip.train.gz and zip.test.gz of the ESL book's site in usps/"
+    )
+
+    def load_files(self, files: Files, config: DataConfig) -> DomainData:
+        """See `Source.load`."""
+        sets = {"mnist": self._mnist(files), "usps": self._usps(files)}
+        margin = ((0, 0), (USPS_MARGIN, USPS_MARGIN), (USPS_MARGIN, USPS_MARGIN))
+        sets["usps"] = {
+            split: (np.pad(images, margin), labels) for split, (images, labels) in sets["usps"].items()
+        }
+
+        def images(split: str) -> tuple[ArrayImages, ...]:
+            return tuple(
+                ArrayImages(np.stack([as_array(Image.fromarray(image), config) for image in s[split][0]]))
+                for s in sets.values()
+            )
+
+        def labels(split: str) -> tuple[np.ndarray, ...]:
+            return tuple(s[split][1].astype(np.int64) for s in sets.values())
+
+        test = images("test")
+        return DomainData(
+            domains=tuple(sets),
+            train=images("train"),
+            test=test,
+            test_ids=tuple(
+                tuple(f"{name}-{i}" for i in range(len(source)))
+                for name, source in zip(sets, test, strict=True)
+            ),
+            labels=ContentLabels(train=labels("train"), test=labels("test")),
+        )
+
+    def _mnist(self, files: Files) -> _Splits:
+        published = {
+            split: [files.named(f"{start}-{what}") or files.named(f"{start}-{what}.gz") for what in idx.FILES]
+            for split, start in idx.SPLITS.items()
+        }
+        if any(published["train"]):
+            return {split: self._idx_pair(files, names) for split, names in published.items()}
+        name = files.named("mnist_10k.npz")
+        if name is None:
+            raise self.missing(files, "MNIST")
+        arrays = _npz(files, name)
+        # The file may be sorted by digit: its last part would then hold whole digits.
+        test = np.arange(len(arrays["labels"])) % 5 == 4
+        return {
+            split: (arrays["images"][mask], arrays["labels"][mask])
+            for split, mask in (("train", ~test), ("test", test))
+        }
+
+    def _idx_pair(self, files: Files, names: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels from the two files of a split.
+
+        Raises:
+            DataError: one is missing or damaged, or they differ in number.
+        """
+        present = [name for name in names if name is not None]
+        if len(present) < len(names):
+            raise self.missing(files, "four idx files of MNIST")
+        images, labels = (idx.parse(files.read(name), f"{files.root}/{name}") for name in present)
+        idx.check_pair(images, labels, str(files.root))
+        return images, labels
+
+    def _usps(self, files: Files) -> _Splits:
+        name = files.named("usps.npz")
+        if name is not None:
+            arrays = _npz(files, name)
+            return {"train": (arrays["train"], arrays["train_y"]), "test": (arrays["test"], arrays["test_y"])}
+        names = {split: files.named(f"zip.{split}.gz") for split in ("train", "test")}
+        present = {split: name for split, name in names.items() if name is not None}
+        if len(present) < 2:
+            raise self.missing(files, "USPS")
+        return {
+            split: _from_lines(files.read(name), f"{files.root}/{name}") for split, name in present.items()
+        }
+
+
+def _from_lines(raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The ESL book's gzipped lines: a digit, then 256 pixels from -1 (ground) to 1.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        numbers = np.loadtxt(io.BytesIO(gzip.decompress(raw)), ndmin=2).reshape(-1, 257)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"cannot read {name}: {error}", remedy="get the data set again") from error
+    pixels = np.rint((numbers[:, 1:] + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    return pixels.reshape(-1, 16, 16), numbers[:, 0].astype(np.int64)
+
+
+def _npz(files: Files, name: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(files.read(name)), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {files.root}/{name}: {error}", remedy="copy it again") from error
