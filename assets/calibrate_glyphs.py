@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from sivae_translate.data.domains import ranked
-from sivae_translate.data.image import to_tensor
 from sivae_translate.data.sources import glyphs
+from sivae_translate.data.tensors import to_tensor
 from sivae_translate.models.typicality import Calibration, read
 from sivae_translate.models.weights import load_model, save_model
 from sivae_translate.utils.resources import asset_path

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from benchmarks.common import read_options_and_settings
 from sivae_translate.config import Config, load_config, to_yaml
-from sivae_translate.data.image import to_tensor
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.sources import get_source, glyphs
+from sivae_translate.data.tensors import to_tensor
 from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Codes
 from sivae_translate.models.latent import LatentModel

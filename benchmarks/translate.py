@@ -33,7 +33,8 @@ from benchmarks.common import read_options
 from benchmarks.measure import Figures
 from benchmarks.train_step import STYLE_WIDTHS, WIDTHS
 from sivae_translate.config import from_dict
-from sivae_translate.data.image import open_image, to_pil
+from sivae_translate.data.image import open_image
+from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.folders import COMPRESSION, translate_files
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.build import make_model

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from sivae_translate.config import from_dict, to_yaml
+from sivae_translate.data.processor import FitPolicy
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.build import make_model
 from sivae_translate.models.weights import save_model
@@ -44,6 +45,13 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def translator(tiny_run: Path) -> Translator:
     return Translator.from_pretrained(tiny_run, device="cpu", dtype="float32")
+
+
+def with_fit(translator: Translator, fit: FitPolicy) -> Translator:
+    """The same model, as if it had been trained with another ``data.fit``."""
+    data = translator.config.data.model_copy(update={"fit": fit})
+    config = translator.config.model_copy(update={"data": data})
+    return Translator(translator.model, config, translator.domains, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")

@@ -12,17 +12,13 @@ MODULE_LINES, FUNCTION_LINES = 350, 50
 LONG = {
     # Every setting with its meaning: one place to look them up.
     "config.py": 540,
+    # The class that most people import, with everything it can do; a third is docstrings and overloads.
+    "inference/translator.py": 369,
     # To be split.
-    "data/image.py": 406,
-    "evaluation/ood.py": 456,
+    "evaluation/ood.py": 457,
     "evaluation/probes.py:read_codes": 58,
     "evaluation/translation.py": 486,
     "evaluation/translation.py:evaluate": 80,
-    "inference/cluster.py": 381,
-    "inference/cluster.py:translate_on_cluster": 76,
-    "inference/folders.py:translate_files": 60,
-    "inference/translator.py": 442,
-    "inference/translator.py:__call__": 51,
     "lab/tabular.py:play": 52,
     "studies/benchmark.py": 451,
     "studies/benchmark.py:run_benchmark": 82,

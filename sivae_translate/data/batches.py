@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from sivae_translate.config import DataConfig
 from sivae_translate.data.augment import Augmentation
 from sivae_translate.data.domains import DomainData, ImageSource
-from sivae_translate.data.image import to_tensor
+from sivae_translate.data.tensors import to_tensor
 from sivae_translate.utils.errors import DataError
 
 

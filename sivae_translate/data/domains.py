@@ -10,13 +10,13 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from sivae_translate.config import DataConfig
-from sivae_translate.data.image import from_any, open_image, to_array
+from sivae_translate.data.image import ImageLike
+from sivae_translate.data.processor import ImageProcessor
 from sivae_translate.utils.errors import DataError
 
 T = TypeVar("T")
@@ -145,8 +145,8 @@ class DomainData:
     @classmethod
     def of(
         cls,
-        train: Mapping[str, Sequence[Any]],
-        test: Mapping[str, Sequence[Any]] | None = None,
+        train: Mapping[str, Sequence[ImageLike]],
+        test: Mapping[str, Sequence[ImageLike]] | None = None,
         *,
         config: DataConfig | None = None,
         pairs: bool = False,
@@ -170,11 +170,14 @@ class DomainData:
         >>> data.domains, len(data.train[1]), data.train[1][0].shape
         (('day', 'night'), 3, (64, 64, 3))
         """
-        config = config or DataConfig()
+        processor = ImageProcessor.of(config or DataConfig())
         _check_domains(train, test, pairs)
 
-        def sources(images: Mapping[str, Sequence[Any]]) -> tuple[ImageSource, ...]:
-            return tuple(_stack(images[name], config) for name in train)
+        def sources(images: Mapping[str, Sequence[ImageLike]]) -> tuple[ImageSource, ...]:
+            return tuple(
+                ArrayImages(np.stack([processor.prepare(image).pixels for image in images[name]]))
+                for name in train
+            )
 
         return cls(
             domains=tuple(train),
@@ -206,7 +209,7 @@ class DomainData:
 
 
 def _check_domains(
-    train: Mapping[str, Sequence[Any]], test: Mapping[str, Sequence[Any]] | None, pairs: bool
+    train: Mapping[str, Sequence[ImageLike]], test: Mapping[str, Sequence[ImageLike]] | None, pairs: bool
 ) -> None:
     if not train:
         raise DataError("there are no domains", remedy="give a domain's name and its images, at least once")
@@ -228,21 +231,13 @@ def _check_domains(
         )
 
 
-def _stack(images: Sequence[Any], config: DataConfig) -> ArrayImages:
-    """Images of any kind as the model sees them."""
-    pictures = (image if isinstance(image, Image.Image) else from_any(image) for image in images)
-    return ArrayImages(
-        np.stack([to_array(p, config.image_size, config.channels, config.fit) for p in pictures])
-    )
-
-
 def read(path: Path, config: DataConfig) -> np.ndarray:
     """One file as the model sees it: uint8 (size, size, channels).
 
     Raises:
         DataError: the file is not a readable image.
     """
-    return to_array(open_image(path), config.image_size, config.channels, config.fit)
+    return ImageProcessor.of(config).prepare(path).pixels
 
 
 def check_unreadable(problems: Sequence[str], limit: int) -> None:

@@ -1,20 +1,18 @@
-"""Images between files, Pillow, numpy and torch.
+"""Reading any picture: files, Pillow images, arrays and tensors.
 
-Everything downstream sees two forms: a Pillow image in mode "L" or "RGB" (8 bit, upright, opaque), or an
-array or tensor made from one. All the oddities that files bring (transparency, palettes, 16 bits, EXIF
-rotation) end in `open_image`.
+What comes out is a Pillow image in mode "L" or "RGB": 8 bits a channel, upright, opaque. All the oddities
+that files bring (transparency, palettes, 16 bits, EXIF rotation) end here.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, ImageFile, ImageOps
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -33,7 +31,8 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".
 MAX_PIXELS = 200_000_000
 """Larger images are refused by their header: a small file can claim a size that would fill the memory."""
 
-FitPolicy = Literal["cover", "contain", "stretch"]
+ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
+"""What a user calls an image; see `from_any`."""
 
 # Readers are called directly instead of through Image.open: that one refuses at a global limit of its own
 # (about 179 million pixels), warns at half of it, and would try decoders that run other programs (EPS). A GIF
@@ -190,135 +189,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     return paper
 
 
-def fit(image: Image.Image, size: int, policy: FitPolicy) -> Image.Image:
-    """Make an image square.
-
-    Resizing is LANCZOS: it averages over enough source pixels not to alias when it shrinks, keeps edges
-    sharper than BOX or bilinear, and is smooth when it enlarges, where BOX would copy pixels into blocks. An
-    image that already fits keeps its exact pixels.
-
-    Args:
-        image: any size; mode "L" and "RGB" stay, others become one of them.
-        size: side in pixels.
-        policy: "cover" cuts the longer side to a centred square; "contain" keeps everything and fills up with
-            white; "stretch" changes the proportions.
-
-    Returns:
-        (size, size) image.
-
-    Raises:
-        InputError: the size is not positive or the policy is unknown.
-    """
-    if size < 1:
-        raise InputError(f"size = {size} is not positive", remedy="give the side of the square in pixels")
-    if policy not in get_args(FitPolicy):
-        raise InputError(
-            f"there is no fit policy {policy!r}", remedy=f"choose one of {', '.join(get_args(FitPolicy))}"
-        )
-    if image.mode not in {"L", "RGB"}:
-        image = from_any(image)
-    if policy == "contain":
-        return _contain(image, size)
-    if policy == "cover":
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-    return image.resize((size, size), Image.Resampling.LANCZOS)
-
-
-def _contain(image: Image.Image, size: int) -> Image.Image:
-    longest = max(image.size)
-    width, height = (max(1, round(side * size / longest)) for side in image.size)
-    paper = Image.new(image.mode, (size, size), "white")
-    paper.paste(
-        image.resize((width, height), Image.Resampling.LANCZOS), ((size - width) // 2, (size - height) // 2)
-    )
-    return paper
-
-
-def to_array(image: Image.Image, size: int, channels: Literal[1, 3], policy: FitPolicy) -> np.ndarray:
-    """An image as the model sees it.
-
-    Args:
-        image: any size and mode.
-        size: side in pixels.
-        channels: 1 is grey (Rec. 601 luma of a coloured image); 3 is RGB (a grey image has three equal
-            channels).
-        policy: see `fit`.
-
-    Returns:
-        uint8 (size, size, channels); a new, writable array.
-
-    Raises:
-        InputError: see `fit`; channels is neither 1 nor 3.
-    """
-    if channels not in {1, 3}:
-        raise InputError(f"channels = {channels} is neither 1 nor 3", remedy="1 is grey, 3 is RGB")
-    fitted = fit(image, size, policy).convert("L" if channels == 1 else "RGB")
-    return np.array(fitted).reshape(size, size, channels)
-
-
-def to_tensor(arrays: np.ndarray | Sequence[np.ndarray]) -> Tensor:
-    """A batch for the networks.
-
-    Args:
-        arrays: uint8 (B, H, W, C), or B arrays (H, W, C) of one size.
-
-    Returns:
-        float (B, C, H, W) in [0, 1], in channels_last memory, that of the arrays.
-
-    Raises:
-        InputError: another type or shape.
-    """
-    try:
-        # torch cannot wrap read-only or negatively strided memory, so such arrays are copied here
-        pixels = np.require(arrays, requirements=["C", "W"])
-    except ValueError as error:
-        raise InputError(
-            "the images of a batch differ in shape", remedy="give them one size with to_array"
-        ) from error
-    if pixels.dtype != np.uint8 or pixels.ndim != 4:
-        raise InputError(
-            f"a batch is {pixels.dtype} of shape {pixels.shape}", remedy="give uint8 (B, H, W, C)"
-        )
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
-
-
-def to_uint8(batch: Tensor) -> np.ndarray:
-    """The inverse of `to_tensor`: float (B, C, H, W), clamped to [0, 1] and rounded to 8 bits, to uint8 (B,
-    H, W, C).
-    """
-    pixels = batch.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
-    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
-
-
-def to_pil(image: Tensor) -> Image.Image:
-    """A model's output as an image.
-
-    Args:
-        image: float (C, H, W), C = 1 or 3, nominally in [0, 1]; what lies outside is clamped, then rounded to
-            8 bits.
-
-    Returns:
-        Image in mode "L" for one channel, "RGB" for three.
-
-    Raises:
-        InputError: another type or shape, or NaN.
-    """
-    if image.ndim != 3 or image.shape[0] not in {1, 3} or not image.is_floating_point():
-        raise InputError(
-            f"an image is {image.dtype} of shape {tuple(image.shape)}", remedy="give float (1 or 3, H, W)"
-        )
-    pixels = image.detach().float().cpu()
-    if pixels.isnan().any():
-        raise InputError(
-            f"the image of shape {tuple(image.shape)} has NaN pixels", remedy="check what computed it"
-        )
-    array = to_uint8(pixels[None])[0]
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-
-
-def from_any(image: str | Path | Image.Image | np.ndarray | Tensor) -> Image.Image:
+def from_any(image: ImageLike) -> Image.Image:
     """Whatever a user calls an image.
 
     Args:

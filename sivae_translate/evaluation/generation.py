@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sivae_translate.data.domains import DomainData, ImageSource
-from sivae_translate.data.image import to_tensor
+from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation import fidelity
 from sivae_translate.evaluation.fidelity import BATCH, Fidelity, Inception
 from sivae_translate.evaluation.metrics import Interval, bootstrap, l1, psnr, ssim

@@ -27,9 +27,10 @@ from PIL import Image
 from scipy.stats import rankdata
 from torch import Tensor
 
-from sivae_translate.data.image import to_tensor
+from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation.metrics import Interval, proportion
-from sivae_translate.inference.translator import PERCENTILE, Translator
+from sivae_translate.inference.arguments import PERCENTILE
+from sivae_translate.inference.translator import Translator
 from sivae_translate.models.codes import Gaussian, Posterior
 from sivae_translate.models.latent import LatentModel, bits_per_dimension
 from sivae_translate.utils import pictures

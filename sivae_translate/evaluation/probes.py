@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sivae_translate.data.domains import DomainData, ImageSource
-from sivae_translate.data.image import to_tensor
+from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation.metrics import proportion
 from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator

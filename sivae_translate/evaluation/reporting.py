@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from rich.table import Table
 
-from sivae_translate.data.image import to_pil
+from sivae_translate.data.tensors import to_pil
 from sivae_translate.evaluation.metrics import Interval
 from sivae_translate.evaluation.translation import RATIOS, Case, Evaluation, PairResult
 from sivae_translate.utils import pictures

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from sivae_translate.data.domains import ContentLabels, DomainData, ImageSource
-from sivae_translate.data.image import to_tensor
 from sivae_translate.data.sources import StyleKind
+from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation import metrics
 from sivae_translate.evaluation.baselines import Method, ModelMethod
 from sivae_translate.evaluation.classifier import Classifier, train_classifier

@@ -13,21 +13,23 @@ import io
 import logging
 import posixpath
 import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from PIL import Image
 
-from sivae_translate.data.image import IMAGE_SUFFIXES, open_image
-from sivae_translate.inference.folders import COMPRESSION, compute, real_file, scaled
-from sivae_translate.inference.translator import PERCENTILE, StyleLike, Translator, check_choices
+from sivae_translate.data.processor import Placement, Prepared, as_batch, require_whole
+from sivae_translate.data.tensors import to_pil
+from sivae_translate.inference.arguments import PERCENTILE, check_choices
+from sivae_translate.inference.folders import COMPRESSION
+from sivae_translate.inference.remote import RemoteJob, list_existing, list_jobs, put, read_image
+from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.weights import find_model
 from sivae_translate.utils.choices import Check, Precision
-from sivae_translate.utils.errors import ConfigError, DataError, InputError, OutputError
+from sivae_translate.utils.errors import ConfigError, InputError, SivaeError
 from sivae_translate.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -38,14 +40,8 @@ BLOCKS = 10_000
 """At most so many blocks for Ray to keep books on; a block of a large job holds several batches."""
 
 Status = Literal["written", "existing", "unreadable"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file's way."""
-
-    source: str
-    target: str
+Row = dict[str, str]
+"""A file in the manifest."""
 
 
 @dataclass
@@ -76,11 +72,10 @@ def translate_on_cluster(
     workers: int | None = None,
     dtype: Precision = "auto",
 ) -> ClusterResult:
-    """Translate files and folders into ``out``, keeping sub-folders and names; results are PNG files and
-    manifest.parquet.
+    """Translate files and folders into ``out``: PNG files, with sub-folders and names kept, and a manifest.
 
-    Connects to the cluster that ``RAY_ADDRESS`` names, or starts one on this machine. The style is computed
-    once. Called again, it translates only what is missing.
+    Connects to the cluster that ``RAY_ADDRESS`` names, or starts one here. The style is computed once. Called
+    again, it translates only what is missing.
 
     Args:
         run: run folder, model file or pretrained name.
@@ -90,142 +85,64 @@ def translate_on_cluster(
         overwrite: replace outputs that exist.
         size: ``model`` or ``input``.
         batch_size: files in a unit of work.
-        check: ``warn`` notes inputs unlike the training data; ``raise`` is for one machine.
+        check: ``warn`` notes inputs unlike the training data; not ``raise``.
         percentile: see `Translator.__call__`.
         workers: actors; left out: one a GPU, or one a processor.
         dtype: of each worker's matrix products.
 
     Raises:
         ConfigError: Ray is not installed.
-        InputError: an unknown style or argument, two inputs with one output, or an output that would replace
-            an input.
+        InputError: an unknown style or argument, or outputs would replace inputs or each other.
         DataError: an input is missing.
         OutputError: ``out`` cannot be written to.
     """
     check_choices("pil", size, check, batch_size)
     if check == "raise":
-        raise InputError(
-            "check 'raise' stops at an image, which a cluster cannot", remedy="--check warn lists them"
-        )
+        raise InputError("a cluster has no check 'raise'", remedy="--check warn lists unusual images")
     ray = _ray()
-    translator = Translator.from_pretrained(run, device="cpu", dtype=dtype)
-    if check != "off":
-        translator.engine.require_calibration(percentile)
-    code = translator.style_code(style)
+    options = {"batch_size": batch_size, "keep_size": size == "input", "percentile": percentile}
+    settings = _settings(run, style, check=check != "off", dtype=dtype, **options)
     jobs = list_jobs(inputs, out)
-    there = set() if overwrite else _existing(out)
-    todo = [job for job in jobs if job.target not in there]
-    rows = [_row(job, "existing") for job in jobs if job.target in there]
-    ray.init(ignore_reinit_error=True, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    settings = _Settings(
-        model=find_model(run).read_bytes(),
-        style=code.cpu(),
-        batch_size=batch_size,
-        resize=size == "input",
-        check=check != "off",
-        percentile=percentile,
-        dtype=dtype,
-    )
-    with progress_bar() as bar:
-        task = bar.add_task("translating", total=len(todo))
-        for row in _stream(ray, todo, settings, workers):
-            rows.append(row)
-            bar.advance(task)
-    manifest = posixpath.join(out, MANIFEST)
+    existing = set() if overwrite else list_existing(out)
+    rows = [_row(job, "existing") for job in jobs if job.target in existing]
+    rows += _translate_all(ray, [job for job in jobs if job.target not in existing], settings, workers)
+    return _summarise(rows, posixpath.join(out, MANIFEST))
+
+
+def _summarise(rows: Sequence[Row], manifest: str) -> ClusterResult:
+    """Write the manifest and count what it says."""
     _write_manifest(manifest, rows)
-    counts = {
-        status: sum(row["status"] == status for row in rows)
-        for status in ("written", "existing", "unreadable")
-    }
+    counts = {status: sum(row["status"] == status for row in rows) for status in get_args(Status)}
     return ClusterResult(manifest, {**counts, "unusual": sum(bool(row["unusual"]) for row in rows)})
 
 
-def list_jobs(inputs: Sequence[str], out: str) -> list[Job]:
-    """Every input image with its output.
+def _settings(
+    run: str | Path, style: StyleLike, *, check: bool, percentile: float, dtype: Precision, **options: Any
+) -> _Settings:
+    """What the actors need; the style is computed here, once.
 
     Raises:
-        DataError: an input is missing or a folder without images.
-        InputError: two inputs would become one output, or an output would replace an input.
+        InputError: an unknown style, or the model has no calibration to check with.
     """
-    jobs: dict[str, Job] = {}
-    for given in inputs:
-        for source, relative in _expand(given):
-            target = posixpath.join(out, posixpath.splitext(relative)[0] + ".png")
-            if target in jobs:
-                raise InputError(
-                    f"{jobs[target].source} and {source} would both become {target}",
-                    remedy="rename one of them",
-                )
-            jobs[target] = Job(source, target)
-    folders: dict[Path, Path] = {}
-    targets = {_place(target, folders) for target in jobs}
-    if replaced := next(
-        (job.source for job in jobs.values() if _place(job.source, folders) in targets), None
-    ):
-        raise InputError(f"{replaced} would be replaced by an output", remedy="choose another --out")
-    return list(jobs.values())
+    translator = Translator.from_pretrained(run, device="cpu", dtype=dtype)
+    if check:
+        translator.engine.require_calibration(percentile)
+    code = translator.style_code(style).cpu()
+    model = find_model(run).read_bytes()
+    return _Settings(model, code, check=check, percentile=percentile, dtype=dtype, **options)
 
 
-def _place(name: str, folders: dict[Path, Path]) -> str:
-    """What a file is called whichever way it was named: its real path on this machine, else with its
-    protocol.
-    """
-    fs, path = _filesystem(name)
-    return str(real_file(Path(path), folders)) if _is_local(fs) else str(fs.unstrip_protocol(path))
-
-
-def _expand(given: str) -> Iterator[tuple[str, str]]:
-    """Sources and their paths relative to the folder that was named, in order."""
-    fs, path = _filesystem(given)
-    if fs.isfile(path):
-        yield _name(fs, path), posixpath.basename(path)
-        return
-    if not fs.exists(path):
-        raise DataError(f"there is no file or folder {given}", remedy="check the path")
-    found = sorted(name for name in fs.find(path) if posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise DataError(
-            f"there is no image in {given}", remedy=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
-        )
-    yield from ((_name(fs, name), posixpath.relpath(name, path)) for name in found)
-
-
-def _name(fs: Any, path: str) -> str:
-    """What a file is called outside its file system: a plain path on this machine, else with its protocol."""
-    return path if _is_local(fs) else str(fs.unstrip_protocol(path))
-
-
-def _is_local(fs: Any) -> bool:
-    protocols: tuple[str, ...] = fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)
-    return "file" in protocols
-
-
-def _existing(out: str) -> set[str]:
-    """Outputs that are there, named as `list_jobs` names them."""
-    fs, path = _filesystem(out)
-    fs.invalidate_cache()  # the workers' files are not in this process's listings
-    return (
-        {posixpath.join(out, posixpath.relpath(name, path)) for name in fs.find(path)}
-        if fs.exists(path)
-        else set()
-    )
-
-
-def _filesystem(url: str) -> tuple[Any, str]:
-    """Fsspec's file system and the path in it.
-
-    Raises:
-        ConfigError: no such file system is installed.
-    """
-    from fsspec.core import url_to_fs
-
-    try:
-        fs, path = url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(
-            f"cannot open {url}: {error}", remedy="install fsspec's package for it, such as s3fs"
-        ) from error
-    return fs, path.rstrip("/") or "/"
+def _translate_all(
+    ray: Any, jobs: Sequence[RemoteJob], settings: _Settings, workers: int | None
+) -> list[Row]:
+    ray.init(ignore_reinit_error=True, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    rows = []
+    with progress_bar() as bar:
+        task = bar.add_task("translating", total=len(jobs))
+        for row in _stream(ray, jobs, settings, workers):
+            rows.append(row)
+            bar.advance(task)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -235,7 +152,7 @@ class _Settings:
     model: bytes
     style: torch.Tensor
     batch_size: int
-    resize: bool
+    keep_size: bool
     check: bool
     percentile: float
     dtype: Precision
@@ -255,7 +172,7 @@ class _Actor:
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, list[str]]:
         """Rows with source and target to rows of the manifest."""
         jobs = [
-            Job(str(source), str(target))
+            RemoteJob(str(source), str(target))
             for source, target in zip(block["source"], block["target"], strict=True)
         ]
         rows = self._translate(jobs)
@@ -263,29 +180,51 @@ class _Actor:
             name: [row[name] for row in rows] for name in ("source", "target", "status", "reason", "unusual")
         }
 
-    def _translate(self, jobs: Sequence[Job]) -> list[dict[str, str]]:
-        rows, kept, images = [], [], []
+    def _translate(self, jobs: Sequence[RemoteJob]) -> list[Row]:
+        rows, readable, prepared = [], [], []
         for job in jobs:
             try:
-                images.append(_read(job.source))
-                kept.append(job)
-            except (DataError, OSError) as error:
+                prepared.append(self._prepare(job.source))
+                readable.append(job)
+            except (SivaeError, OSError) as error:
                 rows.append(_row(job, "unreadable", reason=getattr(error, "what", str(error))))
-        if not kept:
+        if not readable:
             return rows
-        pictures, verdicts = compute(self.translator, images, self.style, judged=self.settings.check)
+        outputs, verdicts = self.translator.engine.process(
+            as_batch(prepared), self.style, check=self.settings.check
+        )
         unusual = [
             str(verdict) if verdict.percentile >= self.settings.percentile else "" for verdict in verdicts
         ]
-        for job, image, picture, told in zip(
-            kept, images, pictures, unusual or [""] * len(kept), strict=True
+        for job, picture, output, reason in zip(
+            readable, prepared, outputs, unusual or [""] * len(readable), strict=True
         ):
-            _write(scaled(picture, image.size if self.settings.resize else None), job.target)
-            rows.append(_row(job, "written", unusual=told))
+            self._write(to_pil(output), picture.placement, job.target)
+            rows.append(_row(job, "written", unusual=reason))
         return rows
 
+    def _prepare(self, source: str) -> Prepared:
+        """A file as the model sees it.
 
-def _row(job: Job, status: Status, reason: str = "", unusual: str = "") -> dict[str, str]:
+        Raises:
+            DataError: it is not a readable image.
+            InputError: its size cannot be kept.
+            OSError: the file cannot be read.
+        """
+        prepared = self.translator.processor.prepare(read_image(source))
+        if self.settings.keep_size:
+            require_whole(prepared.placement)
+        return prepared
+
+    def _write(self, picture: Image.Image, placement: Placement, target: str) -> None:
+        if self.settings.keep_size:
+            picture = self.translator.processor.restore(picture, placement)
+        encoded = io.BytesIO()
+        picture.save(encoded, "PNG", compress_level=COMPRESSION)
+        put(target, encoded.getvalue())
+
+
+def _row(job: RemoteJob, status: Status, reason: str = "", unusual: str = "") -> Row:
     return {
         "source": job.source,
         "target": job.target,
@@ -295,44 +234,7 @@ def _row(job: Job, status: Status, reason: str = "", unusual: str = "") -> dict[
     }
 
 
-def _read(url: str) -> Image.Image:
-    fs, path = _filesystem(url)
-    stream = io.BytesIO(fs.cat_file(path))
-    stream.name = url
-    return open_image(stream)
-
-
-def _write(picture: Image.Image, url: str) -> None:
-    encoded = io.BytesIO()
-    picture.save(encoded, "PNG", compress_level=COMPRESSION)
-    _put(url, encoded.getvalue())
-
-
-def _put(url: str, content: bytes) -> None:
-    """Write a file, whole or not at all: object stores do so by themselves, elsewhere it is renamed into
-    place.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    fs, path = _filesystem(url)
-    temporary = f"{posixpath.dirname(path)}/.{posixpath.basename(path)}.{uuid.uuid4().hex}.tmp"
-    try:
-        if not _is_local(fs):
-            fs.pipe_file(path, content)
-            return
-        fs.makedirs(posixpath.dirname(path), exist_ok=True)
-        fs.pipe_file(temporary, content)
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {url}: {error}", remedy="free space, or choose another --out"
-        ) from error
-
-
-def _stream(
-    ray: Any, jobs: Sequence[Job], settings: _Settings, workers: int | None
-) -> Iterator[dict[str, str]]:
+def _stream(ray: Any, jobs: Sequence[RemoteJob], settings: _Settings, workers: int | None) -> Iterator[Row]:
     """Rows of the manifest as they come."""
     if not jobs:
         return
@@ -353,7 +255,7 @@ def _stream(
     yield from data.iter_rows()
 
 
-def _write_manifest(url: str, rows: Sequence[dict[str, str]]) -> None:
+def _write_manifest(url: str, rows: Sequence[Row]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -363,7 +265,7 @@ def _write_manifest(url: str, rows: Sequence[dict[str, str]]) -> None:
     pq.write_table(
         pa.table({name: pa.array([row[name] for row in ordered], pa.string()) for name in columns}), sink
     )
-    _put(url, sink.getvalue().to_pybytes())
+    put(url, sink.getvalue().to_pybytes())
 
 
 def _ray() -> Any:

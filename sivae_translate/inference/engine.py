@@ -92,6 +92,26 @@ class Engine:
         with self._autocast():
             return self.model.decode(self.model.encode(self.place(images)).mean)
 
+    def process(
+        self, images: Tensor, style: Tensor | None, *, check: bool = False
+    ) -> tuple[Tensor, list[Verdict]]:
+        """One batch of a folder: translations, and verdicts where they are wanted.
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            style: codes (1, S) or (B, S); None keeps each image's own, which rebuilds it.
+            check: whether to compute verdicts.
+
+        Returns:
+            images (B, C, H, W) in [0, 1], and a verdict each, or none without ``check``.
+
+        Raises:
+            InputError: ``check`` is set, but the model comes without a calibration.
+        """
+        placed = self.place(images)
+        verdicts = self.typicality(placed) if check else []
+        return self.reconstruct(placed) if style is None else self.translate(placed, style), verdicts
+
     @torch.inference_mode()
     def sample(self, count: int, domain: int | None, seed: int) -> Tensor:
         """Content and style drawn from their priors: (count, C, H, W) in [0, 1].

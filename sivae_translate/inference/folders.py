@@ -9,12 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from PIL import Image
+from torch import Tensor
 
-from sivae_translate.data.folders import list_images
-from sivae_translate.data.image import open_image, to_pil
-from sivae_translate.inference.translator import PERCENTILE, StyleLike, Translator, check_choices
+from sivae_translate.data.processor import ImageProcessor, Placement, Prepared, as_batch, require_whole
+from sivae_translate.data.tensors import to_pil
+from sivae_translate.inference.arguments import PERCENTILE, check_choices
+from sivae_translate.inference.jobs import Job, plan_jobs
+from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.utils import pictures
 from sivae_translate.utils.choices import Check
@@ -27,6 +29,7 @@ GRID_ROWS = 16
 COMPRESSION = 1
 """zlib's level for PNG files: at 256 px a quarter of the time of the usual 6, for a sixth more bytes
 (docs/performance.md)."""
+THREADS = 4
 
 
 @dataclass
@@ -36,7 +39,8 @@ class BatchResult:
     Attributes:
         written: output files made by this call.
         existing: output files that were there already and were left alone.
-        unreadable: path and reason of each input that could not be read.
+        unreadable: path and reason of each input without an output: it could not be read, or its size could
+            not be kept.
         unusual: path, percentile and reason of each input unlike the training data; empty where that
             is not checked.
     """
@@ -45,12 +49,6 @@ class BatchResult:
     existing: list[Path] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     unusual: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)  # there may be millions
-class _Job:
-    source: Path
-    target: Path
 
 
 def translate_files(
@@ -79,12 +77,11 @@ def translate_files(
         out: output folder.
         overwrite: replace outputs that exist; otherwise they are left alone.
         strict: stop at the first unreadable file.
-        size: ``model`` or ``input``.
+        size: ``model`` or ``input``; see `Translator.__call__`.
         batch_size: images computed at a time.
-        check: ``warn`` lists inputs unlike the training data, ``raise`` stops at the first batch with
-            one.
+        check: ``warn`` lists inputs unlike the training data, ``raise`` stops at the first of them.
         percentile: see `Translator.__call__`.
-        grid: also write a picture of the first sources beside their translations.
+        grid: also write a picture of the first sources, as the model sees them, beside their translations.
 
     Raises:
         InputError: an unknown style or argument, or outputs would replace their own inputs.
@@ -92,169 +89,142 @@ def translate_files(
         OutputError: ``out`` cannot be written to.
     """
     check_choices("pil", size, check, batch_size)
-    jobs = [_Job(source, out / place.with_suffix(".png")) for source, place in list_images(inputs)]
-    _check_targets(jobs)
+    jobs = plan_jobs(inputs, out)
     if check != "off":
         translator.engine.require_calibration(percentile)
     code = None if style is None else translator.style_code(style)
     require_writable(out)
-    result = BatchResult()
-    todo = []
-    for job in jobs:
-        if job.target.exists() and not overwrite:
-            result.existing.append(job.target)
-        else:
-            todo.append(job)
-    unusual = None if check == "off" else _Unusual(percentile, stop=check == "raise")
-    shown = _run(
-        translator, todo, code, result, unusual, strict=strict, resize=size == "input", batch_size=batch_size
-    )
-    if grid is not None and shown:
-        names = ["source", "translation" if style is not None else "rebuilt"]
-        pictures.save(pictures.grid(list(zip(*shown, strict=True)), row_names=names, cell=96), grid)
-    return result
+    work = _FolderWork(translator, code, size == "input", strict, check, percentile)
+    work.result.existing += [job.target for job in jobs if job.target.exists() and not overwrite]
+    existing = set(work.result.existing)
+    work.run([job for job in jobs if job.target not in existing], batch_size)
+    if grid is not None:
+        work.save_grid(grid)
+    return work.result
 
 
-def compute(
-    translator: Translator, images: Sequence[Image.Image], style: torch.Tensor | None, *, judged: bool
-) -> tuple[list[Image.Image], list[Verdict]]:
-    """One batch.
+@dataclass
+class _FolderWork:
+    """Decodes the next batch and writes the last one while the model computes.
 
-    Args:
-        translator: the model.
-        images: opened.
-        style: code (1, S); None keeps each image's own, which rebuilds it.
-        judged: whether to say how unusual each image is to the model.
-
-    Returns:
-        a picture of the model's size for each image, and its verdict where ``judged``, else none.
+    At most three batches are in memory, as the model sees them.
     """
-    prepared = translator.prepare(images).to(translator.device).contiguous(memory_format=torch.channels_last)
-    verdicts = translator.engine.typicality(prepared) if judged else []
-    if style is None:
-        outputs = translator.engine.reconstruct(prepared)
-    else:
-        outputs = translator.engine.translate(prepared, style.expand(len(images), -1))
-    return [to_pil(output) for output in outputs], verdicts
 
-
-@dataclass(frozen=True)
-class _Unusual:
-    """Notes inputs unlike the training data, or stops at the first ones."""
-
+    translator: Translator
+    code: Tensor | None
+    keep_size: bool
+    strict: bool
+    check: Check
     percentile: float
-    stop: bool
+    result: BatchResult = field(default_factory=BatchResult)
+    examples: list[tuple[Image.Image, Image.Image]] = field(default_factory=list)
 
-    def note(self, jobs: Sequence[_Job], verdicts: Sequence[Verdict], result: BatchResult) -> None:
-        """Take in what was found out about a batch.
+    def run(self, jobs: Sequence[Job], batch_size: int) -> None:
+        """All jobs; see `translate_files` for what is raised."""
+        batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
+        with progress_bar() as bar, ThreadPoolExecutor(THREADS) as threads:
+            task = bar.add_task("rebuilding" if self.code is None else "translating", total=len(jobs))
+            writing: list[Future[None]] = []
+            for batch, futures in self._ahead(threads, batches):
+                try:
+                    readable, prepared = self._collect(batch, futures)
+                finally:
+                    _finish(writing)
+                writing = self._compute(threads, readable, prepared) if readable else []
+                bar.advance(task, len(batch))
+            _finish(writing)
+
+    def save_grid(self, path: Path) -> None:
+        """A picture of the first sources beside their translations, if there are any."""
+        names = ["source", "rebuilt" if self.code is None else "translation"]
+        if self.examples:
+            rows = list(zip(*self.examples, strict=True))
+            pictures.save(pictures.grid(rows, row_names=names, cell=96), path)
+
+    def _ahead(
+        self, threads: ThreadPoolExecutor, batches: Sequence[Sequence[Job]]
+    ) -> Iterator[tuple[Sequence[Job], list[Future[Prepared]]]]:
+        """Each batch while it is decoded; the next one is being decoded when one is handed out."""
+
+        def start(batch: Sequence[Job]) -> list[Future[Prepared]]:
+            return [threads.submit(self._prepare, job.source) for job in batch]
+
+        following = start(batches[0]) if batches else []
+        for index, batch in enumerate(batches):
+            current = following
+            following = start(batches[index + 1]) if index + 1 < len(batches) else []
+            yield batch, current
+
+    def _prepare(self, path: Path) -> Prepared:
+        """A file as the model sees it.
 
         Raises:
-            InputError: there are some, and ``stop`` is set.
+            DataError: it cannot be read, or its size cannot be kept.
         """
-        judged = zip(jobs, verdicts, strict=True)
-        found = [
-            f"{job.source}: {verdict}" for job, verdict in judged if verdict.percentile >= self.percentile
+        prepared = self.translator.processor.prepare(path)
+        if self.keep_size:
+            try:
+                require_whole(prepared.placement)
+            except InputError as error:
+                raise DataError(f"{path}: {error.what}", remedy=error.remedy) from error
+        return prepared
+
+    def _collect(
+        self, batch: Sequence[Job], futures: Sequence[Future[Prepared]]
+    ) -> tuple[list[Job], list[Prepared]]:
+        """What could be read of a batch; the rest is noted.
+
+        Raises:
+            DataError: an image could not be read, and ``strict`` is set.
+        """
+        readable, prepared = [], []
+        for job, future in zip(batch, futures, strict=True):
+            try:
+                prepared.append(future.result())
+                readable.append(job)
+            except DataError as error:
+                self.result.unreadable.append(error.what)
+                if self.strict:
+                    raise
+        return readable, prepared
+
+    def _compute(
+        self, threads: ThreadPoolExecutor, jobs: Sequence[Job], prepared: Sequence[Prepared]
+    ) -> list[Future[None]]:
+        """Translate a batch and begin to write it."""
+        outputs, verdicts = self.translator.engine.process(
+            as_batch(prepared), self.code, check=self.check != "off"
+        )
+        self._note_unusual(jobs, verdicts)
+        made = [to_pil(output) for output in outputs]
+        room = GRID_ROWS - len(self.examples)
+        sources = (pictures.from_array(picture.pixels) for picture in prepared[:room])
+        self.examples += list(zip(sources, made, strict=False))
+        self.result.written += [job.target for job in jobs]
+        placements = [picture.placement if self.keep_size else None for picture in prepared]
+        processor = self.translator.processor
+        return [
+            threads.submit(_write, processor, picture, placement, job.target)
+            for picture, placement, job in zip(made, placements, jobs, strict=True)
         ]
-        result.unusual += found
-        if found and self.stop:
+
+    def _note_unusual(self, jobs: Sequence[Job], verdicts: Sequence[Verdict]) -> None:
+        """Note inputs unlike the training data.
+
+        Raises:
+            InputError: there are some, and ``check`` is raise.
+        """
+        unusual = [
+            f"{job.source}: {verdict}"
+            for job, verdict in zip(jobs, verdicts, strict=False)
+            if verdict.percentile >= self.percentile
+        ]
+        self.result.unusual += unusual
+        if unusual and self.check == "raise":
             raise InputError(
-                f"{len(found)} of {len(jobs)} images are unusual; the first: {found[0]}",
+                f"{len(unusual)} of {len(jobs)} images are unusual; the first: {unusual[0]}",
                 remedy="leave them out, or only list them: --check warn",
             )
-
-
-def _check_targets(jobs: Sequence[_Job]) -> None:
-    """Two inputs that differ only in their suffix, and outputs on top of inputs, would lose data."""
-    owners: dict[Path, Path] = {}
-    for job in jobs:
-        if job.target in owners:
-            raise InputError(
-                f"{owners[job.target]} and {job.source} would both become {job.target}",
-                remedy="rename one of them",
-            )
-        owners[job.target] = job.source
-    # Links are followed folder by folder: a set of every input's real path would cost a look at the disk and
-    # memory for each.
-    real: dict[Path, Path] = {}
-    targets = {_real(job.target.parent, real) for job in jobs}
-    sources = {place for job in jobs if (place := real_file(job.source, real)).parent in targets}
-    for job in jobs:
-        if sources and _real(job.target.parent, real) / job.target.name in sources:
-            raise InputError(f"{job.target} would replace an input", remedy="choose another --out")
-
-
-def _real(folder: Path, known: dict[Path, Path]) -> Path:
-    """A folder with its links followed; each is looked up once."""
-    if folder not in known:
-        known[folder] = folder.resolve()
-    return known[folder]
-
-
-def real_file(path: Path, known: dict[Path, Path]) -> Path:
-    """A file with its links followed; ``known`` keeps the folders that were looked up."""
-    return path.resolve() if path.is_symlink() else _real(path.parent, known) / path.name
-
-
-def _run(
-    translator: Translator,
-    jobs: Sequence[_Job],
-    code: torch.Tensor | None,
-    result: BatchResult,
-    unusual: _Unusual | None,
-    *,
-    strict: bool,
-    resize: bool,
-    batch_size: int,
-) -> list[tuple[Image.Image, Image.Image]]:
-    """Decode the next batch and write the last one while the model computes; at most three batches are in
-    memory.
-    """
-    shown: list[tuple[Image.Image, Image.Image]] = []
-    batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
-    with progress_bar() as bar, ThreadPoolExecutor(4) as threads:
-        task = bar.add_task("rebuilding" if code is None else "translating", total=len(jobs))
-        writing: list[Future[None]] = []
-        for batch, decoded in _ahead(threads, batches):
-            images, kept = [], []
-            for job, future in zip(batch, decoded, strict=True):
-                try:
-                    images.append(future.result())
-                    kept.append(job)
-                except DataError as error:
-                    result.unreadable.append(error.what)
-                    if strict:
-                        _finish(writing)
-                        raise
-            _finish(writing)
-            writing = []
-            if images:
-                made, verdicts = compute(translator, images, code, judged=unusual is not None)
-                if unusual is not None:
-                    unusual.note(kept, verdicts, result)
-                shown += list(zip(images, made, strict=True))[: GRID_ROWS - len(shown)]
-                writing = [
-                    threads.submit(_write, picture, job.target, image.size if resize else None)
-                    for picture, job, image in zip(made, kept, images, strict=True)
-                ]
-                result.written += [job.target for job in kept]
-            bar.advance(task, len(batch))
-        _finish(writing)
-    return shown
-
-
-def _ahead(
-    threads: ThreadPoolExecutor, batches: Sequence[Sequence[_Job]]
-) -> Iterator[tuple[Sequence[_Job], list[Future[Image.Image]]]]:
-    """Each batch with its images being decoded; decoding of the next batch has begun when one is handed
-    out.
-    """
-    following: list[Future[Image.Image]] = []
-    for index, batch in enumerate(batches):
-        current = following or [threads.submit(open_image, job.source) for job in batch]
-        following = []
-        if index + 1 < len(batches):
-            following = [threads.submit(open_image, job.source) for job in batches[index + 1]]
-        yield batch, current
 
 
 def _finish(writing: Sequence[Future[None]]) -> None:
@@ -263,10 +233,8 @@ def _finish(writing: Sequence[Future[None]]) -> None:
         future.result()
 
 
-def scaled(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:
-    """A picture at (width, height); as it is where that is None."""
-    return picture.resize(size, Image.Resampling.LANCZOS) if size else picture
-
-
-def _write(picture: Image.Image, target: Path, size: tuple[int, int] | None) -> None:
-    pictures.save(scaled(picture, size), target, COMPRESSION)
+def _write(
+    processor: ImageProcessor, picture: Image.Image, placement: Placement | None, target: Path
+) -> None:
+    picture = picture if placement is None else processor.restore(picture, placement)
+    pictures.save(picture, target, COMPRESSION)

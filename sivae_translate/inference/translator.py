@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args, overload
+from typing import Literal, TypeAlias, overload
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from sivae_translate.config import Config
-from sivae_translate.data.image import from_any, to_array, to_pil, to_tensor
+from sivae_translate.data.image import ImageLike
+from sivae_translate.data.processor import ImageProcessor, Placement, as_batch
+from sivae_translate.data.tensors import to_pil
+from sivae_translate.inference.arguments import (
+    PERCENTILE,
+    act_on,
+    as_list,
+    check_choices,
+    placement_to_restore,
+)
 from sivae_translate.inference.engine import Engine
 from sivae_translate.inference.style import Style, StyleContext
 from sivae_translate.models.codes import Codes, Gaussian, Posterior
@@ -24,15 +31,7 @@ from sivae_translate.models.weights import find_model, load_model, save_model
 from sivae_translate.utils.choices import Check, Precision
 from sivae_translate.utils.errors import InputError
 
-ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
 StyleLike: TypeAlias = "Style | str | tuple[str, int] | ImageLike | Sequence[ImageLike]"
-
-
-PERCENTILE = 99.0
-
-
-class OutOfDistributionWarning(UserWarning):
-    """An image is unlike those that the model was trained on, so its translation means little."""
 
 
 class Translator:
@@ -63,6 +62,7 @@ class Translator:
         calibration: Calibration | None = None,
     ) -> None:
         self.config, self.domains, self.facts = config, tuple(domains), facts or {}
+        self.processor = ImageProcessor.of(config.data)
         self.engine = Engine(model, device=device, dtype=dtype, calibration=calibration)
 
     @classmethod
@@ -188,10 +188,9 @@ class Translator:
                 draw), reference images, or a style code (S,) or (B, S).
             batch_size: images computed at a time.
             output: Pillow images, or a tensor (B, C, H, W) in [0, 1] on the CPU.
-            size: ``model`` for the model's size; ``input`` scales each result to its input's size (Pillow
-                output only).
-            check: ``warn`` or ``raise`` where an image is unlike the training data (see `typicality`); about
-                twice the time.
+            size: ``model`` for the model's size; ``input`` gives each result the shape of its input (Pillow
+                output only), if the model sees all of it: it is square, or ``data.fit`` is not cover.
+            check: ``warn`` or ``raise`` where an image is unlike the training data; twice the time.
             percentile: above which an image counts as unusual: 99 flags one in a hundred of those that are
                 like the training data.
 
@@ -204,20 +203,20 @@ class Translator:
             DataError: an image file cannot be read.
         """
         check_choices(output, size, check, batch_size)
-        single, sources = _as_list(images)
         if check != "off":
-            self._check(sources, check, percentile, batch_size)
-        code = self.style_code(style)
-        code = code.expand(len(sources), -1) if len(code) == 1 else code
-        if len(code) != len(sources):
-            raise InputError(
-                f"{len(code)} style codes for {len(sources)} images", remedy="give one, or one an image"
-            )
-        results = [
-            self.engine.translate(batch, code[start : start + len(batch)])
-            for start, batch in self._batches(sources, batch_size)
-        ]
-        return self._deliver(torch.cat(results), sources, single, output, size)
+            self.engine.require_calibration(percentile)
+        single, sources = as_list(images)
+        code = self._one_code_an_image(style, len(sources))
+        results, placements, verdicts = [], [], []
+        for start in range(0, len(sources), batch_size):
+            part = [self.processor.prepare(source) for source in sources[start : start + batch_size]]
+            placements += [placement_to_restore(prepared, size) for prepared in part]
+            codes = code[start : start + len(part)]
+            outputs, found = self.engine.process(as_batch(part), codes, check=check != "off")
+            results.append(outputs)
+            verdicts += found
+        act_on(verdicts, check, percentile)
+        return self._deliver(torch.cat(results), placements, single, output)
 
     def typicality(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> list[Verdict]:
         """How unlike the training data images are, compared with validation images (docs/ood.md).
@@ -225,25 +224,9 @@ class Translator:
         Raises:
             InputError: an unusable image, or the model comes without such a comparison.
         """
-        _, sources = _as_list(images)
+        _, sources = as_list(images)
         batches = self._batches(sources, batch_size)
-        return [verdict for _, batch in batches for verdict in self.engine.typicality(batch)]
-
-    def _check(self, sources: Sequence[ImageLike], check: Check, percentile: float, batch_size: int) -> None:
-        self.engine.require_calibration(percentile)
-        verdicts = enumerate(self.typicality(sources, batch_size=batch_size))
-        unusual = [
-            f"image {index}: {verdict}" for index, verdict in verdicts if verdict.percentile >= percentile
-        ]
-        if not unusual:
-            return
-        message = "; ".join(unusual[:5]) + (f"; and {len(unusual) - 5} more" if len(unusual) > 5 else "")
-        if check == "raise":
-            raise InputError(
-                f"{len(unusual)} of {len(sources)} images are unusual. {message}",
-                remedy="leave them out, or check='warn'",
-            )
-        warnings.warn(message, OutOfDistributionWarning, stacklevel=3)
+        return [verdict for batch in batches for verdict in self.engine.typicality(batch)]
 
     def style_code(self, style: StyleLike | Tensor) -> Tensor:
         """The style code(s) that a style argument stands for: (1, S) or (B, S), on the device.
@@ -258,6 +241,20 @@ class Translator:
             )
         context = StyleContext(self.engine, self.domain_index, self._encode_styles)
         return Style.parse(style, self.domains, self.model.style_dim).resolve(context)
+
+    def _one_code_an_image(self, style: StyleLike | Tensor, count: int) -> Tensor:
+        """Style codes (count, S).
+
+        Raises:
+            InputError: there are several codes, but not as many as images.
+        """
+        code = self.style_code(style)
+        code = code.expand(count, -1) if len(code) == 1 else code
+        if len(code) != count:
+            raise InputError(
+                f"{len(code)} style codes for {count} images", remedy="give one, or one an image"
+            )
+        return code
 
     def _encode_styles(self, images: Sequence[ImageLike]) -> Tensor:
         return self.encode(images).style.mean
@@ -328,14 +325,14 @@ class Translator:
         self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64
     ) -> Image.Image | list[Image.Image]:
         """decode(c, s) of the images' own codes: one Pillow image for one image, a list for a list."""
-        single, sources = _as_list(images)
+        single, sources = as_list(images)
         rebuilt = self.decode(self.encode(sources, batch_size=batch_size).mean)
         return to_pil(rebuilt[0]) if single else [to_pil(image) for image in rebuilt]
 
     def encode(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> Posterior:
         """Posteriors of content (B, Cc, h, w) and style (B, S), on the device, float32."""
-        _, sources = _as_list(images)
-        parts = [self.engine.encode(batch) for _, batch in self._batches(sources, batch_size)]
+        _, sources = as_list(images)
+        parts = [self.engine.encode(batch) for batch in self._batches(sources, batch_size)]
         return Posterior(
             Gaussian.join([part.content for part in parts]), Gaussian.join([part.style for part in parts])
         )
@@ -351,58 +348,20 @@ class Translator:
             InputError: an unusable array, tensor or type.
             DataError: a file cannot be read.
         """
-        data = self.config.data
-        return to_tensor(
-            np.stack(
-                [to_array(from_any(image), data.image_size, data.channels, data.fit) for image in images]
-            )
-        )
+        return self.processor.batch(images)
 
-    def _batches(self, sources: Sequence[ImageLike], batch_size: int) -> Iterator[tuple[int, Tensor]]:
+    def _batches(self, sources: Sequence[ImageLike], batch_size: int) -> Iterator[Tensor]:
         for start in range(0, len(sources), batch_size):
-            batch = self.prepare(sources[start : start + batch_size])
-            yield start, self.engine.place(batch)
+            yield self.prepare(sources[start : start + batch_size])
 
     def _deliver(
-        self, images: Tensor, sources: Sequence[ImageLike], single: bool, output: str, size: str
+        self, images: Tensor, placements: Sequence[Placement | None], single: bool, output: str
     ) -> Image.Image | list[Image.Image] | Tensor:
+        """Results in the form that was asked for; a placement is that of an input whose size is kept."""
         if output == "tensor":
             return images.float().cpu()
-        pictures = [to_pil(image) for image in images]
-        if size == "input":
-            sizes = [from_any(source).size for source in sources]
-            pictures = [p.resize(s, Image.Resampling.LANCZOS) for p, s in zip(pictures, sizes, strict=True)]
+        pictures = [
+            to_pil(image) if placement is None else self.processor.restore(to_pil(image), placement)
+            for image, placement in zip(images, placements, strict=True)
+        ]
         return pictures[0] if single else pictures
-
-
-def _as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLike]]:
-    """Whether it was one image, and all as a list.
-
-    Raises:
-        InputError: an empty list.
-    """
-    if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
-        images = list(images)
-    if isinstance(images, list | tuple):
-        if not images:
-            raise InputError("an empty list of images", remedy="give at least one image")
-        return False, list(images)
-    return True, [images]  # type: ignore[list-item]  # one image, by elimination
-
-
-def check_choices(output: str, size: str, check: str, batch_size: int) -> None:
-    """Raises InputError for an argument of `Translator.__call__` that is none of its choices."""
-    choices = (
-        ("output", output, ("pil", "tensor")),
-        ("size", size, ("model", "input")),
-        ("check", check, get_args(Check)),
-    )
-    for name, value, allowed in choices:
-        if value not in allowed:
-            raise InputError(f"{name} is '{value}'", remedy=f"choose {' or '.join(allowed)}")
-    if output == "tensor" and size == "input":
-        raise InputError(
-            "a tensor cannot hold results of several sizes", remedy="use output='pil' with size='input'"
-        )
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}", remedy="give 1 or more")

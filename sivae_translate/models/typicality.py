@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sivae_translate.data.image import to_uint8
+from sivae_translate.data.tensors import to_uint8
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.utils.pictures import png_bits
 

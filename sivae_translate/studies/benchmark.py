@@ -20,9 +20,9 @@ from PIL import Image
 
 from sivae_translate.config import Config, DataConfig
 from sivae_translate.data.domains import DomainData
-from sivae_translate.data.image import to_pil, to_tensor
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.sources import StyleKind, get_source
+from sivae_translate.data.tensors import to_pil, to_tensor
 from sivae_translate.evaluation import ood
 from sivae_translate.evaluation import reporting as report
 from sivae_translate.evaluation.baselines import ColourStatistics, Copying, Method, NearestNeighbour

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sivae_translate.config import Config, to_yaml
 from sivae_translate.data.domains import DomainData, ImageSource
-from sivae_translate.data.image import to_pil, to_tensor
+from sivae_translate.data.tensors import to_pil, to_tensor
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.log import read_metrics

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sivae_translate.data.batches import Parts
 from sivae_translate.data.domains import DomainData
-from sivae_translate.data.image import to_tensor
+from sivae_translate.data.tensors import to_tensor
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration, read
 from sivae_translate.utils.errors import DataError

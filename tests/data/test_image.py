@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from sivae_translate.data import image as images
-from sivae_translate.data.image import fit, from_any, open_image, to_array, to_pil, to_tensor
+from sivae_translate.data.image import from_any, open_image
 from sivae_translate.utils.errors import DataError, InputError
 
 
@@ -237,130 +237,6 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     assert len(kept) == 5
     assert caught.value
-
-
-def test_an_image_of_the_right_size_keeps_its_pixels() -> None:
-    pixels = noise(8, 8, 3)
-    for policy in ("cover", "contain", "stretch"):
-        np.testing.assert_array_equal(np.asarray(fit(Image.fromarray(pixels), 8, policy)), pixels)
-
-
-@pytest.mark.parametrize(
-    ("shape", "rows", "columns"), [((8, 20), slice(None), slice(6, 14)), ((21, 8), slice(6, 14), slice(None))]
-)
-def test_cover_cuts_out_the_centre(shape, rows, columns) -> None:
-    pixels = noise(*shape)
-    np.testing.assert_array_equal(np.asarray(fit(Image.fromarray(pixels), 8, "cover")), pixels[rows, columns])
-
-
-def test_contain_keeps_everything_between_white_bars() -> None:
-    pixels = noise(8, 16)
-    fitted = np.asarray(fit(Image.fromarray(pixels), 16, "contain"))
-    assert (fitted[:4] == 255).all()
-    assert (fitted[12:] == 255).all()
-    np.testing.assert_array_equal(fitted[4:12], pixels)
-
-
-def test_contain_of_a_thread_keeps_a_line_of_it() -> None:
-    fitted = np.asarray(fit(Image.new("L", (1000, 1), 0), 10, "contain"))
-    assert (fitted == 0).all(1).sum() == 1
-
-
-def test_stretch_fills_the_square() -> None:
-    stripes = np.tile(np.repeat([0, 100, 200], [5, 10, 5]).astype(np.uint8), (4, 1))
-    fitted = np.asarray(fit(Image.fromarray(stripes), 8, "stretch")).astype(float)
-    expected = np.tile(np.repeat([0, 100, 200], [2, 4, 2]), (8, 1))
-    assert np.abs(fitted - expected).max() <= 10  # LANCZOS overshoots a step of 100 by up to a tenth
-
-
-def test_shrinking_does_not_alias() -> None:
-    stripes = np.tile(np.array([0, 255], np.uint8), (128, 64))
-    assert (
-        np.abs(np.asarray(fit(Image.fromarray(stripes), 16, "stretch")).astype(int)[:, 2:-2] - 127.5).max()
-        < 2
-    )
-
-
-@pytest.mark.parametrize(("size", "policy", "message"), [(0, "cover", "size = 0"), (8, "crop", "'crop'")])
-def test_fit_refuses_nonsense(size: int, policy, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        fit(Image.new("L", (4, 4)), size, policy)
-
-
-def test_grey_image_becomes_three_equal_channels() -> None:
-    pixels = noise(6, 6)
-    array = to_array(Image.fromarray(pixels), 6, 3, "cover")
-    np.testing.assert_array_equal(array, np.repeat(pixels[..., None], 3, 2))
-
-
-def test_coloured_image_becomes_its_luma() -> None:
-    pixels = noise(6, 6, 3)
-    array = to_array(Image.fromarray(pixels), 6, 1, "cover")
-    assert array.shape == (6, 6, 1)
-    assert array.dtype == np.uint8
-    assert np.abs(array[..., 0] - pixels @ [0.299, 0.587, 0.114]).max() <= 0.51
-
-
-def test_to_array_is_writable_and_refuses_two_channels() -> None:
-    assert to_array(Image.new("L", (9, 5)), 4, 1, "contain").flags.writeable
-    with pytest.raises(InputError, match="channels = 2"):
-        to_array(Image.new("L", (4, 4)), 4, 2, "cover")
-
-
-def test_transparent_image_is_fitted_on_white() -> None:
-    assert (to_array(Image.new("RGBA", (4, 4), (9, 9, 9, 0)), 4, 3, "cover") == 255).all()
-
-
-def test_to_tensor_scales_and_moves_the_channels() -> None:
-    arrays = noise(2, 3, 5, 3)
-    tensor = to_tensor(arrays)
-    assert tensor.dtype == torch.float32
-    np.testing.assert_array_equal(
-        tensor.numpy(), arrays.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-    )
-    assert torch.equal(tensor, to_tensor(list(arrays)))
-
-
-def test_to_tensor_takes_read_only_and_reversed_arrays() -> None:
-    arrays = noise(2, 4, 4, 1)
-    frozen = arrays[::-1, :, ::-1]
-    frozen.setflags(write=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        np.testing.assert_allclose(to_tensor(frozen)[0, 0].numpy() * 255, arrays[1, :, ::-1, 0], atol=1e-4)
-
-
-@pytest.mark.parametrize("arrays", [np.zeros((2, 4, 4, 3)), noise(4, 4, 3), [noise(4, 4, 3), noise(4, 5, 3)]])
-def test_to_tensor_refuses_other_batches(arrays) -> None:
-    with pytest.raises(InputError, match="batch"):
-        to_tensor(arrays)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_to_pil_undoes_to_tensor(channels: int) -> None:
-    arrays = noise(1, 5, 4, channels)
-    image = to_pil(to_tensor(arrays)[0])
-    assert image.mode == {1: "L", 3: "RGB"}[channels]
-    np.testing.assert_array_equal(np.asarray(image).reshape(5, 4, channels), arrays[0])
-
-
-def test_to_pil_rounds_and_clamps() -> None:
-    values = torch.tensor([[[-0.3, 0.0, 0.6 / 255, 100.4 / 255, 100.6 / 255, 1.0, 1.7]]], requires_grad=True)
-    assert np.asarray(to_pil(values)).tolist() == [[0, 0, 1, 100, 101, 255, 255]]
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        torch.zeros(1, 3, 4, 4),
-        torch.zeros(2, 4, 4),
-        torch.zeros(3, 4, 4, dtype=torch.uint8),
-        torch.full((1, 2, 2), torch.nan),
-    ],
-)
-def test_to_pil_refuses_what_is_no_image(image) -> None:
-    with pytest.raises(InputError):
-        to_pil(image)
 
 
 GREY, COLOUR = noise(5, 7), noise(5, 7, 3)

@@ -12,7 +12,7 @@ import torch
 
 from sivae_translate.config import ModelConfig, from_dict
 from sivae_translate.data.domains import ArrayImages, ContentLabels, DomainData, PairedTruth
-from sivae_translate.data.image import to_tensor
+from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation import reporting as report
 from sivae_translate.evaluation.translation import Judges, evaluate
 from sivae_translate.inference.translator import Translator

@@ -12,6 +12,7 @@ from sivae_translate.inference import folders as batch
 from sivae_translate.inference.folders import translate_files
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import DataError, InputError, OutputError
+from tests.conftest import with_fit
 
 
 def files(folder: Path):
@@ -123,10 +124,27 @@ def test_missing_inputs_and_unknown_styles_are_refused_before_anything_is_writte
     assert not (tmp_path / "out").exists()
 
 
-def test_input_size_and_a_comparison_grid(translator: Translator, tmp_path: Path, pixels: np.ndarray) -> None:
+def test_a_shape_that_cannot_be_kept_is_listed_and_the_others_are_translated(
+    translator: Translator, tmp_path: Path, pixels: np.ndarray
+) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels[0]).resize((50, 20)).save(tmp_path / "in" / "wide.png")
+    Image.fromarray(pixels[1]).resize((50, 50)).save(tmp_path / "in" / "square.png")
+    result = translate_files(translator, [tmp_path / "in"], "dogs", tmp_path / "out", size="input")
+    assert [path.name for path in result.written] == ["square.png"]
+    assert Image.open(tmp_path / "out" / "square.png").size == (50, 50)
+    assert len(result.unreadable) == 1
+    assert "wide.png: a picture of 50 x 20 pixels cannot keep its size" in result.unreadable[0]
+    with pytest.raises(DataError, match=r"wide\.png"):
+        translate_files(translator, [tmp_path / "in"], "dogs", tmp_path / "strict", size="input", strict=True)
+
+
+def test_the_inputs_shape_and_a_comparison_grid(
+    translator: Translator, tmp_path: Path, pixels: np.ndarray
+) -> None:
     Image.fromarray(pixels[0]).resize((50, 20)).save(tmp_path / "wide.png")
     translate_files(
-        translator,
+        with_fit(translator, "contain"),
         [tmp_path / "wide.png"],
         "dogs",
         tmp_path / "out",

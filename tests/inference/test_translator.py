@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sivae_translate.data.image import to_pil
+from sivae_translate.data.processor import FitPolicy
+from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.codes import Codes
 from sivae_translate.utils.errors import CheckpointError, ConfigError, InputError
+from tests.conftest import with_fit
 
 
 def same(a, b):
@@ -127,13 +129,32 @@ def test_samples_repeat_with_their_seed(translator: Translator) -> None:
         translator.sample()
 
 
-def test_odd_sizes_and_grey_are_prepared_as_in_training_and_sizes_come_back_on_request(
-    translator: Translator, pixels: np.ndarray
-) -> None:
+def test_odd_sizes_and_grey_are_prepared_as_in_training(translator: Translator, pixels: np.ndarray) -> None:
     wide = Image.fromarray(pixels[0]).resize((90, 41))
     assert translator(wide, "cats").size == (32, 32)
-    assert translator(wide, "cats", size="input").size == (90, 41)
     assert translator(wide.convert("L"), "cats").mode == "RGB"
+
+
+@pytest.mark.parametrize("fit", ["contain", "stretch"])
+def test_results_have_the_shape_of_their_inputs_on_request(
+    translator: Translator, pixels: np.ndarray, fit: FitPolicy
+) -> None:
+    wide = Image.fromarray(pixels[0]).resize((90, 41))
+    fitting = with_fit(translator, fit)
+    square = fitting(wide, "cats", output="tensor")
+    restored = fitting([wide], "cats", size="input")[0]
+    assert restored.size == (90, 41)
+    # Without the padding: the rows of the square that show the picture, scaled to its shape.
+    rows = slice(8, 23) if fit == "contain" else slice(None)
+    expected = to_pil(square[0][:, rows]).resize((90, 41), Image.Resampling.LANCZOS)
+    assert np.array_equal(np.asarray(restored), np.asarray(expected))
+
+
+def test_a_shape_that_was_cut_off_is_refused(translator: Translator, pixels: np.ndarray) -> None:
+    wide = Image.fromarray(pixels[0]).resize((90, 41))
+    with pytest.raises(InputError, match="90 x 41 pixels cannot keep its size"):
+        translator(wide, "cats", size="input")
+    assert translator(Image.fromarray(pixels[0]).resize((90, 90)), "cats", size="input").size == (90, 90)
 
 
 @pytest.mark.parametrize(

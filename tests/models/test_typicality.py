@@ -14,7 +14,8 @@ from PIL import Image
 from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.data.loading import load_data
-from sivae_translate.inference.translator import OutOfDistributionWarning, Translator
+from sivae_translate.inference.arguments import OutOfDistributionWarning
+from sivae_translate.inference.translator import Translator
 from sivae_translate.models.typicality import Calibration, Verdict, read
 from sivae_translate.models.weights import load_model, save_model
 from sivae_translate.training.trainer import train

@@ -15,7 +15,7 @@ from benchmarks import lord, supervised_bound
 from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.data.domains import ArrayImages, ContentLabels, DomainData, PairedTruth
-from sivae_translate.data.image import to_tensor
+from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation import classifier
 from sivae_translate.evaluation.baselines import ColourStatistics, Copying, NearestNeighbour
 from sivae_translate.evaluation.classifier import train_classifier

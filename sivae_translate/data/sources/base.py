@@ -11,7 +11,7 @@ from PIL import Image
 from sivae_translate.config import DataConfig
 from sivae_translate.data.archives import Files, list_files
 from sivae_translate.data.domains import DomainData
-from sivae_translate.data.image import to_array
+from sivae_translate.data.processor import ImageProcessor
 from sivae_translate.utils.errors import ConfigError, DataError
 
 StyleKind = Literal["domain", "reference"]
@@ -119,4 +119,4 @@ def check_validation_size(config: DataConfig, available: int, what: str) -> None
 
 def as_array(image: Image.Image, config: DataConfig) -> np.ndarray:
     """An image as the model sees it: uint8 (size, size, channels)."""
-    return to_array(image, config.image_size, config.channels, config.fit)
+    return ImageProcessor.of(config).prepare(image).pixels

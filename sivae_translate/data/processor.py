@@ -1,0 +1,185 @@
+"""ImageProcessor: from any picture to the square that a model sees, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from sivae_translate.config import DataConfig
+from sivae_translate.data.image import ImageLike, from_any
+from sivae_translate.data.tensors import to_tensor
+from sivae_translate.utils.errors import InputError
+
+FitPolicy = Literal["cover", "contain", "stretch"]
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom lie outside."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which part of a picture became which part of the square.
+
+    Attributes:
+        size: width and height of the picture.
+        source: the part of the picture that the square shows.
+        square: the part of the square that shows it; the rest is padding.
+    """
+
+    size: tuple[int, int]
+    source: Box
+    square: Box
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the square shows all of the picture."""
+        return self.source == (0, 0, *self.size)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture as a model sees it.
+
+    Attributes:
+        pixels: uint8 (S, S, C).
+        placement: how it was fitted.
+    """
+
+    pixels: np.ndarray
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class ImageProcessor:
+    """Prepares pictures for a model and gives its results the shape of the pictures.
+
+    Args:
+        size: side S of the model's images in pixels.
+        channels: 1 is grey (Rec. 601 luma of a coloured picture); 3 is RGB (a grey picture has three equal
+            channels).
+        fit: "cover" cuts the longer side to a centred square; "contain" keeps everything and fills up with
+            white; "stretch" changes the proportions.
+
+    Raises:
+        InputError: the size is not positive, or another argument is none of its choices.
+    """
+
+    size: int
+    channels: Literal[1, 3] = 3
+    fit: FitPolicy = "cover"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(
+                f"size = {self.size} is not positive", remedy="give the side of the square in pixels"
+            )
+        if self.channels not in {1, 3}:
+            raise InputError(f"channels = {self.channels} is neither 1 nor 3", remedy="1 is grey, 3 is RGB")
+        if self.fit not in get_args(FitPolicy):
+            raise InputError(
+                f"there is no fit policy {self.fit!r}",
+                remedy=f"choose one of {', '.join(get_args(FitPolicy))}",
+            )
+
+    @classmethod
+    def of(cls, config: DataConfig) -> ImageProcessor:
+        """The processor of a run's data settings."""
+        return cls(config.image_size, config.channels, config.fit)
+
+    def prepare(self, image: ImageLike) -> Prepared:
+        """A picture as a model sees it.
+
+        Args:
+            image: a path, a Pillow image, an array or a tensor: see `from_any`.
+
+        Raises:
+            DataError: a file cannot be read.
+            InputError: an unusable array, tensor or type.
+
+        >>> prepared = ImageProcessor(32).prepare(np.zeros((64, 96, 3), np.uint8))
+        >>> prepared.pixels.shape, prepared.placement.source
+        ((32, 32, 3), (16, 0, 80, 64))
+        """
+        picture = from_any(image)
+        placement = self.place(picture.size)
+        square = self._draw(picture, placement).convert("L" if self.channels == 1 else "RGB")
+        return Prepared(np.array(square).reshape(self.size, self.size, self.channels), placement)
+
+    def batch(self, images: Sequence[ImageLike]) -> Tensor:
+        """Pictures as in training: float (B, C, S, S) in [0, 1].
+
+        Raises:
+            DataError: a file cannot be read.
+            InputError: an unusable array, tensor or type.
+        """
+        return as_batch([self.prepare(image) for image in images])
+
+    def place(self, size: tuple[int, int]) -> Placement:
+        """How a picture of this width and height is fitted."""
+        width, height = size
+        whole, square = (0, 0, width, height), (0, 0, self.size, self.size)
+        if self.fit == "stretch":
+            return Placement(size, whole, square)
+        if self.fit == "cover":
+            side = min(size)
+            left, top = (width - side) // 2, (height - side) // 2
+            return Placement(size, (left, top, left + side, top + side), square)
+        inner_width, inner_height = (max(1, round(side * self.size / max(size))) for side in size)
+        left, top = (self.size - inner_width) // 2, (self.size - inner_height) // 2
+        return Placement(size, whole, (left, top, left + inner_width, top + inner_height))
+
+    def restore(self, result: Image.Image, placement: Placement) -> Image.Image:
+        """A model's square result in the shape of the picture that it was made from.
+
+        Args:
+            result: square, of the model's size S.
+            placement: that `prepare` gave for the picture.
+
+        Returns:
+            Image of the picture's width and height: without padding, in its proportions.
+
+        Raises:
+            InputError: the model saw a part of the picture only; see `require_whole`.
+        """
+        require_whole(placement)
+        # Cut out first: with resize's own box the filter would reach into the padding around it.
+        return result.crop(placement.square).resize(placement.size, Image.Resampling.LANCZOS)
+
+    def _draw(self, picture: Image.Image, placement: Placement) -> Image.Image:
+        """The square.
+
+        Resizing is LANCZOS: it averages over enough source pixels not to alias when it shrinks, keeps edges
+        sharper than BOX or bilinear, and is smooth when it enlarges, where BOX would copy pixels into blocks.
+        A picture that already fits keeps its exact pixels.
+        """
+        left, top, right, bottom = placement.square
+        part = picture if placement.is_whole else picture.crop(placement.source)
+        part = part.resize((right - left, bottom - top), Image.Resampling.LANCZOS)
+        if part.size == (self.size, self.size):
+            return part
+        paper = Image.new(part.mode, (self.size, self.size), "white")
+        paper.paste(part, (left, top))
+        return paper
+
+
+def as_batch(prepared: Sequence[Prepared]) -> Tensor:
+    """Prepared pictures as a float tensor (B, C, S, S) in [0, 1]."""
+    return to_tensor(np.stack([picture.pixels for picture in prepared]))
+
+
+def require_whole(placement: Placement) -> None:
+    """Raises InputError where the model saw a part of the picture only: its shape cannot come back."""
+    if not placement.is_whole:
+        width, height = placement.size
+        left, top, right, bottom = placement.source
+        raise InputError(
+            f"a picture of {width} x {height} pixels cannot keep its size: the model sees the square "
+            f"({left}, {top}) to ({right}, {bottom}) of it",
+            remedy="take the model's size, crop the picture to a square, or train with data.fit contain or "
+            "stretch",
+        )

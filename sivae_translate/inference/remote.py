@@ -1,0 +1,148 @@
+"""Files wherever fsspec finds them: folders, s3://, gs://, memory://."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from sivae_translate.data.image import IMAGE_SUFFIXES, open_image
+from sivae_translate.inference.jobs import real_file
+from sivae_translate.utils.errors import ConfigError, DataError, InputError, OutputError
+
+
+@dataclass(frozen=True)
+class RemoteJob:
+    """An image and its output, as fsspec names them."""
+
+    source: str
+    target: str
+
+
+def list_jobs(inputs: Sequence[str], out: str) -> list[RemoteJob]:
+    """Every input image with its output.
+
+    Raises:
+        DataError: an input is missing or a folder without images.
+        InputError: two inputs would become one output, or an output would replace an input.
+    """
+    jobs: dict[str, RemoteJob] = {}
+    for given in inputs:
+        for source, relative in _expand(given):
+            target = posixpath.join(out, posixpath.splitext(relative)[0] + ".png")
+            if target in jobs:
+                raise InputError(
+                    f"{jobs[target].source} and {source} would both become {target}",
+                    remedy="rename one of them",
+                )
+            jobs[target] = RemoteJob(source, target)
+    folders: dict[Path, Path] = {}
+    targets = {_place(target, folders) for target in jobs}
+    if replaced := next(
+        (job.source for job in jobs.values() if _place(job.source, folders) in targets), None
+    ):
+        raise InputError(f"{replaced} would be replaced by an output", remedy="choose another --out")
+    return list(jobs.values())
+
+
+def _place(name: str, folders: dict[Path, Path]) -> str:
+    """What a file is called whichever way it was named: its real path on this machine, else with its
+    protocol.
+    """
+    fs, path = _filesystem(name)
+    return str(real_file(Path(path), folders)) if _is_local(fs) else str(fs.unstrip_protocol(path))
+
+
+def _expand(given: str) -> Iterator[tuple[str, str]]:
+    """Sources and their paths relative to the folder that was named, in order."""
+    fs, path = _filesystem(given)
+    if fs.isfile(path):
+        yield _name(fs, path), posixpath.basename(path)
+        return
+    if not fs.exists(path):
+        raise DataError(f"there is no file or folder {given}", remedy="check the path")
+    names = sorted(name for name in fs.find(path) if posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES)
+    if not names:
+        raise DataError(
+            f"there is no image in {given}", remedy=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    yield from ((_name(fs, name), posixpath.relpath(name, path)) for name in names)
+
+
+def _name(fs: Any, path: str) -> str:
+    """What a file is called outside its file system: a plain path on this machine, else with its protocol."""
+    return path if _is_local(fs) else str(fs.unstrip_protocol(path))
+
+
+def _is_local(fs: Any) -> bool:
+    protocols: tuple[str, ...] = fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)
+    return "file" in protocols
+
+
+def list_existing(out: str) -> set[str]:
+    """Outputs that are there, named as `list_jobs` names them."""
+    fs, path = _filesystem(out)
+    fs.invalidate_cache()  # the workers' files are not in this process's listings
+    return (
+        {posixpath.join(out, posixpath.relpath(name, path)) for name in fs.find(path)}
+        if fs.exists(path)
+        else set()
+    )
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    """Fsspec's file system and the path in it.
+
+    Raises:
+        ConfigError: no such file system is installed.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        fs, path = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"cannot open {url}: {error}", remedy="install fsspec's package for it, such as s3fs"
+        ) from error
+    return fs, path.rstrip("/") or "/"
+
+
+def read_image(url: str) -> Image.Image:
+    """An image file.
+
+    Raises:
+        DataError: it is not a readable image.
+        OSError: the file cannot be read.
+    """
+    fs, path = _filesystem(url)
+    stream = io.BytesIO(fs.cat_file(path))
+    stream.name = url
+    return open_image(stream)
+
+
+def put(url: str, content: bytes) -> None:
+    """Write a file, whole or not at all: object stores do so by themselves, elsewhere it is renamed into
+    place.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    fs, path = _filesystem(url)
+    temporary = f"{posixpath.dirname(path)}/.{posixpath.basename(path)}.{uuid.uuid4().hex}.tmp"
+    try:
+        if not _is_local(fs):
+            fs.pipe_file(path, content)
+            return
+        fs.makedirs(posixpath.dirname(path), exist_ok=True)
+        fs.pipe_file(temporary, content)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {url}: {error}", remedy="free space, or choose another --out"
+        ) from error
