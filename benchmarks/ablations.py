@@ -20,12 +20,14 @@ from benchmarks.common import read_options_and_settings
 from sivae_translate.config import load_config
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.sources import StyleKind
-from sivae_translate.evaluation.translation import Judges, evaluate
+from sivae_translate.evaluation.suite import MetricSuite
+from sivae_translate.evaluation.translation import evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.training.trainer import train
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.resources import config_path
+from sivae_translate.utils.tables import markdown_table
 
 ArmName = Literal[
     "everything",
@@ -65,9 +67,9 @@ def run(
     arms: Sequence[str] | None,
     limit: int | None,
 ) -> None:
-    """Train and judge every arm, and write the results as they come."""
+    """Train and evaluate every arm, and write the results as they come."""
     data = load_data(load_config(config_path(name), overrides).data)
-    judges = Judges(Lpips.load())
+    suite = MetricSuite(Lpips.load())
     rows: list[dict[str, Any]] = []
     for arm in arms or used(name, overrides):
         settings = {**overrides, **ARMS[arm], "training.minutes": minutes, "training.picture_every": 0}
@@ -75,7 +77,7 @@ def run(
             load_config(config_path(name), settings), out / arm.replace(" ", "-"), data=data, resume=True
         )
         translator = Translator.from_pretrained(folder)
-        result = evaluate(translator, data, style=style, judges=judges, limit=limit)
+        result = evaluate(translator, data, style=style, suite=suite, limit=limit)
         row: dict[str, Any] = {
             "arm": arm,
             "steps": translator.facts["steps"],
@@ -97,11 +99,10 @@ def used(name: str, overrides: dict[str, object]) -> list[str]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """One line an arm, every figure that all arms have."""
+    """One line an arm, every metric that all arms have."""
     columns = [key for key in rows[0] if key != "arm" and all(key in row for row in rows)]
-    lines = ["| left out | " + " | ".join(columns) + " |", "|" + " --- |" * (len(columns) + 1)]
-    lines += [f"| {row['arm']} | " + " | ".join(f"{row[key]:.4g}" for key in columns) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    cells = ([row["arm"], *(f"{row[key]:.4g}" for key in columns)] for row in rows)
+    return "\n".join(markdown_table(["left out", *columns], cells)) + "\n"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.common import read_options
 from sivae_translate.config import load_config
 from sivae_translate.data.loading import load_data
-from sivae_translate.evaluation.generation import GenerationJudge
+from sivae_translate.evaluation.generation import GenerationSuite
 from sivae_translate.inference.translator import Translator
 from sivae_translate.training.log import read_metrics
 from sivae_translate.training.trainer import train
@@ -30,6 +30,7 @@ from sivae_translate.utils import pictures
 from sivae_translate.utils.choices import ObjectiveName
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.resources import config_path
+from sivae_translate.utils.tables import markdown_table
 
 SAMPLES = 14
 HEALTH = {
@@ -51,12 +52,12 @@ def run(
     vae_ratio: float,
     images: int,
 ) -> None:
-    """Train and judge every objective of a configuration for every seed, and write the results as they
+    """Train and measure every objective of a configuration for every seed, and write the results as they
     come.
     """
     place = {"data.root": str(data)} if data else {}
     loaded = load_data(load_config(config_path(name), place).data)
-    judge = GenerationJudge(loaded, images=images)
+    suite = GenerationSuite(loaded, images=images)
     rows: list[dict[str, Any]] = []
     shown: dict[str, Translator] = {}
     for seed in range(seeds):
@@ -81,7 +82,7 @@ def run(
                     "seed": seed,
                     **facts,
                     "health": last,
-                    **judge.judge(translator).as_json(),
+                    **suite.measure(translator).as_json(),
                 }
             )
             write_json(out / "results.json", rows)
@@ -104,16 +105,16 @@ def table(rows: list[dict[str, Any]]) -> str:
         "PSNR": lambda row: row["reconstruction"]["psnr"]["mean"],
         "minutes": lambda row: row["minutes"],
     }
-    lines = ["| objective | seeds | " + " | ".join(columns) + " |", "|" + " --- |" * (len(columns) + 2)]
+    lines: list[list[str]] = []
     for name in dict.fromkeys(row["objective"] for row in rows):
         chosen = [row for row in rows if row["objective"] == name]
-        values = ([figure(row) for row in chosen] for figure in columns.values())
+        values = ([value(row) for row in chosen] for value in columns.values())
         cells = (f"{np.mean(v):.4g} ({np.std(v):.2g})" for v in values)
-        lines.append(f"| {name} | {len(chosen)} | " + " | ".join(cells) + " |")
+        lines.append([name, str(len(chosen)), *cells])
     floor = rows[0]["floor"]
     real = [floor["fid"], 1000 * floor["kid"], floor["precision"], floor["recall"]]
-    lines.append("| training images | | " + " | ".join(f"{value:.4g}" for value in real) + " | | | | |")
-    return "\n".join(lines) + "\n"
+    lines.append(["training images", "", *(f"{value:.4g}" for value in real), "", "", "", ""])
+    return "\n".join(markdown_table(["objective", "seeds", *columns], lines)) + "\n"
 
 
 def draw_health(runs: dict[str, Path], path: Path) -> None:

@@ -23,7 +23,8 @@ from benchmarks.common import read_options
 from sivae_translate.config import load_config
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.loading import load_data
-from sivae_translate.evaluation.translation import Judges, evaluate
+from sivae_translate.evaluation.suite import MetricSuite
+from sivae_translate.evaluation.translation import evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.training.log import read_metrics
@@ -51,14 +52,14 @@ def run(config_name: str, seeds: int, out: Path) -> None:
     """Train trunk and arms for every seed, and write results.json as they come. Stopped and called again, it
     goes on.
     """
-    judge, rows = Lpips.load(), []
+    lpips, rows = Lpips.load(), []
     for seed in range(seeds):
         trunk, data = _train(config_name, out / f"trunk-{seed}", {**TRUNK, "training.seed": seed})
-        rows.append(_judge("trunk", seed, trunk, data, judge))
+        rows.append(_evaluate("trunk", seed, trunk, data, lpips))
         for arm, changes in ARMS.items():
             settings = {**PHASE, **changes, "training.seed": seed, "training.fine_tune": str(trunk)}
             folder, data = _train(config_name, out / f"{arm}-{seed}", settings)
-            rows.append(_judge(arm, seed, folder, data, judge))
+            rows.append(_evaluate(arm, seed, folder, data, lpips))
             write_json(out / "results.json", {"config": config_name, "rows": rows})
 
 
@@ -77,9 +78,9 @@ def _train(config_name: str, folder: Path, settings: Mapping[str, object]) -> tu
     return train(config, folder, data=data, resume=True), data
 
 
-def _judge(arm: str, seed: int, folder: Path, data: DomainData, judge: Lpips) -> dict[str, object]:
+def _evaluate(arm: str, seed: int, folder: Path, data: DomainData, lpips: Lpips) -> dict[str, object]:
     translator = Translator.from_pretrained(folder)
-    result = evaluate(translator, data, judges=Judges(judge))
+    result = evaluate(translator, data, suite=MetricSuite(lpips))
     row: dict[str, object] = {
         "arm": arm,
         "seed": seed,

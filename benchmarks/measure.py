@@ -15,6 +15,8 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from sivae_translate.utils.tables import markdown_table
+
 Figures = dict[str, float]
 
 MATRIX = 2048
@@ -114,8 +116,6 @@ def resident() -> float:
 
 
 def table(rows: Mapping[str, Mapping[str, float]], columns: Sequence[str]) -> str:
-    """Markdown: one line a contestant, four digits a figure."""
-    lines = ["| | " + " | ".join(columns) + " |", "|" + " --- |" * (len(columns) + 1)]
-    for name, row in rows.items():
-        lines.append(f"| {name} | " + " | ".join(f"{row[c]:.4g}" if c in row else "" for c in columns) + " |")
-    return "\n".join(lines)
+    """Markdown: one line a contestant, four digits a number."""
+    cells = ([name, *(f"{row[c]:.4g}" if c in row else "" for c in columns)] for name, row in rows.items())
+    return "\n".join(markdown_table(["", *columns], cells))

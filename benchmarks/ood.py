@@ -26,8 +26,10 @@ from benchmarks.common import read_options
 from sivae_translate.config import DataConfig, load_config
 from sivae_translate.data.loading import load_images, load_test_images
 from sivae_translate.evaluation import ood
+from sivae_translate.evaluation.reporting import write_ood
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.files import write_json, write_text
+from sivae_translate.utils.tables import markdown_table
 
 Sets = dict[str, Callable[[DataConfig], np.ndarray]]
 """Foreign sets: a name to what reads it in the form that a model's data has."""
@@ -43,7 +45,7 @@ def run(
     regret_steps: int,
     seed: int = 0,
 ) -> None:
-    """Judge every run on every foreign set, and write the results as they come."""
+    """Score every run on every foreign set, and write the results as they come."""
     own = {folder: load_config(folder / "config.yaml").data for folder in runs}
     rows: list[dict[str, Any]] = []
     for folder in runs:
@@ -54,10 +56,9 @@ def run(
             outside = read(own[folder])
             result = ood.compare(translator, scored, outside, regret_steps=regret_steps, seed=seed)
             model = label(folder)
-            ood.write(
+            write_ood(
                 result,
-                known[::2],
-                outside,
+                (known[::2], outside),
                 out / model / name,
                 f"{model} against {name}",
                 {"run": model, "seed": seed},
@@ -94,21 +95,21 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     are flagged.
     """
     names = list(rows[0]["scores"])
-    lines = [
-        "| model | foreign | " + " | ".join(names) + " | percentile | flagged: known | foreign |",
-        "|" + " --- |" * (len(names) + 5),
-    ]
+    lines = []
     for row in rows:
-        figures = {name: row["scores"][name]["auroc"]["mean"] for name in names}
-        best = max(figures.values())
-        cells = [f"**{value:.3f}**" if value == best else f"{value:.3f}" for value in figures.values()]
-        found = row["flagged"]
+        values = {name: row["scores"][name]["auroc"]["mean"] for name in names}
+        best = max(values.values())
+        cells = [f"**{value:.3f}**" if value == best else f"{value:.3f}" for value in values.values()]
+        flagged = row["flagged"]
         shares = (
-            [f"{found[side]['share']['mean']:.1%}" for side in ("inside", "outside")] if found else ["-"] * 2
+            [f"{flagged[side]['share']['mean']:.1%}" for side in ("inside", "outside")]
+            if flagged
+            else ["-"] * 2
         )
-        flagged = [f"{found['inside']['percentile']:g}" if found else "-", *shares]
-        lines.append(" | ".join([f"| {row['model']}", row["foreign"], *cells, *flagged]) + " |")
-    return "\n".join(lines) + "\n"
+        percentile = f"{flagged['inside']['percentile']:g}" if flagged else "-"
+        lines.append([row["model"], row["foreign"], *cells, percentile, *shares])
+    header = ["model", "foreign", *names, "percentile", "flagged: known", "foreign"]
+    return "\n".join(markdown_table(header, lines)) + "\n"
 
 
 def _folder(given: str) -> tuple[str, Path]:

@@ -18,6 +18,7 @@ from benchmarks import loader, measure, toy_step, train_step, translate
 from benchmarks.common import read_options
 from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.files import write_json, write_text
+from sivae_translate.utils.tables import markdown_table
 
 RESULTS = Path(__file__).parent / "results"
 SIDE = 32
@@ -62,12 +63,8 @@ def summary(found: dict[str, Any]) -> str:
         "loader with cached images, images/s": loaded["second start"]["images/s"],
         "loader decoding JPEGs of 256 px each time, images/s": loaded["no cache"]["images/s"],
     }
-    lines = [
-        "| what | figure |",
-        "| --- | --- |",
-        *(f"| {name} | {value:.3g} |" for name, value in rows.items()),
-    ]
-    return "\n".join(lines) + "\n"
+    cells = ([name, f"{value:.3g}"] for name, value in rows.items())
+    return "\n".join(markdown_table(["what", "measured"], cells)) + "\n"
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,6 @@ LONG = {
     # The class that most people import, with everything it can do; a third is docstrings and overloads.
     "inference/translator.py": 369,
     # To be split.
-    "evaluation/ood.py": 457,
-    "evaluation/probes.py:read_codes": 58,
-    "evaluation/translation.py": 486,
-    "evaluation/translation.py:evaluate": 80,
-    "lab/tabular.py:play": 52,
-    "studies/benchmark.py": 451,
-    "studies/benchmark.py:run_benchmark": 82,
 }
 """What may be longer, up to so many lines; nothing is added to it without a reason beside it."""
 

@@ -22,7 +22,7 @@ class Compare:
 
 def run(command: Compare) -> int:
     """``sivae-translate compare``."""
-    from sivae_translate.studies.benchmark import compare_reports
+    from sivae_translate.studies.benchmark_report import compare_reports
 
     if not command.runs:
         raise ConfigError(

@@ -45,9 +45,9 @@ def run(command: Evaluate) -> int:
     from rich.console import Console
 
     from sivae_translate.data.loading import load_data
-    from sivae_translate.evaluation import reporting as report
-    from sivae_translate.evaluation.translation import Judges
-    from sivae_translate.evaluation.translation import evaluate as judge
+    from sivae_translate.evaluation.reporting import evaluation_table, write_evaluation
+    from sivae_translate.evaluation.suite import MetricSuite
+    from sivae_translate.evaluation.translation import evaluate
     from sivae_translate.inference.translator import Translator
     from sivae_translate.models.lpips import Lpips
 
@@ -56,10 +56,10 @@ def run(command: Evaluate) -> int:
     data_config = data_of(run, translator.config.data, command.data)
     if command.pairs:
         data_config = data_config.model_copy(update={"pairs": True})
-    judges = Judges(Lpips.load(command.lpips_weights, device=str(translator.device)))
+    suite = MetricSuite(Lpips.load(command.lpips_weights, device=str(translator.device)))
     data = load_data(data_config)
-    result = judge(
-        translator, data, style=command.style, judges=judges, seed=command.seed, limit=command.limit
+    result = evaluate(
+        translator, data, style=command.style, suite=suite, seed=command.seed, limit=command.limit
     )
     out = command.out or evaluation_folder(run) / command.style
     title = f"{command.run}, {command.style} style"
@@ -70,9 +70,9 @@ def run(command: Evaluate) -> int:
         "dtype": str(translator.dtype),
         "facts": translator.facts,
     }
-    report.write(result, out, title, about)
+    write_evaluation(result, out, title, about)
     console = Console()
-    console.print(report.terminal_table(result, title))
+    console.print(evaluation_table(result, title))
     for name, probe in result.probes.items():
         console.print(f"{name}: {probe.accuracy:.3f} (chance {probe.chance:.3f})", highlight=False)
     console.print(f"written to {out}: evaluation.json, evaluation.md, cases.png", highlight=False)

@@ -34,7 +34,7 @@ def run(command: Fidelity) -> int:
     """``sivae-translate fidelity``."""
     from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation.fidelity import FEWEST
-    from sivae_translate.evaluation.generation import GenerationJudge
+    from sivae_translate.evaluation.generation import GenerationSuite
     from sivae_translate.inference.translator import Translator
     from sivae_translate.utils.files import write_json, write_text
     from sivae_translate.utils.progress import console
@@ -46,8 +46,8 @@ def run(command: Fidelity) -> int:
     translator = Translator.from_pretrained(command.run, device=command.device)
     run = Path(command.run)
     data = load_data(data_of(run, translator.config.data, command.data))
-    judge = GenerationJudge(data, images=command.images, seed=command.seed, device=translator.device)
-    result = judge.judge(translator)
+    suite = GenerationSuite(data, images=command.images, seed=command.seed, device=translator.device)
+    result = suite.measure(translator)
     out = command.out or evaluation_folder(run)
     table = result.markdown(str(command.run))
     write_json(out / "generation.json", result.as_json())

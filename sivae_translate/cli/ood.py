@@ -42,7 +42,8 @@ class Ood:
 def run(command: Ood) -> int:
     """``sivae-translate ood``."""
     from sivae_translate.data.loading import load_images, load_test_images
-    from sivae_translate.evaluation import ood as judge
+    from sivae_translate.evaluation.ood import compare, score_known
+    from sivae_translate.evaluation.reporting import ood_markdown, write_ood
     from sivae_translate.inference.translator import Translator
     from sivae_translate.utils.progress import console
 
@@ -58,13 +59,13 @@ def run(command: Ood) -> int:
         known = load_images(command.inside, config, 2 * command.limit, command.seed)
     inside, typical = known[::2], known[1::2]
     outside = load_images(command.outside, config, command.limit, command.seed)
-    asked = {"samples": command.samples, "regret_steps": command.regret_steps, "seed": command.seed}
-    result = judge.compare(
-        translator, judge.score_known(translator, inside, typical, **asked), outside, **asked
-    )
+    options = {"samples": command.samples, "regret_steps": command.regret_steps, "seed": command.seed}
+    scored = score_known(translator, inside, typical, **options)
+    result = compare(translator, scored, outside, **options)
     run, title = Path(command.run), f"{command.run}: {command.outside.name} against its own kind"
     out = command.report or evaluation_folder(run).with_name("ood") / command.outside.name
-    judge.write(result, inside, outside, out, title, {"run": command.run, **asked, "facts": translator.facts})
-    show(result.markdown(title))
+    about = {"run": command.run, **options, "facts": translator.facts}
+    write_ood(result, (inside, outside), out, title, about)
+    show(ood_markdown(result, title))
     console.print(f"written to {out}: report.json, report.md, histograms.png, hardest.png", highlight=False)
     return 0

@@ -19,6 +19,8 @@ from sivae_translate.utils.errors import InputError
 SAMPLE = 400
 """Training images of a domain that its statistics are taken from, and that neighbours are looked for
 among."""
+BATCH = 64
+"""Images translated at a time."""
 COARSE = 8
 """Side of the pictures that neighbours are compared by when no model gives content codes."""
 
@@ -52,12 +54,24 @@ class ModelMethod:
 
     def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
         """See `Method.translate`."""
-        code = (
-            self.translator.style_code(Style.domain(target))
-            if references is None
-            else self.translator.encode(references).style.mean
+        engine, parts = self.translator.engine, torch.split(sources, BATCH)
+        _check_shape(sources, self.translator)
+        if references is None:
+            styles = [self.translator.style_code(Style.domain(target))] * len(parts)
+        else:
+            styles = [engine.encode(part).style.mean for part in torch.split(references, BATCH)]
+        made = [engine.translate(part, style) for part, style in zip(parts, styles, strict=True)]
+        return torch.cat(made).float().cpu()
+
+
+def _check_shape(images: Tensor, translator: Translator) -> None:
+    """Raises InputError where the data's images are not those that the model takes."""
+    shape, expected = tuple(images.shape[1:]), tuple(translator.model.image_shape)
+    if shape != expected:
+        raise InputError(
+            f"the test images are {shape}, the model takes {expected} (channels, height, width)",
+            remedy="evaluate it on data of its own size: data.image_size and data.channels",
         )
-        return self.translator(sources, code, output="tensor")
 
 
 class Copying:

@@ -1,5 +1,5 @@
-"""Samples and reconstructions of a model, judged: FID, KID, precision and recall; LPIPS, L1, PSNR and SSIM to
-the source.
+"""Samples and reconstructions of a model, measured: FID, KID, precision and recall; LPIPS, L1, PSNR and SSIM
+to the source.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from sivae_translate.data.domains import DomainData, ImageSource
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation import fidelity
 from sivae_translate.evaluation.fidelity import BATCH, Fidelity, Inception
-from sivae_translate.evaluation.metrics import Interval, bootstrap, l1, psnr, ssim
+from sivae_translate.evaluation.intervals import Interval, bootstrap
+from sivae_translate.evaluation.metrics import l1, psnr, ssim
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.utils.errors import DataError
 from sivae_translate.utils.progress import track
+from sivae_translate.utils.tables import markdown_table, number
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class GenerationResult:
     """How good a model is at making and at rebuilding images.
 
     Attributes:
-        samples: generated images against held-out real ones.
-        floor: training images against the same held-out ones, as many: what a perfect model would get.
-        reconstruction: lpips, l1, psnr (dB) and ssim of held-out images to their reconstructions, with 95 %
+        samples: generated images against real test images.
+        floor: training images against the same test images, as many: what a perfect model would get.
+        reconstruction: lpips, l1, psnr (dB) and ssim of test images to their reconstructions, with 95 %
             intervals.
     """
 
@@ -47,29 +49,36 @@ class GenerationResult:
         lines = [
             f"## {title}",
             "",
-            "| | FID | KID x 1000 | precision | recall |",
-            "| --- | --- | --- | --- | --- |",
-            *(
-                f"| {name} | {f.fid:.1f} | {1000 * f.kid:.2f} ({1000 * f.kid_std:.2f}) | "
-                f"{f.precision:.3f} | {f.recall:.3f} |"
-                for name, f in rows.items()
+            *markdown_table(
+                ["", "FID", "KID x 1000", "precision", "recall"],
+                (
+                    [
+                        name,
+                        number(one.fid, 1),
+                        f"{1000 * one.kid:.2f} ({1000 * one.kid_std:.2f})",
+                        number(one.precision, 3),
+                        number(one.recall, 3),
+                    ]
+                    for name, one in rows.items()
+                ),
             ),
             "",
-            f"{self.samples.images} images of each kind. Reconstruction of as many held-out images (95 %):",
+            f"{self.samples.images} images of each kind. Reconstruction of as many test images (95 %):",
             "",
-            "| | mean | from | to |",
-            "| --- | --- | --- | --- |",
-            *(
-                f"| {name} | {i.mean:.4f} | {i.low:.4f} | {i.high:.4f} |"
-                for name, i in self.reconstruction.items()
+            *markdown_table(
+                ["", "mean", "from", "to"],
+                (
+                    [name, number(one.mean), number(one.low), number(one.high)]
+                    for name, one in self.reconstruction.items()
+                ),
             ),
         ]
         return "\n".join(lines) + "\n"
 
 
-class GenerationJudge:
-    """Judges samples and reconstructions of models of one data set; what concerns the data alone is computed
-    once.
+class GenerationSuite:
+    """Measures samples and reconstructions of models of one data set. What depends on the data alone is
+    computed once.
 
     Real images, samples and training images take the domains in turn, so that every domain counts the same.
 
@@ -93,25 +102,25 @@ class GenerationJudge:
             )
         self.seed = seed
         self.inception, self.lpips = Inception(device), Lpips.load(device=str(device))
-        self.held, known = _pick(data.test, images, seed), _pick(data.train, images, seed + 1)
-        self.real = fidelity.features_of(track(list(_batches(self.held)), "held-out images"), self.inception)
-        floor = fidelity.features_of(track(list(_batches(known)), "training images"), self.inception)
+        self.test, training = _pick(data.test, images, seed), _pick(data.train, images, seed + 1)
+        self.real = fidelity.features_of(track(list(_batches(self.test)), "test images"), self.inception)
+        floor = fidelity.features_of(track(list(_batches(training)), "training images"), self.inception)
         self.floor = fidelity.compare(self.real, floor, seed=seed)
 
-    def judge(self, translator: Translator) -> GenerationResult:
-        """Judge a plain or a translation model of the data."""
-        made = fidelity.features_of(_samples(translator, len(self.held), self.seed), self.inception)
-        figures: dict[str, list[Tensor]] = {"lpips": [], "l1": [], "psnr": [], "ssim": []}
-        for batch in track(list(_batches(self.held)), "reconstructions"):
+    def measure(self, translator: Translator) -> GenerationResult:
+        """Measure a plain or a translation model of the data."""
+        made = fidelity.features_of(_samples(translator, len(self.test), self.seed), self.inception)
+        values: dict[str, list[Tensor]] = {"lpips": [], "l1": [], "psnr": [], "ssim": []}
+        for batch in track(list(_batches(self.test)), "reconstructions"):
             rebuilt = translator.engine.reconstruct(batch.to(translator.device)).float().cpu()
-            figures["lpips"].append(self.lpips.distances(_large_enough(rebuilt), _large_enough(batch)))
+            values["lpips"].append(self.lpips.distances(_large_enough(rebuilt), _large_enough(batch)))
             for name, metric in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
-                figures[name].append(metric(rebuilt, batch))
+                values[name].append(metric(rebuilt, batch))
         return GenerationResult(
             samples=fidelity.compare(self.real, made, seed=self.seed),
             floor=self.floor,
             reconstruction={
-                name: bootstrap(torch.cat(values), seed=self.seed) for name, values in figures.items()
+                name: bootstrap(torch.cat(parts), seed=self.seed) for name, parts in values.items()
             },
         )
 
@@ -129,7 +138,7 @@ def _pick(sources: tuple[ImageSource, ...], count: int, seed: int) -> np.ndarray
     short = min(map(len, sources))
     if short < each:
         raise DataError(
-            f"{count} images were asked for, but a domain has {short}",
+            f"{count} images are too many: a domain has {short}",
             remedy=f"ask for {short * len(sources)}",
         )
     rng = np.random.default_rng(seed)

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from sivae_translate.data.domains import DomainData, ImageSource
 from sivae_translate.data.tensors import to_tensor
-from sivae_translate.evaluation.metrics import proportion
+from sivae_translate.evaluation.intervals import proportion
 from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
+from sivae_translate.models.codes import Posterior
 from sivae_translate.utils.errors import DataError, InputError
 
 ProbeKind = Literal["linear", "mlp"]
@@ -25,8 +26,8 @@ KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
 HIDDEN = 128
 LEARNING_RATE = 1e-2
 WEIGHT_DECAY = 1e-2
-LEARNT = 400
-"""Training images of a domain that probes learn on, or a few more."""
+TRAINING_IMAGES = 400
+"""Training images of a domain that probes are trained on, or a few more."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ProbeResult:
     """What a probe could read.
 
     Attributes:
-        accuracy: share of the test codes whose label the probe names.
+        accuracy: share of the test codes whose label the probe predicts.
         chance: the accuracy of the best constant answer.
         ratio: accuracy / chance; about 1 when the code says nothing about the label.
         low: lower end of the accuracy's 95 % interval (Wilson's); reports of earlier versions have none.
@@ -100,10 +101,10 @@ def _fit(probe: nn.Module, codes: Tensor, labels: Tensor, steps: int) -> None:
         schedule.step()
 
 
-def _share_right(named: Tensor, wanted: Tensor, circle: int) -> float:
-    """Share of answers, (N,) or one for all, that are right."""
-    gap = (named - wanted).abs()
-    right = torch.minimum(gap, circle - gap) <= 1 if circle else gap == 0
+def _accuracy(predictions: Tensor, labels: Tensor, period: int) -> float:
+    """Share of predictions, (N,) or one for all, that are right."""
+    gap = (predictions - labels).abs()
+    right = torch.minimum(gap, period - gap) <= 1 if period else gap == 0
     return float(right.double().mean())
 
 
@@ -116,7 +117,7 @@ def probe_accuracy(
     kind: ProbeKind = "linear",
     seed: int = 0,
     steps: int = 300,
-    circle: int = 0,
+    period: int = 0,
 ) -> ProbeResult:
     """Train a classifier on standardised codes and say how often it is right on others.
 
@@ -128,8 +129,8 @@ def probe_accuracy(
         kind: "linear" (logistic regression) or "mlp" (one hidden layer of 128).
         seed: of the classifier's first weights; on one machine the same seed gives the same result.
         steps: of full-batch optimisation.
-        circle: labels are places on a circle of so many steps, and one step off is right; 0: labels are
-            names.
+        period: labels are places on a circle of so many steps, and one step off is right; 0: labels are
+            classes.
 
     Raises:
         InputError: wrong shapes, types or values, an unknown kind, or steps below 1.
@@ -151,11 +152,11 @@ def probe_accuracy(
     probe = _classifier(train.shape[1], len(classes), kind, seed).to(device)
     _fit(probe, train, targets, steps)
     with torch.no_grad():
-        named = classes[probe(test).argmax(1)]
-    wanted = test_labels.to(device)
-    accuracy = _share_right(named, wanted, circle)
-    chance = max(_share_right(guess, wanted, circle) for guess in torch.unique(wanted))
-    interval = proportion(round(accuracy * len(wanted)), len(wanted))
+        predictions = classes[probe(test).argmax(1)]
+    labels = test_labels.to(device)
+    accuracy = _accuracy(predictions, labels, period)
+    chance = max(_accuracy(guess, labels, period) for guess in torch.unique(labels))
+    interval = proportion(round(accuracy * len(labels)), len(labels))
     return ProbeResult(accuracy, chance, accuracy / chance, interval.low, interval.high)
 
 
@@ -173,114 +174,104 @@ def read_codes(
     positions: Sequence[Sequence[int]],
     seed: int,
 ) -> dict[str, ProbeResult]:
-    """What the codes tell that they should not, and of viewpoints what they should; nothing for sets without
-    two domains.
+    """What probes read off the codes: the domain off the content, the content off the style, and viewpoints.
+
+    Nothing for sets without two domains.
 
     Args:
         translator: whose codes.
-        data: domains to learn on. Contents are told by equal ids in all domains, by classes, or by
+        data: domains to train probes on. Contents are known by equal ids in all domains, by classes, or by
             viewpoints.
         images: (N, C, H, W) each, test images of every domain.
         positions: which of the domain's test images they are.
         seed: of the probes.
     """
     if data.labels is not None and data.labels.period:
-        return _views(translator, data, seed)
+        return _read_viewpoints(translator, data, seed)
     known = len(data.domains) > 1 and set(data.domains) <= set(translator.domains)
     if not known or len(data.domains) != len(data.test):
         return {}
-    learnt = [_readable(source, range(0, len(source), -(-len(source) // LEARNT))) for source in data.train]
-    shown = [to_tensor(np.stack([pixels for _, pixels in some])) for some in learnt]
-    learn, ask = ([translator.encode(some) for some in group] for group in (shown, images))
-    contents = [[p.content.mean.flatten(1).cpu() for p in group] for group in (learn, ask)]
-    found = _both("domain from content", *labelled(contents[0]), *labelled(contents[1]), seed=seed)
-    styles = [
-        [
-            (p.style.mean - translator.style_code(Style.domain(name))).cpu()
-            for p, name in zip(group, data.domains, strict=True)
-        ]
-        for group in (learn, ask)
+    readable = [
+        _readable(source, range(0, len(source), -(-len(source) // TRAINING_IMAGES))) for source in data.train
     ]
+    training = [to_tensor(np.stack([pixels for _, pixels in some])) for some in readable]
+    train, test = ([translator.encode(some) for some in group] for group in (training, images))
+    contents = [[p.content.mean.flatten(1).cpu() for p in group] for group in (train, test)]
+    results = _both("domain from content", labelled(contents[0]), labelled(contents[1]), seed=seed)
+    styles = [_styles_within_domains(translator, data, group) for group in (train, test)]
     if data.labels is not None and data.labels.train:
-        told = [
-            torch.from_numpy(train[[at for at, _ in some]])
-            for train, some in zip(data.labels.train, learnt, strict=True)
+        train_labels = [
+            labels[[at for at, _ in some]] for labels, some in zip(data.labels.train, readable, strict=True)
         ]
-        asked = [
-            torch.from_numpy(test[list(at)]) for test, at in zip(data.labels.test, positions, strict=True)
+        test_labels = [labels[list(at)] for labels, at in zip(data.labels.test, positions, strict=True)]
+        sets = [
+            (torch.cat(codes), torch.from_numpy(np.concatenate(labels)))
+            for codes, labels in zip(styles, (train_labels, test_labels), strict=True)
         ]
-        found |= _both(
-            "content from style",
-            torch.cat(styles[0]),
-            torch.cat(told),
-            torch.cat(styles[1]),
-            torch.cat(asked),
-            seed=seed,
-        )
+        results |= _both("content from style", *sets, seed=seed)
     elif data.truth is not None and len(set(data.test_ids)) == 1:
         ids = torch.arange(len(images[0]))
-        known_styles = torch.cat(styles[1][:-1])
-        found |= _both(
-            "content from style", known_styles, ids.repeat(len(images) - 1), styles[1][-1], ids, seed=seed
-        )
-    return found
+        others = (torch.cat(styles[1][:-1]), ids.repeat(len(images) - 1))
+        results |= _both("content from style", others, (styles[1][-1], ids), seed=seed)
+    return results
+
+
+def _styles_within_domains(
+    translator: Translator, data: DomainData, posteriors: Sequence[Posterior]
+) -> list[Tensor]:
+    """Style means less the domain's own, (N, S) for each domain."""
+    return [
+        (posterior.style.mean - translator.style_code(Style.domain(name))).cpu()
+        for posterior, name in zip(posteriors, data.domains, strict=True)
+    ]
 
 
 def _readable(source: ImageSource, positions: Sequence[int]) -> list[tuple[int, np.ndarray]]:
     """Those images of a source that can be read, with their positions."""
-    found = []
+    images = []
     for position in positions:
         with suppress(DataError):
-            found.append((position, source[position]))
-    return found
+            images.append((position, source[position]))
+    return images
+
+
+LabelledCodes = tuple[Tensor, Tensor]
+"""Codes (N, ...) and their labels (N,)."""
 
 
 def _both(
-    name: str,
-    codes: Tensor,
-    labels: Tensor,
-    test_codes: Tensor,
-    test_labels: Tensor,
-    *,
-    seed: int,
-    circle: int = 0,
+    name: str, train: LabelledCodes, test: LabelledCodes, *, seed: int, period: int = 0
 ) -> dict[str, ProbeResult]:
     """`probe_accuracy` of both kinds."""
     return {
-        f"{name}, {kind}": probe_accuracy(
-            codes, labels, test_codes, test_labels, kind=kind, seed=seed, circle=circle
-        )
+        f"{name}, {kind}": probe_accuracy(*train, *test, kind=kind, seed=seed, period=period)
         for kind in KINDS
     }
 
 
-def _views(translator: Translator, data: DomainData, seed: int) -> dict[str, ProbeResult]:
+def _read_viewpoints(translator: Translator, data: DomainData, seed: int) -> dict[str, ProbeResult]:
     """The viewpoint within one step, which the content should tell and the style not; the domain, which the
     content should not.
 
-    All test images take part. The viewpoint is learnt on every other domain and asked of the rest; the domain
-    is learnt on every other image of all domains and asked of the rest.
+    All test images take part. Probes of the viewpoint are trained on every other domain and tested on the
+    rest; probes of the domain are trained on every other image of all domains and tested on the rest.
     """
     assert data.labels is not None
-    place, circle = torch.from_numpy(data.labels.test[0]), data.labels.period or 0
     images = (to_tensor(np.stack([source[view] for view in range(len(source))])) for source in data.test)
     posteriors = [translator.encode(some) for some in images]
     contents = torch.stack([p.content.mean.flatten(1).cpu() for p in posteriors])
     styles = torch.stack([p.style.mean.cpu() for p in posteriors])
     styles = styles - styles.mean(1, keepdim=True)  # a domain's own style is no viewpoint
-    domain = torch.arange(len(contents))[:, None].expand(contents.shape[:2])
-    places = place.expand(contents.shape[:2])
-    learn, ask = slice(0, None, 2), slice(1, None, 2)
+    domains = torch.arange(len(contents))[:, None].expand(contents.shape[:2])
+    viewpoints = torch.from_numpy(data.labels.test[0]).expand(contents.shape[:2])
+    train, test = slice(0, None, 2), slice(1, None, 2)
 
     def viewpoint(name: str, codes: Tensor) -> dict[str, ProbeResult]:
-        learnt, asked = (codes[half].flatten(0, 1) for half in (learn, ask))
-        return _both(
-            name, learnt, places[learn].flatten(), asked, places[ask].flatten(), seed=seed, circle=circle
-        )
+        halves = [(codes[half].flatten(0, 1), viewpoints[half].flatten()) for half in (train, test)]
+        assert data.labels is not None
+        return _both(name, *halves, seed=seed, period=data.labels.period or 0)
 
-    learnt, asked = (contents[:, half].flatten(0, 1) for half in (learn, ask))
-    found = viewpoint("viewpoint from content", contents)
-    found |= _both(
-        "domain from content", learnt, domain[:, learn].flatten(), asked, domain[:, ask].flatten(), seed=seed
-    )
-    return found | viewpoint("viewpoint from style", styles)
+    halves = [(contents[:, half].flatten(0, 1), domains[:, half].flatten()) for half in (train, test)]
+    results = viewpoint("viewpoint from content", contents)
+    results |= _both("domain from content", *halves, seed=seed)
+    return results | viewpoint("viewpoint from style", styles)

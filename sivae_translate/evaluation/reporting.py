@@ -1,141 +1,164 @@
-"""An evaluation as a table on the terminal, JSON, Markdown, and a picture of the best, median and worst
-cases.
-"""
+"""Reports: an evaluation, or a comparison of out-of-distribution scores, as JSON, Markdown and pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
 from rich.table import Table
 
-from sivae_translate.data.tensors import to_pil
-from sivae_translate.evaluation.metrics import Interval
-from sivae_translate.evaluation.translation import RATIOS, Case, Evaluation, PairResult
+from sivae_translate.evaluation.galleries import case_picture, hardest_images, save_histograms
+from sivae_translate.evaluation.intervals import Interval
+from sivae_translate.evaluation.ood import OodResult
+from sivae_translate.evaluation.results import RATIOS, TITLES, Evaluation
 from sivae_translate.utils import pictures
 from sivae_translate.utils.files import write_json, write_text
+from sivae_translate.utils.tables import markdown_table, number, terminal_table
 
-COLUMNS = {
+TERMINAL_PAIRS = 30
+TERMINAL_COLUMNS = {
     "lpips": "LPIPS",
-    "l1": "L1",
-    "ssim": "SSIM",
-    "psnr": "PSNR",
-    "copy_lpips": "copy LPIPS",
-    "copy_l1": "copy L1",
-    "copy_ssim": "copy SSIM",
-    "copy_psnr": "copy PSNR",
+    "copy_lpips": "copying",
     "gain": "gain",
-    "gain_low": "from",
-    "gain_high": "to",
     "diversity": "diversity",
-    "recognised": "recognised",
-    "classified": "classified",
-    "cycle_lpips": "cycle LPIPS",
 }
-RATIO_NAMES = {f"{name}_ratio": f"{COLUMNS[name]} / copying's" for name in RATIOS}
+RATIO_TITLES = {f"{name}_ratio": f"{TITLES[name]} / copying's" for name in RATIOS}
 
 
-def write(evaluation: Evaluation, folder: Path, title: str, about: dict[str, object]) -> None:
+def write_evaluation(evaluation: Evaluation, folder: Path, title: str, about: dict[str, object]) -> None:
     """evaluation.json, evaluation.md and cases.png.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
     write_json(folder / "evaluation.json", {"title": title, "about": about, **evaluation.as_json()})
-    write_text(folder / "evaluation.md", markdown(evaluation, title))
+    write_text(folder / "evaluation.md", evaluation_markdown(evaluation, title))
     pictures.save(case_picture(evaluation), folder / "cases.png")
 
 
-def columns_of(evaluation: Evaluation) -> list[str]:
-    """The metrics that this evaluation has."""
-    return [name for name in COLUMNS if any(getattr(pair, name) is not None for pair in evaluation.pairs)]
-
-
-def markdown(evaluation: Evaluation, title: str) -> str:
-    """The whole judgement as Markdown tables."""
-    columns = columns_of(evaluation)
-    header = ["source", "target", *(COLUMNS[name] for name in columns)]
+def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
+    """All metrics as Markdown tables."""
+    columns = _columns(evaluation)
     lines = [
         f"# {title}",
         "",
         f"Style: {evaluation.style}. Intervals are 95 %, by bootstrap over contents.",
         "",
+        *markdown_table(
+            ["source", "target", *(TITLES[name] for name in columns)],
+            (
+                [pair.source, pair.target, *(number(pair.value(name)) for name in columns)]
+                for pair in evaluation.pairs
+            ),
+        ),
+        "",
+        "## Overall",
+        "",
+        *_interval_table(evaluation.overall),
     ]
-    lines += _table(
-        header, [[pair.source, pair.target, *_values(pair, columns)] for pair in evaluation.pairs]
-    )
-    names = COLUMNS | RATIO_NAMES
-    lines += ["", "## Overall", ""]
-    lines += _table(
-        ["metric", "mean", "interval"], [[names[n], *_interval(i)] for n, i in evaluation.overall.items()]
-    )
     if evaluation.targets:
-        rows = [
-            [t.target, str(t.images), str(t.real), f"{t.fid:.2f}", f"{t.kid:.4f}", f"{t.kid_std:.4f}"]
-            for t in evaluation.targets
-        ]
         header = ["target", "translations", "real images", "FID", "KID", "deviation over subsets"]
-        lines += ["", "## Target domains", "", *_table(header, rows)]
+        rows = (
+            [t.target, str(t.images), str(t.real), number(t.fid, 2), number(t.kid), number(t.kid_std)]
+            for t in evaluation.targets
+        )
+        lines += ["", "## Target domains", "", *markdown_table(header, rows)]
     if evaluation.probes:
         lines += ["", "## Probes", "", *(f"- {name}: {probe}" for name, probe in evaluation.probes.items())]
     return "\n".join(lines) + "\n"
 
 
-def terminal_table(evaluation: Evaluation, title: str) -> Table:
-    """What fits a terminal of 80 columns: the first 30 pairs by LPIPS, then the means over all pairs with
-    their intervals.
+def evaluation_table(evaluation: Evaluation, title: str) -> Table:
+    """What fits a terminal of 80 columns: the first pairs by LPIPS, then the means over all pairs with their
+    intervals.
     """
-    columns = [
-        name for name in columns_of(evaluation) if name in ("lpips", "copy_lpips", "gain", "diversity")
+    columns = [name for name in _columns(evaluation) if name in TERMINAL_COLUMNS]
+    rows = [
+        [f"{pair.source} > {pair.target}", *(number(pair.value(name), 3) for name in columns)]
+        for pair in evaluation.pairs[:TERMINAL_PAIRS]
     ]
-    table = Table(title=title)
-    table.add_column("translation")
-    for name in columns:
-        table.add_column(COLUMNS[name].replace("copy LPIPS", "copying"), justify="right", no_wrap=True)
-    for pair in evaluation.pairs[:30]:
-        values = (getattr(pair, name) for name in columns)
-        table.add_row(
-            f"{pair.source} > {pair.target}", *("" if value is None else f"{value:.3f}" for value in values)
-        )
-    table.add_section()
     overall = [evaluation.overall.get(name) for name in columns]
-    table.add_row("all", *(f"{interval.mean:.3f}" if interval else "" for interval in overall))
-    table.add_row("95 %, from", *(f"{interval.low:.3f}" if interval else "" for interval in overall))
-    table.add_row("95 %, to", *(f"{interval.high:.3f}" if interval else "" for interval in overall))
+    for label, end in (("all", "mean"), ("95 %, from", "low"), ("95 %, to", "high")):
+        rows.append([label, *(number(getattr(one, end), 3) if one else "" for one in overall)])
+    table = terminal_table(title, ["translation", *(TERMINAL_COLUMNS[name] for name in columns)], rows)
+    table.rows[-4].end_section = True  # a line above the means
     return table
 
 
-def case_picture(evaluation: Evaluation) -> Image.Image:
-    """Rows of best, median and worst cases: source, translation and, where it is known, the truth."""
-    third = len(evaluation.cases) // 3
-    rows, names = [], []
-    for label, start in (("best", 0), ("median", third), ("worst", 2 * third)):
-        cases = evaluation.cases[start : start + third]
-        for part in ("source", "output", "truth"):
-            images = [_part(case, part) for case in cases]
-            if any(image is not None for image in images):
-                rows.append(images)
-                names.append(f"{label}: {part}")
-    return pictures.grid(rows, row_names=names, cell=96)
+def write_ood(
+    result: OodResult,
+    images: tuple[np.ndarray, np.ndarray],
+    folder: Path,
+    title: str,
+    about: dict[str, object],
+) -> None:
+    """report.json, report.md, histograms.png and hardest.png.
+
+    Args:
+        result: what was found.
+        images: the known and the foreign images behind it, in order.
+        folder: to write to.
+        title: of the report.
+        about: facts for report.json.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    write_json(folder / "report.json", {**about, **result.as_json()})
+    write_text(folder / "report.md", ood_markdown(result, title))
+    save_histograms(result, folder / "histograms.png", title)
+    pictures.save(hardest_images(result, *images), folder / "hardest.png")
 
 
-def _part(case: Case, part: str) -> Image.Image | None:
-    image = getattr(case, part)
-    return None if image is None else to_pil(image)
+def ood_markdown(result: OodResult, title: str) -> str:
+    """A table, the best score first."""
+    ranked = sorted(result.separations.items(), key=lambda item: -item[1].auroc.mean)
+    check = ""
+    if result.flagged is not None:
+        known, foreign = result.flagged
+        check = (
+            f" The check at percentile {known.percentile:g} flags {known} known and {foreign} foreign images."
+        )
+    lines = [
+        f"## {title}",
+        "",
+        f"{len(result.inside['elbo'])} known and {len(result.outside['elbo'])} foreign images; "
+        f"{result.bits[0]:.2f} and {result.bits[1]:.2f} bits per dimension.{check}",
+        "",
+        *markdown_table(
+            ["score", "AUROC (95 %)", "AUPR (95 %)", "FPR at 95 % TPR (95 %)"],
+            (
+                [name, with_interval(s.auroc, 3), with_interval(s.aupr, 3), with_interval(s.fpr95, 3)]
+                for name, s in ranked
+            ),
+        ),
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def _values(pair: PairResult, columns: list[str]) -> list[str]:
-    return [_number(getattr(pair, name)) for name in columns]
+def with_interval(value: Interval | float | None, digits: int = 4) -> str:
+    """A mean and its interval, such as ``0.12 (0.10 to 0.14)``; a number without one as it is.
+
+    >>> with_interval(Interval(0.5, 0.4, 0.6), 1)
+    '0.5 (0.4 to 0.6)'
+    """
+    if isinstance(value, Interval):
+        return f"{number(value.mean, digits)} ({number(value.low, digits)} to {number(value.high, digits)})"
+    return number(value, digits)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _columns(evaluation: Evaluation) -> list[str]:
+    """The metrics that this evaluation has."""
+    return [name for name in TITLES if any(name in pair.metrics for pair in evaluation.pairs)]
 
 
-def _interval(interval: Interval) -> list[str]:
-    return [f"{interval.mean:.4f}", f"{interval.low:.4f} to {interval.high:.4f}"]
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+def _interval_table(intervals: Mapping[str, Interval]) -> list[str]:
+    titles = TITLES | RATIO_TITLES
+    return markdown_table(
+        ["metric", "mean", "interval"],
+        (
+            [titles[name], number(one.mean), f"{number(one.low)} to {number(one.high)}"]
+            for name, one in intervals.items()
+        ),
+    )

@@ -16,6 +16,7 @@ from sivae_translate.lab.toy_vae import ToyVAE
 from sivae_translate.utils import pictures
 from sivae_translate.utils.choices import PlaneName
 from sivae_translate.utils.files import write_json, write_text
+from sivae_translate.utils.tables import markdown_table
 
 SHOWN = 2_000
 PIXELS = 300
@@ -120,19 +121,12 @@ def _table(
     plane: str, runs: Mapping[str, Mapping[str, Mapping[str, float]]], floor: Mapping[str, float]
 ) -> str:
     names = [name for name in COLUMNS if any(name in run for run in runs.values())]
-    lines = [
-        f"### {plane}",
-        "",
-        f"| objective | {' | '.join(TITLES[name] for name in names)} |",
-        f"| --- |{' --- |' * len(names)}",
-        *(
-            f"| {label} | {' | '.join(_cell(name, run.get(name)) for name in names)} |"
-            for label, run in runs.items()
-        ),
-        "| real against real | "
-        f"{' | '.join(_number(name, floor[name]) if name in floor else '' for name in names)} |",
-    ]
-    return "\n".join(lines)
+    rows = [[label, *(_cell(name, run.get(name)) for name in names)] for label, run in runs.items()]
+    rows.append(
+        ["real against real", *(_number(name, floor[name]) if name in floor else "" for name in names)]
+    )
+    table = markdown_table(["objective", *(TITLES[name] for name in names)], rows)
+    return "\n".join([f"### {plane}", "", *table])
 
 
 def _cell(name: str, figure: Mapping[str, float] | None) -> str:

@@ -129,9 +129,8 @@ def play(
     count, values = instance.data.shape
     latents = instance.prior.shape[1]
     decoder = torch.randn(count, latents, values, generator=generator, dtype=torch.float64).requires_grad_()
-    encoder = (
-        0.1 * torch.randn(count, values, latents, generator=generator, dtype=torch.float64)
-    ).requires_grad_()
+    encoder = torch.randn(count, values, latents, generator=generator, dtype=torch.float64).mul_(0.1)
+    encoder.requires_grad_()
     # The encoder is the faster player: the theorem is about a best response.
     players = torch.optim.Adam(
         [{"params": [decoder], "lr": rate}, {"params": [encoder], "lr": 4 * rate}], betas=(0.9, 0.99)
@@ -143,17 +142,16 @@ def play(
             group["lr"] = height * max(1e-3, 1 - iteration / iterations)
         log_decoder, log_encoder = decoder.log_softmax(-1), encoder.log_softmax(-1)
         marginal = (log_decoder.exp() * instance.prior[..., None]).sum(1)
-        w, nats = elbo(log_decoder, log_encoder, log_prior)
-        gain = encoder_value(w, nats, instance.data, marginal, rule, alpha, margin).sum()
+        w, kl = elbo(log_decoder, log_encoder, log_prior)
+        gain = encoder_value(w, kl, instance.data, marginal, rule, alpha, margin).sum()
         encoder.grad = -torch.autograd.grad(gain, encoder, retain_graph=True)[0]
-        gain = decoder_value(w, nats, instance.data, marginal, rule, gamma).sum()
+        gain = decoder_value(w, kl, instance.data, marginal, rule, gamma).sum()
         decoder.grad = -torch.autograd.grad(gain, decoder)[0]
         players.step()
         if iteration >= 0.9 * iterations:
             history.append(marginal.detach())
-    return _outcome(
-        instance, decoder.detach().log_softmax(-1), encoder.detach().log_softmax(-1), torch.stack(history)
-    )
+    tables = (table.detach().log_softmax(-1) for table in (decoder, encoder))
+    return _outcome(instance, *tables, torch.stack(history))
 
 
 def _outcome(instance: Instance, log_decoder: Tensor, log_encoder: Tensor, history: Tensor) -> Outcome:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from sivae_translate.data.tensors import to_uint8
+from sivae_translate.models.codes import Gaussian
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.utils.pictures import png_bits
 
@@ -153,12 +154,26 @@ def read(model: LatentModel, images: Tensor) -> tuple[Tensor, Tensor]:
     posterior = model.encode(images)
     error = (model.decode(posterior.mean).float() - images).square().flatten(1).sum(1)
     content = posterior.content.kl()
-    if not model.domains:
-        style, domain = posterior.style.kl(), torch.zeros(len(images), dtype=torch.long, device=images.device)
-    else:
-        style, domain = torch.stack([posterior.style.kl(mean) for mean in model.style_prior.means]).min(0)
+    style, domain = closest_domain(model, posterior.style)
     nats = (
         error / (2 * model.variance.clamp(min=1e-12)) + content + style
     )  # less what is the same for all images
     bits = torch.from_numpy(png_bits(to_uint8(images), PNG_LEVEL)).to(nats)
     return torch.stack([error, content, style, nats / math.log(2) - bits], 1), domain
+
+
+def closest_domain(model: LatentModel, style: Gaussian) -> tuple[Tensor, Tensor]:
+    """The domain whose prior fits each style best.
+
+    Args:
+        model: with or without domains.
+        style: posteriors of (B, S).
+
+    Returns:
+        KL to that domain's prior in nats, (B,), and its index, (B,); without domains KL to N(0, I) and 0.
+    """
+    if not model.domains:
+        kl = style.kl()
+        return kl, torch.zeros(len(kl), dtype=torch.long, device=kl.device)
+    kl, domain = torch.stack([style.kl(mean) for mean in model.style_prior.means]).min(0)
+    return kl, domain

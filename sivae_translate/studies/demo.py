@@ -13,9 +13,10 @@ from rich.table import Table
 from sivae_translate.config import load_config
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.loading import load_data
-from sivae_translate.data.sources import glyphs
-from sivae_translate.evaluation import reporting as report
-from sivae_translate.evaluation.translation import Evaluation, Judges, PairResult, evaluate
+from sivae_translate.evaluation.reporting import write_evaluation
+from sivae_translate.evaluation.results import Evaluation, PairResult
+from sivae_translate.evaluation.suite import MetricSuite
+from sivae_translate.evaluation.translation import evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.training.trainer import train
@@ -23,6 +24,7 @@ from sivae_translate.utils import pictures
 from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.files import write_json
 from sivae_translate.utils.resources import config_path
+from sivae_translate.utils.tables import terminal_table
 
 SOURCE = "dejavu-sans"
 SHOWN_LETTERS = 16
@@ -56,11 +58,11 @@ def demo(out: Path, minutes: float) -> None:
         highlight=False,
     )
     run = train(config, out / "run", data=data)
-    judges = Judges(Lpips.load())
+    suite = MetricSuite(Lpips.load())
     translators = {"fresh": Translator.from_pretrained(run), "shipped": Translator.from_pretrained("glyphs")}
-    results = {name: evaluate(translator, data, judges=judges) for name, translator in translators.items()}
+    results = {name: evaluate(translator, data, suite=suite) for name, translator in translators.items()}
     for name, result in results.items():
-        report.write(result, out / name, f"demo, {name} model", {"facts": translators[name].facts})
+        write_evaluation(result, out / name, f"demo, {name} model", {"facts": translators[name].facts})
     pictures.save(letter_grid(translators, data), out / "grid.png")
     write_json(
         out / "demo.json",
@@ -98,28 +100,30 @@ def readable_letters(data: DomainData) -> list[int]:
 
 def hardest(pairs: tuple[PairResult, ...]) -> tuple[PairResult, ...]:
     """The pairs of domains that differ most."""
-    return tuple(sorted(pairs, key=lambda pair: -(pair.copy_lpips or 0))[:HARD_PAIRS])
+    return tuple(sorted(pairs, key=lambda pair: -(pair.value("copy_lpips") or 0))[:HARD_PAIRS])
 
 
 def gain_over(pairs: tuple[PairResult, ...]) -> float:
     """1 - LPIPS / LPIPS of copying, over several pairs together."""
-    return 1 - sum(pair.lpips for pair in pairs) / sum(pair.copy_lpips or 0 for pair in pairs)
+    translated, copied = (sum(pair.metrics[name].mean for pair in pairs) for name in ("lpips", "copy_lpips"))
+    return 1 - translated / copied
 
 
 def summary(results: dict[str, Evaluation]) -> Table:
     """One row a model: all pairs, and those that differ most."""
-    table = Table(title=f"{glyphs.__name__.rpartition('.')[2]}: 120 letters never seen, 30 pairs of fonts")
-    for name in ("model", "LPIPS", "copying", "gain", "95 %", f"gain, {HARD_PAIRS} most different pairs"):
-        table.add_column(name)
+    header = ["model", "LPIPS", "copying", "gain", "95 %", f"gain, {HARD_PAIRS} most different pairs"]
+    rows = []
     for name, result in results.items():
         overall = result.overall
         gain = overall["gain"]
-        table.add_row(
-            name,
-            f"{overall['lpips'].mean:.4f}",
-            f"{overall['copy_lpips'].mean:.4f}",
-            f"{gain.mean:+.3f}",
-            f"{gain.low:+.3f} to {gain.high:+.3f}",
-            f"{gain_over(hardest(result.pairs)):+.3f}",
+        rows.append(
+            [
+                name,
+                f"{overall['lpips'].mean:.4f}",
+                f"{overall['copy_lpips'].mean:.4f}",
+                f"{gain.mean:+.3f}",
+                f"{gain.low:+.3f} to {gain.high:+.3f}",
+                f"{gain_over(hardest(result.pairs)):+.3f}",
+            ]
         )
-    return table
+    return terminal_table("glyphs: 120 test letters, 30 pairs of fonts", header, rows)

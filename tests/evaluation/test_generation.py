@@ -251,7 +251,7 @@ def test_a_judge_of_generation_computes_the_data_once_and_judges_many_models(
         .repeat(side // 4, 2)
     )
     data = DomainData(("",), (ArrayImages(images[:40]),), (ArrayImages(images[40:]),))
-    judge = generation.GenerationJudge(data, images=20)
+    suite = generation.GenerationSuite(data, images=20)
     settings = {
         "data": {"name": "idx", "image_size": side, "channels": 1},
         "model": {
@@ -267,9 +267,9 @@ def test_a_judge_of_generation_computes_the_data_once_and_judges_many_models(
     perfect = Translator(make_model(config.model, config.data, 1), config, ("",), device="cpu")
     perfect.engine.reconstruct = lambda batch: batch
     perfect.decode = lambda codes: torch.from_numpy(images[: len(codes.content)]).permute(0, 3, 1, 2) / 255
-    assert judge.inception.seen == 40  # held-out and training images
-    worse, better = judge.judge(translator), judge.judge(perfect)
-    assert judge.inception.seen == 80  # and the samples of each
+    assert suite.inception.seen == 40  # held-out and training images
+    worse, better = suite.measure(translator), suite.measure(perfect)
+    assert suite.inception.seen == 80  # and the samples of each
     assert better.reconstruction["lpips"].mean == pytest.approx(0, abs=1e-6)
     assert better.reconstruction["psnr"].mean == 100
     assert worse.reconstruction["lpips"].mean > 0.1

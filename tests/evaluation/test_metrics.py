@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sivae_translate.evaluation.metrics import (
-    Interval,
-    bootstrap,
-    bootstrap_gain,
-    diversity,
-    gain,
-    l1,
-    psnr,
-    ssim,
-)
+from sivae_translate.evaluation.intervals import Interval, bootstrap, bootstrap_gain, gain
+from sivae_translate.evaluation.metrics import diversity, l1, psnr, ssim
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.utils.errors import InputError
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sivae_translate.cli import main
 from sivae_translate.config import from_dict
-from sivae_translate.evaluation import ood
+from sivae_translate.evaluation import ood, ood_scores, separation
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.training.trainer import train
@@ -66,34 +66,34 @@ def save(images, folder: Path) -> None:
 def test_auroc_counts_pairs() -> None:
     inside, outside = np.array([0.0, 1, 2, 2]), np.array([1.0, 2, 5])
     pairs = [(b > a) + 0.5 * (b == a) for a in inside for b in outside]
-    assert ood.auroc(inside, outside) == pytest.approx(np.mean(pairs))
-    assert ood.auroc(inside, inside) == 0.5
-    assert ood.auroc(np.zeros(3), np.ones(2)) == 1
-    assert ood.auroc(np.ones(3), np.zeros(2)) == 0
+    assert separation.auroc(inside, outside) == pytest.approx(np.mean(pairs))
+    assert separation.auroc(inside, inside) == 0.5
+    assert separation.auroc(np.zeros(3), np.ones(2)) == 1
+    assert separation.auroc(np.ones(3), np.zeros(2)) == 0
 
 
 def test_average_precision_by_hand() -> None:
     # Falling scores: 9 foreign (precision 1), 7 known, 5 foreign (2/3), 5 known together with it (2/4), 1
     # foreign (3/5)
     inside, outside = np.array([7.0, 5]), np.array([9.0, 5, 1])
-    assert ood.aupr(inside, outside) == pytest.approx((1 + 2 / 4 + 3 / 5) / 3)
-    assert ood.aupr(np.zeros(4), np.ones(3)) == 1
+    assert separation.aupr(inside, outside) == pytest.approx((1 + 2 / 4 + 3 / 5) / 3)
+    assert separation.aupr(np.zeros(4), np.ones(3)) == 1
 
 
 def test_average_precision_of_equal_scores_is_the_share_of_foreign_images() -> None:
-    assert ood.aupr(np.zeros(6), np.zeros(2)) == pytest.approx(0.25)
+    assert separation.aupr(np.zeros(6), np.zeros(2)) == pytest.approx(0.25)
 
 
 def test_false_positives_at_the_score_that_most_foreign_images_reach() -> None:
     outside = np.arange(20.0)  # 19 of 20 are at 1 or above
-    assert ood.fpr_at_tpr(np.array([0.0, 0.5, 1.0, 30.0]), outside) == 0.5
-    assert ood.fpr_at_tpr(np.full(5, -1.0), outside) == 0
+    assert separation.fpr_at_tpr(np.array([0.0, 0.5, 1.0, 30.0]), outside) == 0.5
+    assert separation.fpr_at_tpr(np.full(5, -1.0), outside) == 0
 
 
 def test_intervals_hold_the_figure_and_shrink_with_more_images() -> None:
     rng = np.random.default_rng(0)
-    few = ood.separation(rng.normal(0, 1, 40), rng.normal(1, 1, 40))
-    many = ood.separation(rng.normal(0, 1, 4000), rng.normal(1, 1, 4000))
+    few = separation.separation(rng.normal(0, 1, 40), rng.normal(1, 1, 40))
+    many = separation.separation(rng.normal(0, 1, 4000), rng.normal(1, 1, 4000))
     for found in (few, many):
         for interval in (found.auroc, found.aupr, found.fpr95):
             assert interval.low <= interval.mean <= interval.high
@@ -124,7 +124,7 @@ def test_noise_is_more_unusual_than_unseen_stripes_by_every_sensible_score(run) 
 
 def test_the_likelihood_score_is_minus_the_models_likelihood_and_complexity_its_bits_less_a_pngs(run) -> None:
     translator, images = Translator.from_pretrained(run, device="cpu"), stripes(8, 4)
-    scores = ood.surprise(translator, images, samples=200)
+    scores = ood_scores.surprise(translator, images, samples=200)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     torch.manual_seed(1)
     again = -translator.model.log_likelihood(batch, 200).double().numpy()
@@ -139,7 +139,7 @@ def test_the_likelihood_score_is_minus_the_models_likelihood_and_complexity_its_
 def test_regret_is_what_fitting_the_posterior_gains(run) -> None:
     translator = Translator.from_pretrained(run, device="cpu")
     known, foreign = (
-        ood.surprise(translator, images, samples=1, regret_steps=60)["regret"]
+        ood_scores.surprise(translator, images, samples=1, regret_steps=60)["regret"]
         for images in (stripes(20, 5), noise(20, 6))
     )
     assert foreign.mean() > 0
@@ -148,14 +148,14 @@ def test_regret_is_what_fitting_the_posterior_gains(run) -> None:
 
 def test_scores_are_the_same_every_time(run) -> None:
     translator = Translator.from_pretrained(run, device="cpu")
-    first, again = (ood.surprise(translator, stripes(5, 7), samples=3) for _ in range(2))
+    first, again = (ood_scores.surprise(translator, stripes(5, 7), samples=3) for _ in range(2))
     for name, values in first.items():
         np.testing.assert_array_equal(values, again[name])
 
 
 def test_no_images_is_an_error(run) -> None:
     with pytest.raises(InputError, match="no images"):
-        ood.surprise(Translator.from_pretrained(run, device="cpu"), stripes(0, 0))
+        ood_scores.surprise(Translator.from_pretrained(run, device="cpu"), stripes(0, 0))
 
 
 # ---- command line

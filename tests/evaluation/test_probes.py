@@ -56,10 +56,10 @@ def test_on_a_circle_one_step_off_is_right_also_across_its_seam() -> None:
     codes, labels = 0.1 * noise(0, 120, 6) + 3 * torch.eye(6)[asked], asked
     off_by_one = 0.1 * noise(1, 120, 6) + 3 * torch.eye(6)[shifted]
     assert probe_accuracy(codes, labels, off_by_one, asked).accuracy == 0.0
-    result = probe_accuracy(codes, labels, off_by_one, asked, circle=6)
+    result = probe_accuracy(codes, labels, off_by_one, asked, period=6)
     assert (result.accuracy, result.chance, result.ratio) == (1.0, 0.5, 2.0)
     two_off = 0.1 * noise(1, 120, 6) + 3 * torch.eye(6)[(asked + 2) % 6]
-    assert probe_accuracy(codes, labels, two_off, asked, circle=6).accuracy == 0.0
+    assert probe_accuracy(codes, labels, two_off, asked, period=6).accuracy == 0.0
 
 
 def test_labels_may_be_any_integers() -> None:

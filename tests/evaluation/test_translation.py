@@ -1,4 +1,4 @@
-"""The judgement: perfect and useless models get the figures they deserve."""
+"""Evaluation: perfect and useless models get the metrics they deserve."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ import torch
 from sivae_translate.config import ModelConfig, from_dict
 from sivae_translate.data.domains import ArrayImages, ContentLabels, DomainData, PairedTruth
 from sivae_translate.data.tensors import to_tensor
-from sivae_translate.evaluation import reporting as report
-from sivae_translate.evaluation.translation import Judges, evaluate
+from sivae_translate.evaluation.reporting import write_evaluation
+from sivae_translate.evaluation.suite import MetricSuite
+from sivae_translate.evaluation.translation import evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.build import make_model
 from sivae_translate.models.lpips import Lpips
-from sivae_translate.utils.errors import DataError
+from sivae_translate.utils.errors import DataError, InputError
 
 COUNT = 6
 
 
 @pytest.fixture(scope="module")
-def judge():
-    return Judges(Lpips.load())
+def suite() -> MetricSuite:
+    return MetricSuite(Lpips.load())
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,8 @@ def translator(kind="random"):
     return made
 
 
-def test_a_perfect_model_has_gain_one_and_no_error(data, judge) -> None:
-    result = evaluate(translator("perfect"), data, judges=judge, probes=False)
+def test_a_perfect_model_has_gain_one_and_no_error(data, suite) -> None:
+    result = evaluate(translator("perfect"), data, suite=suite, probes=False)
     assert result.overall["gain"].mean == pytest.approx(1)
     assert result.overall["lpips"].mean == pytest.approx(0, abs=1e-6)
     assert result.overall["ssim"].mean == pytest.approx(1, abs=1e-5)
@@ -69,29 +70,30 @@ def test_a_perfect_model_has_gain_one_and_no_error(data, judge) -> None:
     ]
 
 
-def test_copying_has_gain_zero_and_the_figures_of_copying(data, judge) -> None:
-    result = evaluate(translator("copy"), data, judges=judge, probes=False)
+def test_copying_has_gain_zero_and_the_metrics_of_copying(data, suite) -> None:
+    result = evaluate(translator("copy"), data, suite=suite, probes=False)
     assert result.overall["gain"].mean == pytest.approx(0)
     for pair in result.pairs:
-        assert (pair.lpips, pair.l1) == (pair.copy_lpips, pair.copy_l1)
-        assert (pair.ssim, pair.psnr) == (pair.copy_ssim, pair.copy_psnr)
+        for name in ("lpips", "l1", "ssim", "psnr"):
+            assert pair.metrics[name] == pair.metrics[f"copy_{name}"]
     up, down = (to_tensor(source.array) for source in data.test)
-    assert result.pairs[0].copy_l1 == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
-    assert result.pairs[0].copy_lpips == pytest.approx(
-        judge.lpips.distances(up, down).mean().item(), rel=1e-4
+    assert result.pairs[0].value("copy_l1") == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
+    assert result.pairs[0].value("copy_lpips") == pytest.approx(
+        suite.lpips.distances(up, down).mean().item(), rel=1e-4
     )
 
 
-def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(data, judge) -> None:
-    result = evaluate(translator(), data, judges=judge, probes=False)
-    assert all(pair.gain_low <= pair.gain <= pair.gain_high < 0 for pair in result.pairs)
+def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(data, suite) -> None:
+    result = evaluate(translator(), data, suite=suite, probes=False)
+    gains = [pair.metrics["gain"] for pair in result.pairs]
+    assert all(gain.low <= gain.mean <= gain.high < 0 for gain in gains)
     for interval in result.overall.values():
         assert interval.low <= interval.mean <= interval.high
     assert result.overall["l1"].mean > 0
 
 
-def test_probes_are_reported_with_their_chance(data, judge) -> None:
-    result = evaluate(translator(), data, judges=judge)
+def test_probes_are_reported_with_their_chance(data, suite) -> None:
+    result = evaluate(translator(), data, suite=suite)
     chance = {"domain from content": 1 / 2, "content from style": 1 / 6}  # two domains, six contents
     assert {name: probe.chance for name, probe in result.probes.items()} == {
         f"{what}, {kind}": pytest.approx(share)
@@ -100,52 +102,52 @@ def test_probes_are_reported_with_their_chance(data, judge) -> None:
     }
 
 
-def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data, judge) -> None:
+def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data, suite) -> None:
     unpaired = DomainData(data.domains, data.train, data.test, data.test_ids)
-    result = evaluate(translator(), unpaired, judges=judge)
+    result = evaluate(translator(), unpaired, suite=suite)
     assert not result.paired
-    assert result.pairs[0].gain is None
-    assert result.pairs[0].diversity > 0
+    assert result.pairs[0].value("gain") is None
+    assert result.pairs[0].metrics["diversity"].mean > 0
     assert set(result.overall) == {"lpips"}
 
 
-def test_references_take_the_place_of_prior_means(data, judge) -> None:
-    by_reference = evaluate(translator(), data, style="reference", judges=judge, probes=False)
-    by_domain = evaluate(translator(), data, style="domain", judges=judge, probes=False)
+def test_references_take_the_place_of_prior_means(data, suite) -> None:
+    by_reference = evaluate(translator(), data, style="reference", suite=suite, probes=False)
+    by_domain = evaluate(translator(), data, style="domain", suite=suite, probes=False)
     assert by_reference.style == "reference"
     assert by_reference.overall["lpips"].mean != by_domain.overall["lpips"].mean
 
 
-def test_the_report_holds_the_same_figures_in_json_and_markdown(data, judge, tmp_path: Path) -> None:
-    result = evaluate(translator(), data, judges=judge)
-    report.write(result, tmp_path, "a title", {"seed": 0})
+def test_the_report_holds_the_same_metrics_in_json_and_markdown(data, suite, tmp_path: Path) -> None:
+    result = evaluate(translator(), data, suite=suite)
+    write_evaluation(result, tmp_path, "a title", {"seed": 0})
     values = json.loads((tmp_path / "evaluation.json").read_text())
     assert values["overall"]["gain"]["mean"] == result.overall["gain"].mean
     assert len(values["pairs"]) == 2
     text = (tmp_path / "evaluation.md").read_text()
-    assert f"{result.pairs[0].lpips:.4f}" in text
+    assert f"{result.pairs[0].value('lpips'):.4f}" in text
     assert "times chance (0.500)" in text
     assert (tmp_path / "cases.png").stat().st_size > 1000
 
 
-def test_data_without_test_images_and_images_too_small_are_refused(data, judge) -> None:
+def test_data_without_test_images_and_images_too_small_are_refused(data, suite) -> None:
     with pytest.raises(DataError, match="no test images"):
-        evaluate(translator(), DomainData(data.domains, data.train), judges=judge)
+        evaluate(translator(), DomainData(data.domains, data.train), suite=suite)
     small = tuple(ArrayImages(source.array[:, :28, :28]) for source in data.test)
     with pytest.raises(DataError, match="32 px or more"):
-        evaluate(translator(), replace(data, test=small), judges=judge)
+        evaluate(translator(), replace(data, test=small), suite=suite)
 
 
-def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(data, judge) -> None:
-    result = evaluate(translator("perfect"), data, judges=judge, probes=False, limit=3)
+def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(data, suite) -> None:
+    result = evaluate(translator("perfect"), data, suite=suite, probes=False, limit=3)
     assert [pair.images for pair in result.pairs] == [3, 3]
     assert result.overall["gain"].mean == pytest.approx(1)  # every truth belongs to its source
     # Of six images the first, the third (2.5 is rounded to even) and the last.
     up, down = (to_tensor(source.array)[[0, 2, 5]] for source in data.test)
-    assert result.pairs[0].copy_l1 == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
+    assert result.pairs[0].value("copy_l1") == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
 
 
-def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(judge) -> None:
+def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(suite) -> None:
     """Bright squares at four places of a circle in four shades: the content code of a model that keeps the
     image tells both."""
     places, shades = (0, 1, 2, 3), (80, 130, 180, 230)
@@ -165,7 +167,7 @@ def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(judg
         new_domains=names,
         labels=ContentLabels(test=(np.array(places * 2),) * len(names), period=4),
     )
-    probes = evaluate(translator("copy"), data, style="reference", judges=judge).probes
+    probes = evaluate(translator("copy"), data, style="reference", suite=suite).probes
     assert set(probes) == {
         f"{what}, {kind}"
         for what in ("viewpoint from content", "domain from content", "viewpoint from style")
@@ -174,3 +176,20 @@ def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(judg
     assert probes["viewpoint from content, linear"].accuracy > 0.9
     assert probes["viewpoint from content, linear"].chance == 0.75  # of four places three are right
     assert probes["domain from content, linear"].chance == 0.25
+
+
+def test_tensors_are_translated_as_they_are_without_rounding_to_8_bits(data, suite) -> None:
+    """Translated there and back by an exact inverse, though what lies between is no 8-bit image."""
+    made = translator()
+    made.engine.translate = lambda batch, style: (
+        0.7013 - batch * 0.7013 if batch.max() > 0.71 else 1 - batch / 0.7013
+    )
+    cycle = MetricSuite(suite.lpips, cycle=True)
+    result = evaluate(made, data, suite=cycle, probes=False)
+    assert result.overall["cycle_lpips"].mean < 1e-8
+
+
+def test_a_model_of_another_size_than_the_data_is_refused(data, suite) -> None:
+    large = tuple(ArrayImages(source.array.repeat(2, 1).repeat(2, 2)) for source in data.test)
+    with pytest.raises(InputError, match=r"\(1, 64, 64\), the model takes \(1, 32, 32\)"):
+        evaluate(translator(), replace(data, test=large), suite=suite, probes=False)

@@ -1,4 +1,4 @@
-"""The benchmark command, its baselines and its judges."""
+"""The benchmark command, its baselines and its metrics."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation import classifier
 from sivae_translate.evaluation.baselines import ColourStatistics, Copying, NearestNeighbour
 from sivae_translate.evaluation.classifier import train_classifier
-from sivae_translate.evaluation.translation import Judges, evaluate, make_judges
+from sivae_translate.evaluation.suite import MetricSuite, make_suite
+from sivae_translate.evaluation.translation import evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.models.weights import load_model
-from sivae_translate.studies.benchmark import compare_reports, run_benchmark
+from sivae_translate.studies.benchmark import run_benchmark
+from sivae_translate.studies.benchmark_report import compare_reports
 from sivae_translate.utils.errors import DataError, InputError
 
 COUNT = 12
@@ -93,22 +95,22 @@ def test_baselines_name_a_target_that_they_do_not_know(data) -> None:
             baseline.translate(sources, "green", None)
 
 
-# ---- judges
+# ---- metrics
 
 
 def test_a_classifier_of_real_images_is_nearly_right_on_others(data) -> None:
     images = torch.cat([to_tensor(source.array) for source in data.train])
     labels = torch.arange(2).repeat_interleave(40)
     held = torch.cat([to_tensor(source.array) for source in data.test])
-    judge = train_classifier(
+    trained = train_classifier(
         images, labels, (held, torch.arange(2).repeat_interleave(COUNT)), steps=60, batch=16
     )
-    assert judge.accuracy > 0.95
-    assert (judge.classes(held[:COUNT]) == 0).float().mean() > 0.9
+    assert trained.accuracy > 0.95
+    assert (trained.classes(held[:COUNT]) == 0).float().mean() > 0.9
     again = train_classifier(
         images, labels, (held, torch.arange(2).repeat_interleave(COUNT)), steps=60, batch=16
     )
-    assert torch.equal(judge.network(held), again.network(held))
+    assert torch.equal(trained.network(held), again.network(held))
     with pytest.raises(InputError, match="classes"):
         train_classifier(images, torch.zeros(80, dtype=torch.long), (held, held))
 
@@ -120,19 +122,19 @@ class Perfect:
         return sources.flip(1)
 
 
-def test_all_judges_agree_on_a_perfect_and_on_a_useless_method(data, lpips: Lpips) -> None:
-    judges = make_judges(data, lpips)
-    assert judges.domains.accuracy > 0.95
-    good, bad = (evaluate(method, data, judges=judges) for method in (Perfect(), Copying()))
-    assert good.overall["recognised"].mean > 0.9
-    assert bad.overall["recognised"].mean < 0.1
+def test_all_metrics_agree_on_a_perfect_and_on_a_useless_method(data, lpips: Lpips) -> None:
+    suite = make_suite(data, lpips)
+    assert suite.domains.accuracy > 0.95
+    good, bad = (evaluate(method, data, suite=suite) for method in (Perfect(), Copying()))
+    assert good.overall["domain_accuracy"].mean > 0.9
+    assert bad.overall["domain_accuracy"].mean < 0.1
     assert bad.overall["gain"].mean == 0
     assert good.overall["gain"].mean > 0.5
     assert good.overall["cycle_lpips"].mean == pytest.approx(0, abs=1e-6)
     assert not good.probes
 
 
-def test_classes_are_judged_by_the_targets_own_classifier(lpips: Lpips) -> None:
+def test_classes_are_recognised_by_the_targets_own_classifier(lpips: Lpips) -> None:
     """Bars that lie or stand; a method that turns them keeps no class, copying keeps all."""
 
     def bars(count: int, seed: int, bright):
@@ -154,14 +156,14 @@ def test_classes_are_judged_by_the_targets_own_classifier(lpips: Lpips) -> None:
         (dim_test, light_test),
         labels=ContentLabels(train=(a, b), test=(c, d)),
     )
-    judges = make_judges(data, lpips)
+    suite = make_suite(data, lpips)
 
     class Turned:
         def translate(self, sources, target, references):
             return sources.transpose(2, 3)
 
     kept, lost = (
-        evaluate(method, data, judges=judges).overall["classified"].mean for method in (Copying(), Turned())
+        evaluate(method, data, suite=suite).overall["class_accuracy"].mean for method in (Copying(), Turned())
     )
     assert kept > 0.9
     assert lost < 0.1
@@ -173,12 +175,12 @@ def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data, l
 
         def forward(self, images):
             means = images.mean((2, 3))
-            asked.append(len(images))
+            counted.append(len(images))
             return torch.cat([means, means.square()], 1)
 
-    asked = []
-    judges = Judges(lpips, inception=Statistics())
-    good, bad = (evaluate(method, data, judges=judges) for method in (Perfect(), Copying()))
+    counted = []
+    suite = MetricSuite(lpips, inception=Statistics())
+    good, bad = (evaluate(method, data, suite=suite) for method in (Perfect(), Copying()))
     assert [(t.target, t.images, t.real) for t in good.targets] == [
         ("red", COUNT, COUNT),
         ("blue", COUNT, COUNT),
@@ -188,7 +190,7 @@ def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data, l
     assert all(t.kid > 0.05 for t in bad.targets)
     assert all(t.fid > 0.05 for t in bad.targets)
     assert (
-        len(asked) == 2 * 2 + 2
+        len(counted) == 2 * 2 + 2
     )  # translations of both methods, but the real images of each domain only once
 
 
@@ -226,20 +228,20 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
     assert written["command"] == "the command"
     methods = written["results"]["domain"]
     assert list(methods) == ["model", "copying", "colour statistics", "nearest neighbour"]
-    assert methods["copying"]["figures"]["gain"]["mean"] == 0
-    assert methods["colour statistics"]["figures"]["gain"]["mean"] > 0.3
-    divided = written["results"]["domain"]["model"]["figures"]
+    assert methods["copying"]["metrics"]["gain"]["mean"] == 0
+    assert methods["colour statistics"]["metrics"]["gain"]["mean"] > 0.3
+    divided = written["results"]["domain"]["model"]["metrics"]
     assert divided["l1_ratio"]["mean"] == pytest.approx(
         divided["l1"]["mean"] / divided["copy_l1"]["mean"], rel=1e-6
     )
     assert divided["lpips_ratio"]["low"] == pytest.approx(1 - divided["gain"]["high"])
-    assert methods["copying"]["figures"]["ssim_ratio"] == {"mean": 1, "low": 1, "high": 1}
+    assert methods["copying"]["metrics"]["ssim_ratio"] == {"mean": 1, "low": 1, "high": 1}
     for probe in methods["model"]["probes"].values():
         assert probe["low"] <= probe["accuracy"] <= probe["high"]
     assert {"domain from content, linear", "content from style, mlp"} <= set(methods["model"]["probes"])
     for method in methods.values():
         to = [method["targets"][name] for name in ("red", "blue")]
-        assert np.mean([row["l1"] for row in to]) == pytest.approx(method["figures"]["l1"]["mean"], rel=1e-5)
+        assert np.mean([row["l1"] for row in to]) == pytest.approx(method["metrics"]["l1"]["mean"], rel=1e-5)
     assert "| copying, to red |" in (out / "report.md").read_text()
     assert written["environment"]["torch"] == torch.__version__
     assert written["peak_memory_bytes"] > 10**7
@@ -254,22 +256,22 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
     table = compare_reports([out, out])
     assert (
         table.count(": copying |") == 2
-    )  # of the figures and of the ratios: one row a folder and method, the folder is the same
+    )  # of the metrics and of the ratios: one row a folder and method, the folder is the same
     before = load_model(out / "run" / "model.safetensors").model.state_dict()
     run_benchmark(config, out, command="again", inception=False)
     after = load_model(out / "run" / "model.safetensors").model.state_dict()
     assert all(
         torch.equal(before[name], value) for name, value in after.items()
-    )  # a finished run is only judged
+    )  # a finished run is only measured
 
 
-def test_a_report_says_that_the_model_was_trained_on_its_judge(folder: Path, tmp_path: Path) -> None:
+def test_a_report_says_that_the_model_was_trained_on_its_metric(folder: Path, tmp_path: Path) -> None:
     settings = {**SETTINGS, "data": {**SETTINGS["data"], "root": str(folder)}}
     said = []
     for weight in (0.0, 0.5):
         config = from_dict({**settings, "objective": {"perceptual": weight}}, "test")
         out = run_benchmark(config, tmp_path / str(weight), command="", inception=False, limit=4)
-        said.append("LPIPS in its error (weight 0.5)" in (out / "report.md").read_text())
+        said.append("LPIPS in the loss (weight 0.5)" in (out / "report.md").read_text())
     assert said == [False, True]
 
 
@@ -305,6 +307,18 @@ def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "benchmark first" in capsys.readouterr().err
 
 
+def test_reports_of_the_first_release_are_compared() -> None:
+    folder = Path(__file__).with_name("fixtures") / "report-0.1.0"
+    figures = json.loads((folder / "report.json").read_text())["results"]["domain"]["model"]["figures"]
+    table = compare_reports([folder])
+    header = next(line for line in table.splitlines() if line.startswith("| method |"))
+    row = next(line for line in table.splitlines() if "report-0.1.0: model |" in line)
+    cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    for title, name in (("LPIPS", "lpips"), ("domain accuracy", "recognised"), ("L1", "l1")):
+        old = figures[name]
+        assert cells[title] == f"{old['mean']:.4f} ({old['low']:.4f} to {old['high']:.4f})"
+
+
 def test_data_without_test_images_is_refused_before_training(folder: Path, tmp_path: Path) -> None:
     config = from_dict({**SETTINGS, "data": {**SETTINGS["data"], "root": str(folder / "train")}}, "test")
     with pytest.raises(DataError, match="no test images"):
@@ -322,8 +336,8 @@ def test_the_peer_learns_to_translate_by_latent_optimisation(
     settings = {**SETTINGS, "model": model, "data": {**SETTINGS["data"], "root": str(folder)}}
     lord.run(from_dict(settings, "test"), 0, tmp_path / "lord", steps=120)
     translator = Translator.from_pretrained(tmp_path / "lord", device="cpu")
-    result = evaluate(translator, data, judges=make_judges(data, lpips), probes=False)
-    assert result.overall["recognised"].mean > 0.8
+    result = evaluate(translator, data, suite=make_suite(data, lpips), probes=False)
+    assert result.overall["domain_accuracy"].mean > 0.8
     assert result.overall["l1"].mean < 0.5 * result.overall["copy_l1"].mean
     out = run_benchmark(
         from_dict(settings, "test"),

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from sivae_translate.evaluation.translation import PairResult
-from sivae_translate.models.lpips import Lpips
+from sivae_translate.evaluation.intervals import Interval
+from sivae_translate.evaluation.results import PairResult
 from sivae_translate.studies.demo import demo, gain_over, hardest
 from sivae_translate.utils.errors import ConfigError
 
 
-def pair(lpips: Lpips, copy):
-    return PairResult("a", "b", 1, lpips=lpips, copy_lpips=copy)
+def pair(lpips: float, copy: float) -> PairResult:
+    values = {"lpips": lpips, "copy_lpips": copy}
+    return PairResult("a", "b", 1, {name: Interval(value, value, value) for name, value in values.items()})
 
 
 def test_the_hardest_pairs_are_those_where_copying_is_worst() -> None:
     pairs = tuple(pair(0.1, copy / 100) for copy in range(30))
-    assert [p.copy_lpips for p in hardest(pairs)] == [copy / 100 for copy in range(29, 19, -1)]
+    assert [p.value("copy_lpips") for p in hardest(pairs)] == [copy / 100 for copy in range(29, 19, -1)]
     assert gain_over((pair(1, 2), pair(2, 4))) == pytest.approx(0.5)
 
 
@@ -38,7 +39,7 @@ def test_wrong_minutes_leave_an_earlier_demo_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_a_short_demo_leaves_the_picture_and_judges_both_models(tmp_path: Path) -> None:
+def test_a_short_demo_leaves_the_picture_and_measures_both_models(tmp_path: Path) -> None:
     demo(tmp_path / "demo", minutes=0.05)
     gains = json.loads((tmp_path / "demo" / "demo.json").read_text())["gain"]
     assert (tmp_path / "demo" / "grid.png").stat().st_size > 10_000
@@ -49,6 +50,6 @@ def test_a_short_demo_leaves_the_picture_and_judges_both_models(tmp_path: Path) 
 @pytest.mark.slow
 def test_four_minutes_beat_copying_where_fonts_differ_most(tmp_path: Path) -> None:
     demo(tmp_path / "demo", minutes=4)
-    found = json.loads((tmp_path / "demo" / "fresh" / "evaluation.json").read_text())["pairs"]
-    pairs = tuple(PairResult(**values) for values in found)
+    written = json.loads((tmp_path / "demo" / "fresh" / "evaluation.json").read_text())["pairs"]
+    pairs = tuple(PairResult.from_json(values) for values in written)
     assert gain_over(hardest(pairs)) > 0

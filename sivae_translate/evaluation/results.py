@@ -1,0 +1,141 @@
+"""What an evaluation found: metrics by name, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from sivae_translate.data.sources import StyleKind
+from sivae_translate.evaluation.intervals import Interval
+from sivae_translate.evaluation.probes import ProbeResult
+
+TITLES = {
+    "lpips": "LPIPS",
+    "l1": "L1",
+    "ssim": "SSIM",
+    "psnr": "PSNR",
+    "copy_lpips": "copy LPIPS",
+    "copy_l1": "copy L1",
+    "copy_ssim": "copy SSIM",
+    "copy_psnr": "copy PSNR",
+    "gain": "gain",
+    "diversity": "diversity",
+    "domain_accuracy": "domain accuracy",
+    "class_accuracy": "class accuracy",
+    "cycle_lpips": "cycle LPIPS",
+    "fid": "FID",
+    "kid": "KID",
+}
+"""Names of metrics in tables. LPIPS, L1, SSIM and PSNR (dB) are to the truth, or LPIPS to the source where no
+truth is known; ``copy_*`` are those of the source itself."""
+RATIOS = ("lpips", "l1", "ssim", "psnr")
+"""Metrics that are also divided by those of copying, where these are surely above 0 (an SSIM may not be)."""
+OLD_NAMES = {"recognised": "domain_accuracy", "classified": "class_accuracy"}
+"""Metrics that had another name in reports of earlier versions."""
+
+Metrics = Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """One ordered pair of domains.
+
+    Attributes:
+        source: domain name.
+        target: domain name.
+        images: how many translations were measured.
+        metrics: means over these translations with 95 % bootstrap intervals. ``gain`` is 1 - LPIPS / LPIPS of
+            copying; ``diversity`` the LPIPS between translations of one source into several styles;
+            ``domain_accuracy`` the share that a classifier of real images takes for the target domain;
+            ``class_accuracy`` the share whose class (digit) a classifier of the target's real images still
+            names; ``cycle_lpips`` the LPIPS between sources and their translations translated back.
+    """
+
+    source: str
+    target: str
+    images: int
+    metrics: Metrics
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PairResult:
+        """The inverse of `dataclasses.asdict`."""
+        metrics = {name: Interval(**interval) for name, interval in values["metrics"].items()}
+        return cls(values["source"], values["target"], values["images"], metrics)
+
+    def value(self, name: str) -> float | None:
+        """A metric's mean; None where it was not measured."""
+        return self.metrics[name].mean if name in self.metrics else None
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """All translations into one domain, by Inception's features against the real test images of that domain.
+
+    Attributes:
+        target: domain name.
+        images: translations, from every other domain.
+        real: real images.
+        fid: Frechet distance; it falls with the number of images, so compare methods on the same data only.
+        kid: squared MMD, unbiased.
+        kid_std: its standard deviation over random subsets of at most half of the images: more than that of
+            the whole.
+    """
+
+    target: str
+    images: int
+    real: int
+    fid: float
+    kid: float
+    kid_std: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """One translation that the report shows.
+
+    Attributes:
+        lpips: to the truth, or to the source without one.
+        source: (C, H, W) in [0, 1].
+        output: the same.
+        truth: the same, or None.
+        title: source and target domain.
+    """
+
+    lpips: float
+    source: Tensor
+    output: Tensor
+    truth: Tensor | None
+    title: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that was measured of one method on one data set.
+
+    Attributes:
+        style: ``domain`` (prior means) or ``reference`` (one random test image of the target domain each).
+        paired: whether truths were known.
+        pairs: one result for each ordered pair of domains.
+        targets: one result for each target domain; empty without Inception.
+        overall: metric name to its mean over all translations with a 95 % bootstrap interval; contents are
+            the resampled units.
+        probes: what small classifiers read off the codes.
+        cases: the best, median and worst translations, not written to JSON.
+    """
+
+    style: StyleKind
+    paired: bool
+    pairs: tuple[PairResult, ...]
+    overall: Metrics
+    targets: tuple[TargetResult, ...] = ()
+    probes: dict[str, ProbeResult] = field(default_factory=dict)
+    cases: tuple[Case, ...] = field(default=(), repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the pictures."""
+        values = asdict(replace(self, cases=()))
+        values.pop("cases")
+        return values

@@ -1,0 +1,75 @@
+"""How well a score tells two kinds of images apart: AUROC, AUPR, FPR at 95 % TPR."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from sivae_translate.evaluation.intervals import Interval
+
+DETECTED = 0.95
+"""Share of foreign images that the false positive rate is given for."""
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well a score tells foreign images from known ones, with 95 % bootstrap intervals.
+
+    Attributes:
+        auroc: probability that a foreign image scores higher than a known one, ties counting half.
+        aupr: average precision of finding the foreign ones.
+        fpr95: share of known images at or above the score that 95 % of the foreign ones reach.
+    """
+
+    auroc: Interval
+    aupr: Interval
+    fpr95: Interval
+
+
+def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
+    """Area under the receiver's operating characteristic: P(outside > inside) + P(outside = inside) / 2.
+
+    Args:
+        inside: scores of known images, (N,).
+        outside: scores of foreign images, (M,).
+    """
+    ranks = rankdata(np.concatenate([inside, outside]))[len(inside) :]
+    return float((ranks.sum() - len(outside) * (len(outside) + 1) / 2) / (len(inside) * len(outside)))
+
+
+def aupr(inside: np.ndarray, outside: np.ndarray) -> float:
+    """Average precision of finding the foreign images: precision summed over the steps in recall, equal
+    scores together.
+    """
+    scores = np.concatenate([outside, inside])
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(order < len(outside))
+    last = np.append(np.diff(scores[order]) != 0, True)
+    precision, recall = (hits / np.arange(1, len(scores) + 1))[last], (hits / len(outside))[last]
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def fpr_at_tpr(inside: np.ndarray, outside: np.ndarray, detected: float = DETECTED) -> float:
+    """Share of known images at or above the largest threshold that ``detected`` of the foreign ones reach."""
+    threshold = np.sort(outside)[::-1][math.ceil(detected * len(outside)) - 1]
+    return float(np.mean(inside >= threshold))
+
+
+def separation(inside: np.ndarray, outside: np.ndarray, draws: int = 200, seed: int = 0) -> Separation:
+    """AUROC, AUPR and FPR at 95 % TPR with bootstrap intervals over both sets."""
+    rng = np.random.default_rng(seed)
+    figures: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+        "auroc": auroc,
+        "aupr": aupr,
+        "fpr95": fpr_at_tpr,
+    }
+    drawn = [(rng.choice(inside, len(inside)), rng.choice(outside, len(outside))) for _ in range(draws)]
+    intervals = {}
+    for name, figure in figures.items():
+        low, high = np.quantile([figure(a, b) for a, b in drawn], [0.025, 0.975])
+        intervals[name] = Interval(figure(inside, outside), float(low), float(high))
+    return Separation(**intervals)

@@ -1,0 +1,34 @@
+"""Tables of results: Markdown for reports, rich for terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table.
+
+    >>> print(*markdown_table(["method", "gain"], [["copying", "0.000"]]), sep=chr(10))
+    | method | gain |
+    | --- | --- |
+    | copying | 0.000 |
+    """
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def terminal_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table for a terminal; the first column is text, the others are numbers."""
+    table = Table(title=title)
+    for index, name in enumerate(header):
+        table.add_column(name, justify="right" if index else "left", no_wrap=bool(index))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many digits behind the point; empty for None."""
+    return "" if value is None else f"{value:.{digits}f}"
