@@ -150,8 +150,8 @@ def play(
         players.step()
         if iteration >= 0.9 * iterations:
             history.append(marginal.detach())
-    tables = (table.detach().log_softmax(-1) for table in (decoder, encoder))
-    return _outcome(instance, *tables, torch.stack(history))
+    log_decoder, log_encoder = decoder.detach().log_softmax(-1), encoder.detach().log_softmax(-1)
+    return _outcome(instance, log_decoder, log_encoder, torch.stack(history))
 
 
 def _outcome(instance: Instance, log_decoder: Tensor, log_encoder: Tensor, history: Tensor) -> Outcome:

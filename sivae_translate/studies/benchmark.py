@@ -45,8 +45,7 @@ def run_benchmark(
     limit: int | None = None,
     against: Sequence[str] = (),
 ) -> Path:
-    """Train (or resume, or take what is trained already), measure the model and the baselines, write the
-    report.
+    """Train or resume, measure the model and the baselines, write the report.
 
     Args:
         config: data, model, objective and budget.
@@ -57,8 +56,7 @@ def run_benchmark(
         against: other models of the same domains (run folders, model files), measured beside this one.
 
     Returns:
-        ``out``, with report.json, report.md, grid.png, and for each kind of style a folder with the model's
-        metrics and cases.
+        ``out``, with report.json, report.md, grid.png, and a folder for each kind of style.
 
     Raises:
         DataError: the data cannot be used or has no test images.
@@ -87,11 +85,10 @@ def run_benchmark(
     about = _about(config, translator, data, suite) | {"command": command}
     about["seconds"] = seconds | {"all": round(time.monotonic() - began, 1)}
     pictures.save(content_and_style(translator, data, next(iter(results))), out / "grid.png")
-    _write(results, about, out)
-    return out
+    return _write(results, about, out)
 
 
-def _write(results: Mapping[StyleKind, Sequence[MethodResult]], about: dict[str, Any], out: Path) -> None:
+def _write(results: Mapping[StyleKind, Sequence[MethodResult]], about: dict[str, Any], out: Path) -> Path:
     """report.json, report.md, and the model's evaluation under each kind of style."""
     for style, methods in results.items():
         title = f"{about['benchmark']}, {style} style"
@@ -99,6 +96,7 @@ def _write(results: Mapping[StyleKind, Sequence[MethodResult]], about: dict[str,
     styles = {style: as_json(methods) for style, methods in results.items()}
     write_json(out / "report.json", {**about, "results": styles})
     write_text(out / "report.md", markdown(about, results, curves=(out / "run" / "curves.png").exists()))
+    return out
 
 
 def _load(config: DataConfig) -> DomainData:
