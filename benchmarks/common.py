@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tyro
-
-from sivae_translate.config import parse_overrides
+from sivae_translate.cli.parser import parse_options, parse_with_settings
 
 T = TypeVar("T")
 
@@ -21,25 +20,21 @@ def read_options(kind: type[T], about: str | None, arguments: Sequence[str] | No
         about: the script's docstring.
         arguments: the process's, unless given.
     """
-    return tyro.cli(kind, description=about, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+    return parse_options(kind, sys.argv[1:] if arguments is None else arguments, description=about)
 
 
 def read_options_and_settings(
     kind: type[T], about: str | None, arguments: Sequence[str] | None = None
 ) -> tuple[T, dict[str, Any]]:
-    """The options, and any other arguments as settings: ``--training.seed 3`` or ``training.seed=3``.
+    """The options, and the settings among the arguments, such as ``--training.seed 3``.
 
     An option ``data`` that is not None is the setting ``data.root``.
 
     Raises:
-        ConfigError: an argument is neither an option nor a setting.
+        SystemExit: an argument is neither an option nor a setting.
     """
-    options, rest = tyro.cli(
-        kind,
-        description=about,
-        args=arguments,
-        return_unknown_args=True,
-        config=(tyro.conf.FlagCreatePairsOff,),
+    options, settings = parse_with_settings(
+        kind, sys.argv[1:] if arguments is None else arguments, description=about
     )
     data: Path | None = getattr(options, "data", None)
-    return options, ({"data.root": str(data)} if data else {}) | parse_overrides(rest)
+    return options, ({"data.root": str(data)} if data else {}) | settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sivae_translate.config import Config, field_names, from_dict, load_config, parse_overrides, to_yaml
+from sivae_translate.config import Config, field_names, from_dict, load_config, to_yaml
 from sivae_translate.lab.settings import load_toy_config
 from sivae_translate.models.build import make_model
 from sivae_translate.models.networks import grown
@@ -71,40 +71,6 @@ def test_a_budget_on_the_command_line_replaces_the_files_budget(tmp_path: Path) 
     assert (config.training.steps, config.training.minutes, config.training.batch) == (7, None, 16)
 
 
-def test_overrides_are_parsed_with_their_types() -> None:
-    given = [
-        "--training.steps",
-        "20000",
-        "--data.labels=false",
-        "--model.widths",
-        "[8, 16]",
-        "--data.image-size",
-        "128",
-    ]
-    expected = {
-        "training.steps": 20000,
-        "data.labels": False,
-        "model.widths": [8, 16],
-        "data.image_size": 128,
-    }
-    assert parse_overrides(given) == expected
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--training.lerning-rate", "1"], "did you mean --training.learning_rate"),
-        (["--steps", "1"], "--training.steps"),
-        (["--training.steps"], "has no value"),
-        (["stray"], "unexpected argument"),
-        (["--model.widths", "[32,96"], r"'--model.widths \[32,96' is no YAML value"),
-    ],
-)
-def test_wrong_overrides_are_refused(arguments: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        parse_overrides(arguments)
-
-
 def test_broken_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [1")
     (tmp_path / "list.yaml").write_text("- 1")
@@ -144,5 +110,3 @@ def test_names_of_earlier_versions_are_understood(tmp_path: Path) -> None:
         "training: {fine_tune: glyphs, max_rollbacks: 3}\n"
     )
     assert load_config(old) == load_config(new)
-    overrides = parse_overrides(["--training.init", "glyphs", "--objective.judge-content", "0.5"])
-    assert overrides == {"training.fine_tune": "glyphs", "objective.fake_content_kl": 0.5}

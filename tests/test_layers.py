@@ -23,8 +23,8 @@ LAYERS = (
 )
 """From left to right. Rooms of one layer do not import each other."""
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-AT_THE_ROOT = {"__init__", "__main__", "config"}
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem == "config")
+AT_THE_ROOT = {"__init__", "__main__"}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 
 
 def imports_of(source: str) -> Iterator[str]:
@@ -55,7 +55,7 @@ def forbidden(room: str, source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_left(path: Path) -> None:
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    room = path.relative_to(PACKAGE).parts[0]
     assert forbidden(room, path.read_text(encoding="utf-8")) == []
 
 
@@ -73,4 +73,4 @@ def test_the_rule_sees_imports_that_point_right() -> None:
 def test_nothing_new_lies_at_the_root() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == AT_THE_ROOT
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert rooms - {"assets", "configs"} == set(LEVEL) - {"config"}
+    assert rooms - {"assets", "configs"} == set(LEVEL)

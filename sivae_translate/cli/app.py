@@ -1,4 +1,4 @@
-"""The parser, and what every command has in common; a command is a file beside this one.
+"""The entry point, and what every command has in common; a command is a file beside this one.
 
 Heavy imports happen inside the commands, so that ``--help`` answers at once.
 """
@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from functools import reduce
-from operator import or_
-from typing import Annotated, Any
-
-import tyro
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any
 
 from sivae_translate import __version__
 from sivae_translate.cli import (
@@ -33,42 +30,40 @@ from sivae_translate.cli import (
     train,
     translate,
 )
+from sivae_translate.cli.parser import complete, parse_options, parse_with_settings
 from sivae_translate.utils.errors import ConfigError, SivaeError
 
 INTERRUPTED = 130
 CLOSED = 141
 """128 + SIGPIPE: what programs that the signal ends return."""
 
-COMMANDS: dict[str, tuple[type, Callable[..., int]]] = {
-    # use
-    "train": (train.Train, train.run),
-    "translate": (translate.Translate, translate.run),
-    "reconstruct": (reconstruct.Reconstruct, reconstruct.run),
-    "sample": (sample.Sample, sample.run),
-    "interpolate": (interpolate.Interpolate, interpolate.run),
-    # measure
-    "evaluate": (evaluate.Evaluate, evaluate.run),
-    "benchmark": (benchmark.Benchmark, benchmark.run),
-    "compare": (compare.Compare, compare.run),
-    "ood": (ood.Ood, ood.run),
-    "fidelity": (fidelity.Fidelity, fidelity.run),
-    # research
-    "toy": (toy.Toy, toy.run),
-    "theory": (theory.Theory, theory.run),
-    # manage
-    "info": (info.Info, info.run),
-    "export": (export.Export, export.run),
-    "settings": (settings.Settings, settings.run),
-    "demo": (demo.Demo, demo.run),
+GROUPS: dict[str, dict[str, tuple[type, Callable[..., int]]]] = {
+    "use": {
+        "train": (train.Train, train.run),
+        "translate": (translate.Translate, translate.run),
+        "reconstruct": (reconstruct.Reconstruct, reconstruct.run),
+        "sample": (sample.Sample, sample.run),
+        "interpolate": (interpolate.Interpolate, interpolate.run),
+    },
+    "measure": {
+        "evaluate": (evaluate.Evaluate, evaluate.run),
+        "benchmark": (benchmark.Benchmark, benchmark.run),
+        "compare": (compare.Compare, compare.run),
+        "ood": (ood.Ood, ood.run),
+        "fidelity": (fidelity.Fidelity, fidelity.run),
+    },
+    "research": {"toy": (toy.Toy, toy.run), "theory": (theory.Theory, theory.run)},
+    "manage": {
+        "info": (info.Info, info.run),
+        "export": (export.Export, export.run),
+        "settings": (settings.Settings, settings.run),
+        "demo": (demo.Demo, demo.run),
+    },
 }
-"""Name to options and function, in the order of the help."""
-RUNNERS = dict(COMMANDS.values())
-DESCRIPTION = """Unpaired image-to-image translation with a content/style Soft-IntroVAE.
-
-Use: train, translate, reconstruct, sample, interpolate.
-Measure: evaluate, benchmark, compare, ood, fidelity.
-Research: toy, theory.
-Manage: info, export, settings, demo."""
+"""Group of the help to its commands: name to options and function."""
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+WITH_SETTINGS = (train.Train, benchmark.Benchmark)
+"""Options of the commands that also take ``--section.name VALUE``."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -84,39 +79,54 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def parse(arguments: list[str]) -> tuple[Any, list[str]]:
-    """Options of the command that the arguments name, and its ``--section.name VALUE`` settings.
+def parse(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """Options of the command that the arguments name, and the settings among them by dotted name.
 
     Raises:
-        SystemExit: help was asked for, or the arguments fit no command.
+        ConfigError: there is no such command.
+        SystemExit: help is wanted, or the arguments do not fit the command.
     """
-    plain, overrides = split_overrides(arguments)
-    union = reduce(
-        or_,
-        (
-            Annotated[options, tyro.conf.subcommand(name, prefix_name=False)]
-            for name, (options, _) in COMMANDS.items()
-        ),
-    )
-    options = tyro.cli(union, prog="sivae-translate", description=DESCRIPTION, args=plain or ["--help"])  # type: ignore[call-overload]
-    return options, overrides
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"commands are {', '.join(COMMANDS)}"
+        raise ConfigError(f"there is no command '{name}'", remedy=hint)
+    kind, prog = COMMANDS[name][0], f"sivae-translate {name}"
+    if kind in WITH_SETTINGS:
+        return parse_with_settings(kind, rest, prog=prog)
+    return parse_options(kind, rest, prog=prog), {}
 
 
-def _answer(arguments: list[str]) -> int:
+def overview() -> str:
+    """The commands by group, each with the first sentence of its help."""
+    width = max(map(len, COMMANDS))
+    lines = [
+        "Unpaired image-to-image translation with a content/style Soft-IntroVAE.",
+        "",
+        "usage: sivae-translate COMMAND ...",
+        "       sivae-translate COMMAND --help",
+        "       sivae-translate --version",
+    ]
+    for group, commands in GROUPS.items():
+        lines += ["", f"{group}:"]
+        for name, (kind, _) in commands.items():
+            first = " ".join((kind.__doc__ or "").split()).partition(". ")[0].rstrip(".")
+            lines.append(f"  {name:<{width}}  {first}")
+    return "\n".join(lines)
+
+
+def _answer(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; the exit status."""
-    if arguments == ["--version"]:
-        print(f"sivae-translate {__version__}")  # noqa: T201 - this is the command line
-        return 0
-    command, overrides = parse(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        return _say(overview())
+    if arguments[0] == "--version":
+        return _say(f"sivae-translate {__version__}")
+    if arguments[0].startswith("--tyro-"):
+        complete({name: kind for name, (kind, _) in COMMANDS.items()}, WITH_SETTINGS, arguments)
     try:
-        if isinstance(command, train.Train | benchmark.Benchmark):
-            return RUNNERS[type(command)](command, overrides)
-        if overrides:
-            raise ConfigError(
-                f"unexpected settings: {' '.join(overrides)}",
-                remedy="'train' and 'benchmark' take --section.name VALUE",
-            )
-        return RUNNERS[type(command)](command)
+        options, overrides = parse(arguments)
+        run = COMMANDS[arguments[0]][1]
+        return run(options, overrides) if type(options) in WITH_SETTINGS else run(options)
     except SivaeError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
         return 2 if isinstance(error, ConfigError) else 1
@@ -124,19 +134,6 @@ def _answer(arguments: list[str]) -> int:
         return INTERRUPTED
 
 
-def split_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Set ``--section.name VALUE`` and ``--section.name=VALUE``, which a configuration checks, apart from the
-    rest.
-    """
-    rest, overrides = list(arguments), []
-    plain = []
-    while rest:
-        argument = rest.pop(0)
-        name, equals, _ = argument.partition("=")
-        if name.startswith("--") and "." in name:
-            overrides.append(argument)
-            if not equals and rest and not rest[0].startswith("--"):
-                overrides.append(rest.pop(0))
-        else:
-            plain.append(argument)
-    return plain, overrides
+def _say(text: str) -> int:
+    print(text)  # noqa: T201 - this is the command line
+    return 0

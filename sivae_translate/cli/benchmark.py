@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -16,13 +16,14 @@ from sivae_translate.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Train on a benchmark's domains, translate its test images with the model and with baselines, and judge
-    all alike.
+    """Train on a benchmark's domains and measure the model beside baselines.
+
+    Any setting can be given as --section.name VALUE; it replaces that of the benchmark's file.
     """
 
     name: Annotated[str | None, tyro.conf.Positional] = None
     """glyphs, glyphs-64, glyphs-colour, cars3d, facades, emoji, digits, or a YAML file of your own; left out,
-    with --data: the default settings. Further --section.name VALUE settings replace the file's."""
+    with --data: the default settings."""
     root: Path | None = None
     """Folder or zip file with the published data; glyphs needs none."""
     data: Path | None = None
@@ -32,10 +33,10 @@ class Benchmark:
     minutes: float | None = None
     """Training time; left out: the configuration's budget."""
     out: Path | None = None
-    """Output folder; left out: runs/benchmark-NAME. A run in it is gone on with, a finished one is only
-    judged."""
+    """Output folder; left out: runs/benchmark-NAME. A run in it is resumed; a finished one is only
+    measured."""
     seed: int | None = None
-    """Of training, references, judges and the bootstrap; left out: the configuration's."""
+    """Of training, references, classifiers and the bootstrap; left out: the configuration's."""
     kid: bool = True
     """Also FID and KID to the target domains, which need the extra 'fid' and are slow on a CPU."""
     limit: int | None = None
@@ -44,9 +45,9 @@ class Benchmark:
     """Run folders or model files of the same domains, measured too: a bound, a peer, an ablation."""
 
 
-def run(command: Benchmark, rest: list[str]) -> int:
+def run(command: Benchmark, overrides: dict[str, Any]) -> int:
     """``sivae-translate benchmark``; 0, or 128 + the signal that stopped it."""
-    from sivae_translate.config import load_config, parse_overrides
+    from sivae_translate.config import load_config
     from sivae_translate.studies.benchmark import run_benchmark
     from sivae_translate.training.signals import Interrupted
     from sivae_translate.utils.progress import console
@@ -58,8 +59,8 @@ def run(command: Benchmark, rest: list[str]) -> int:
         )
     path = config_path(command.name) if command.name else None
     given = {"training.seed": command.seed, "training.minutes": command.minutes, "data.root": command.root}
-    overrides = {name: str(v) if isinstance(v, Path) else v for name, v in given.items() if v is not None}
-    config = load_config(path, overrides | parse_overrides(rest))
+    shortcuts = {name: value for name, value in given.items() if value is not None}
+    config = load_config(path, shortcuts | overrides)
     if command.data is not None:
         data = config.data.model_copy(update={"name": "folder", "root": command.data, "pairs": command.pairs})
         config = config.model_copy(update={"data": data})
@@ -75,7 +76,7 @@ def run(command: Benchmark, rest: list[str]) -> int:
             against=command.against,
         )
     except Interrupted as stop:
-        console.print(f"{stop}; call the same command again to go on")
+        console.print(f"{stop}; repeat the command to continue")
         return 128 + stop.signum
     show((out / "report.md").read_text(encoding="utf-8"))
     console.print(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Demo:
-    """Train a small model on glyphs, translate letters that it never saw with it and with the shipped model,
-    and measure both.
+    """Train a small model on glyphs and show what it does.
+
+    It translates letters that were never trained on, beside the shipped model, and measures both.
     """
 
     out: Path = Path("demo")

@@ -11,8 +11,10 @@ import tyro
 
 @dataclass(frozen=True)
 class Export:
-    """Write a translation model for other runtimes: translate and style graphs, any batch, style as an
-    input.
+    """Write a model for other runtimes.
+
+    There is a graph that translates, with the style as an input, and one that gives an image's style; both
+    take any number of images.
     """
 
     run: Annotated[str, tyro.conf.Positional]

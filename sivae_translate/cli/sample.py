@@ -11,8 +11,9 @@ import tyro
 
 @dataclass(frozen=True)
 class Sample:
-    """Make new images from draws of the prior: a folder of PNG files and samples.png, a grid of the first
-    ones.
+    """Draw new images from the prior.
+
+    They are PNG files; samples.png is a grid of the first ones.
     """
 
     run: Annotated[str, tyro.conf.Positional]
@@ -20,9 +21,9 @@ class Sample:
     out: Path
     """Output folder."""
     domain: str | None = None
-    """Whose style; left out: every domain in turn."""
+    """Domain to sample; left out: all of them."""
     n: int = 64
-    """How many (for each domain)."""
+    """Images of each domain."""
     seed: int = 0
     """The same seed gives the same images on the same kind of device."""
     device: str = "auto"

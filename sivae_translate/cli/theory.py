@@ -11,7 +11,7 @@ from sivae_translate.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Theory:
-    """Play the idealised game on random finite problems and compare its end with what the theorem says."""
+    """Play the paper's game on finite problems and compare its end with the theorem."""
 
     out: Path = Path("runs/theory")
     """Output folder: theory.json, theory.md, theory.png."""

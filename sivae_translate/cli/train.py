@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -16,8 +16,9 @@ from sivae_translate.utils.errors import ConfigError
 class Train:
     """Train a model on folders of images or on the built-in glyphs.
 
-    Any setting can be given as --section.name VALUE, for instance --training.minutes 5; 'sivae-translate
-    settings' lists them.
+    Most people touch five settings: --training.minutes (how long), --data.image-size, --training.batch,
+    --objective.beta-kl (how much content passes) and --objective.likelihood. All are listed below. A setting
+    on the command line replaces the file's; the defaults shown are those without a file.
     """
 
     config: Annotated[Path | None, tyro.conf.Positional] = None
@@ -30,15 +31,14 @@ class Train:
     """Continue from the last checkpoint in --out."""
 
 
-def run(command: Train, rest: list[str]) -> int:
+def run(command: Train, overrides: dict[str, Any]) -> int:
     """``sivae-translate train``; 0, or 128 + the signal that stopped it."""
-    from sivae_translate.config import load_config, parse_overrides
+    from sivae_translate.config import load_config
     from sivae_translate.data.loading import at_root
     from sivae_translate.training.signals import Interrupted
     from sivae_translate.training.trainer import train as run_training
     from sivae_translate.utils.progress import console
 
-    overrides = parse_overrides(rest)
     path = _config_path(command, overrides)
     config = load_config(path, overrides)
     if command.data is not None:
@@ -49,7 +49,7 @@ def run(command: Train, rest: list[str]) -> int:
     try:
         run_training(config, out, resume=command.resume)
     except Interrupted as stop:
-        console.print(f"{stop}; go on with --resume --out {out}")
+        console.print(f"{stop}; continue with --resume --out {out}")
         return 128 + stop.signum
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun has started, one talks
         console.print(

@@ -1,22 +1,13 @@
-"""Settings: frozen, validated models; YAML in, overrides on top, errors that suggest the right name.
-
-A configuration has four sections: ``data``, ``model``, ``objective`` and ``training``. Every field has a
-default, so an empty file is a valid configuration; the defaults are meant for two folders of photographs that
-nobody has tuned for.
-"""
+"""The settings: frozen, validated models, a class for each section of the file."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sivae_translate.utils.choices import ObjectiveName, Precision
-from sivae_translate.utils.errors import ConfigError
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -27,10 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-S = TypeVar("S", bound=Section)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class AugmentConfig(Section):
@@ -319,210 +307,3 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
-
-
-BUDGETS = ("steps", "epochs", "minutes")
-OLD_NAMES = {
-    "data.hold_out": "data.validation_size",
-    "objective.back": "objective.back_translation",
-    "objective.back_from": "objective.back_translation_from",
-    "objective.judge_content": "objective.fake_content_kl",
-    "objective.judge_reconstruction": "objective.fake_reconstruction",
-    "objective.open_until": "objective.content_open_at",
-    "training.init": "training.fine_tune",
-    "training.retreats": "training.max_rollbacks",
-}
-"""Names that settings had in earlier versions; configurations and model files may still hold them."""
-OLD_VALUES = {"vae": "elbo", "back": "back_translation"}
-"""The same for what was renamed among the values of ``objective.name`` and of the ramps' names."""
-
-
-def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a YAML file and put overrides on top.
-
-    Args:
-        path: YAML with the sections data, model, objective, training; None is the defaults. A relative
-            ``data.root`` in it is relative to the working directory.
-        overrides: dotted name to value, such as ``{"training.steps": 20000}``. A budget among them replaces
-            the file's.
-
-    Raises:
-        ConfigError: no such file, not YAML, an unknown name (the nearest known one is suggested), a wrong
-            type or value.
-    """
-    values = read_yaml(path) if path else {}
-    budget = {f"training.{name}" for name in BUDGETS}
-    if budget & set(overrides or {}):
-        training = values.get("training")
-        if isinstance(training, dict):
-            values["training"] = {name: value for name, value in training.items() if name not in BUDGETS}
-    for name, value in (overrides or {}).items():
-        _set(values, name.replace("-", "_").split("."), value, name)
-    return from_dict(values, str(path or "the given settings"))
-
-
-def from_dict(values: Mapping[str, Any], source: str) -> Config:
-    """Validate nested settings; names of earlier versions are understood.
-
-    Raises:
-        ConfigError: see `load_config`.
-    """
-    return validated(Config, with_new_names(values), source)
-
-
-def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings under today's names, made of settings that may have names of earlier versions."""
-    renamed: dict[str, Any] = {}
-    for section, entries in values.items():
-        if not isinstance(entries, Mapping):
-            renamed[section] = entries
-            continue
-        current = {
-            name: OLD_NAMES.get(f"{section}.{name}", "").rpartition(".")[2] or name for name in entries
-        }
-        renamed[section] = {current[name]: value for name, value in entries.items()}
-    objective = renamed.get("objective")
-    if isinstance(objective, dict):
-        for item in (objective, *_ramps_of(objective)):
-            if item.get("name") in OLD_VALUES:
-                item["name"] = OLD_VALUES[item["name"]]
-    return renamed
-
-
-def _ramps_of(objective: dict[str, Any]) -> list[dict[str, Any]]:
-    """The ramps of an objective's settings as dictionaries of their own, in their place."""
-    ramps = objective.get("ramps")
-    if not isinstance(ramps, list | tuple) or not all(isinstance(ramp, Mapping) for ramp in ramps):
-        return []
-    objective["ramps"] = copies = [dict(ramp) for ramp in ramps]
-    return copies
-
-
-def validated(kind: type[S], values: Mapping[str, Any], source: str) -> S:
-    """Settings of some kind from nested values; errors say that these come from ``source``.
-
-    Raises:
-        ConfigError: see `load_config`.
-    """
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        problems = "\n    ".join(_explain(problem, kind) for problem in error.errors())
-        raise ConfigError(
-            f"settings in {source} are not valid:\n    {problems}", remedy="correct them and start again"
-        ) from error
-
-
-def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """``["--training.steps", "100", "--data.labels=false"]`` to ``{"training.steps": 100, "data.labels":
-    False}``.
-
-    Values are read as YAML, so numbers, booleans, null and lists work.
-
-    Raises:
-        ConfigError: an argument is not of that form, its name is unknown, or its value cannot be read.
-    """
-    known = dict(field_names())
-    overrides: dict[str, Any] = {}
-    rest = list(arguments)
-    while rest:
-        name, equals, value = rest.pop(0).partition("=")
-        if not name.startswith("--"):
-            raise ConfigError(
-                f"unexpected argument '{name}'", remedy="settings are given as --section.name VALUE"
-            )
-        dotted = name[2:].replace("-", "_")
-        dotted = OLD_NAMES.get(dotted, dotted)
-        if dotted not in known:
-            raise ConfigError(
-                f"there is no setting '{name}'", remedy=_suggestion(dotted, list(known), prefix="--")
-            )
-        if not equals:
-            if not rest:
-                raise ConfigError(f"'{name}' has no value", remedy=f"{name} VALUE: {known[dotted]}")
-            value = rest.pop(0)
-        try:
-            overrides[dotted] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"'{name} {value}' is no YAML value", remedy=known[dotted]) from error
-    return overrides
-
-
-def field_names(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every setting's dotted name and a line that describes it."""
-    for name, info in section.model_fields.items():
-        annotation = info.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from field_names(annotation, f"{prefix}{name}.")
-        else:
-            text = (
-                next(
-                    (m.description for m in info.metadata if getattr(m, "description", None)),
-                    info.description,
-                )
-                or ""
-            )
-            yield f"{prefix}{name}", f"{text} (default {info.default})".strip()
-
-
-def to_yaml(config: Config) -> str:
-    """The configuration as YAML that `load_config` reads back to an equal one."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The names and values in a file; none for an empty one.
-
-    Raises:
-        ConfigError: no such file, not YAML, or no names and values.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"cannot read the configuration {path}: {error}", remedy="name a YAML file"
-        ) from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no settings", remedy="write lines of the form name: value")
-    return values
-
-
-def _set(values: dict[str, Any], keys: list[str], value: Any, name: str) -> None:
-    for key in keys[:-1]:
-        values = values.setdefault(key, {})
-        if not isinstance(values, dict):
-            raise ConfigError(
-                f"'{name}' lies inside '{key}', which is not a section", remedy="see sivae-translate settings"
-            )
-    values[keys[-1]] = value
-
-
-def _explain(problem: Mapping[str, Any], kind: type[Section]) -> str:
-    dotted = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        parent = dotted.rpartition(".")[0]
-        siblings = _children(parent, kind)
-        return f"{dotted}: unknown; {_suggestion(dotted, siblings)}"
-    return f"{dotted}: {problem['msg']} (got {problem['input']!r})" if problem["loc"] else str(problem["msg"])
-
-
-def _children(parent: str, kind: type[Section]) -> list[str]:
-    """Dotted names directly below a section."""
-    depth = parent.count(".") + 2 if parent else 1
-    names = [name for name, _ in field_names(kind)]
-    inside = [name for name in names if not parent or name.startswith(parent + ".")]
-    return sorted({".".join(name.split(".")[:depth]) for name in inside})
-
-
-def _suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
-    tails = {candidate.rpartition(".")[2]: candidate for candidate in known}
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    close = close or [
-        tails[tail]
-        for tail in difflib.get_close_matches(name.rpartition(".")[2], list(tails), n=1, cutoff=0.5)
-    ]
-    if close:
-        return f"did you mean {prefix}{close[0]}?"
-    return f"known are {', '.join(prefix + candidate for candidate in known)}"

@@ -1,0 +1,60 @@
+"""Settings: frozen, validated models; YAML in, overrides on top, errors that suggest the right name.
+
+A configuration has four sections: ``data``, ``model``, ``objective`` and ``training``. Every field has a
+default, so an empty file is a valid configuration; the defaults are meant for two folders of photographs that
+nobody has tuned for.
+"""
+
+from sivae_translate.config.reading import (
+    BUDGETS,
+    OLD_NAMES,
+    OLD_VALUES,
+    field_names,
+    from_dict,
+    load_config,
+    read_yaml,
+    to_yaml,
+    validated,
+    with_new_names,
+)
+from sivae_translate.config.sections import (
+    AugmentConfig,
+    Config,
+    Count,
+    DataConfig,
+    EncoderAugmentConfig,
+    ModelConfig,
+    NonNegative,
+    ObjectiveConfig,
+    Positive,
+    RampConfig,
+    Section,
+    Share,
+    TrainingConfig,
+)
+
+__all__ = [
+    "BUDGETS",
+    "OLD_NAMES",
+    "OLD_VALUES",
+    "AugmentConfig",
+    "Config",
+    "Count",
+    "DataConfig",
+    "EncoderAugmentConfig",
+    "ModelConfig",
+    "NonNegative",
+    "ObjectiveConfig",
+    "Positive",
+    "RampConfig",
+    "Section",
+    "Share",
+    "TrainingConfig",
+    "field_names",
+    "from_dict",
+    "load_config",
+    "read_yaml",
+    "to_yaml",
+    "validated",
+    "with_new_names",
+]
