@@ -59,7 +59,7 @@ setup(
         "safetensors>=0.4.3",
         "pydantic>=2.7",
         "pyyaml>=6",
-        "tyro>=0.9",
+        "tyro>=1.0",
         "rich>=13",
         "matplotlib>=3.9",
     ],

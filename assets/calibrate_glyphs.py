@@ -18,7 +18,7 @@ import torch
 from sivae_translate.data.domains import ranked
 from sivae_translate.data.sources import glyphs
 from sivae_translate.data.tensors import to_tensor
-from sivae_translate.models.typicality import Calibration, read
+from sivae_translate.models.typicality import Calibration, measure
 from sivae_translate.models.weights import load_model, save_model
 from sivae_translate.utils.resources import asset_path
 
@@ -30,14 +30,14 @@ def main(path: Path) -> None:
     """Write a model file again with another calibration."""
     saved = load_model(path)
     split = glyphs.split(saved.config.data.split_seed)
-    shown: list[np.ndarray] = []
-    held: list[np.ndarray] = []
+    training: list[np.ndarray] = []
+    validation: list[np.ndarray] = []
     for font in saved.domains:
         others = set(glyphs.letters(font)) - set(split.train[font]) - set(split.test)
-        for images, codes in ((shown, split.train[font]), (held, others)):
+        for images, codes in ((training, split.train[font]), (validation, others)):
             chosen = tuple(ranked(codes, f"calibration:{font}")[:EACH])
             images.append(glyphs.draw_many(font, chosen, saved.config.data.image_size)[..., None])
-    numbers = [read(saved.model, to_tensor(np.concatenate(images))) for images in (shown, held)]
+    numbers = [measure(saved.model, to_tensor(np.concatenate(images))) for images in (training, validation)]
     calibration = Calibration.fit(numbers[0], numbers[1], len(saved.domains))
     save_model(path, saved.model, saved.config, saved.domains, saved.facts, calibration)
     print(

@@ -27,7 +27,7 @@ from PIL import Image
 from benchmarks import measure
 from benchmarks.common import read_options
 from sivae_translate.config import DataConfig
-from sivae_translate.data.batches import TrainingBatches, iterate, parts_of
+from sivae_translate.data.batches import TrainingBatches, iterate, split_training
 from sivae_translate.data.loading import load_data
 from sivae_translate.utils.files import write_json
 
@@ -62,7 +62,7 @@ def rate(config: DataConfig) -> tuple[float, float]:
     began = time.perf_counter()
     data = load_data(config)
     started = time.perf_counter() - began
-    batches = TrainingBatches(data, config, BATCH, 0, parts_of(data.train, 0))
+    batches = TrainingBatches(data, config, BATCH, 0, split_training(data.train, 0))
     stream = iterate(batches, 0, DRAWN + 1, config.workers)
     next(stream)
     began = time.perf_counter()

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def show(table: str) -> None:
-    """What a command was asked for, on standard output, where it can be piped; progress and notes go to
-    standard error.
+    """A command's result, on standard output, where it can be piped; progress and notes go to standard
+    error.
     """
     print(table)  # noqa: T201 - this is the command line
 
@@ -27,7 +27,7 @@ def report_files(result: BatchResult, out: Path) -> int:
         for problem in result.unreadable:
             console.print(f"  {problem}", highlight=False, markup=False)
     if result.unusual:
-        console.print(f"[yellow]{len(result.unusual)} are unlike what the model knows:[/]")
+        console.print(f"[yellow]{len(result.unusual)} are unlike the training data:[/]")
         for problem in result.unusual:
             console.print(f"  {problem}", highlight=False, markup=False)
     return 1 if result.unreadable else 0
@@ -39,8 +39,8 @@ def evaluation_folder(run: Path) -> Path:
 
 
 def data_of(run: Path, saved: DataConfig, given: Path | None) -> DataConfig:
-    """The data to judge on: a folder that is named, or the run's own, which the model file does not know the
-    place of.
+    """The data to evaluate on: the folder that is given, or the run's own, whose place only the run folder
+    knows.
     """
     from sivae_translate.config import load_config
     from sivae_translate.data.loading import at_root

@@ -21,7 +21,7 @@ class Fidelity:
     data: Path | None = None
     """Folder with the data; left out: the run's own."""
     images: int = 1000
-    """Of each kind: held out, training, samples. FID falls with their number."""
+    """Images of each kind: test, training, samples. FID falls with their number."""
     out: Path | None = None
     """Where to write generation.json and generation.md; left out: evaluation/ in the run folder."""
     seed: int = 0

@@ -38,12 +38,12 @@ def run(command: Info) -> int:
         console.print(f"  {name:<18}{parameter_count(part):>12,} parameters", highlight=False)
     console.print(f"  {'together':<18}{parameter_count(model):>12,} parameters", highlight=False)
     for name, value in translator.facts.items():
-        shown = (
+        text = (
             ", ".join(f"{key} {_short(one)}" for key, one in value.items())
             if isinstance(value, dict)
             else value
         )
-        console.print(f"{name:<20}{shown}", highlight=False, markup=False)
+        console.print(f"{name:<20}{text}", highlight=False, markup=False)
     return 0
 
 

@@ -55,14 +55,14 @@ class DataConfig(Section):
         bool, Field(description="folders: test files of equal names in two domains show the same content")
     ] = False
     split_seed: Annotated[
-        int, Field(ge=0, description="glyphs: which letters are held out; 0 is the benchmark")
+        int, Field(ge=0, description="glyphs: which letters are for the test; 0 is the benchmark")
     ] = 0
     validation_size: Annotated[
         int,
         Field(
             ge=0,
-            description="cars3d, facades, emoji: choose settings on so many training cars or pairs "
-            "instead of the test's",
+            description="cars3d, facades, emoji: so many training cars or pairs replace the test's, to "
+            "choose settings on",
         ),
     ] = 0
     max_unreadable: Annotated[int, Field(ge=0, description="unreadable images to skip before giving up")] = (
@@ -153,7 +153,7 @@ class ObjectiveConfig(Section):
     perceptual: Annotated[
         NonNegative,
         Field(
-            description="weight of LPIPS beside the mean error of a pixel; evaluation judges by the "
+            description="weight of LPIPS beside the mean error of a pixel; evaluation measures with the "
             "same LPIPS"
         ),
     ] = 0.0
@@ -170,12 +170,12 @@ class ObjectiveConfig(Section):
     style_capacity: Annotated[
         Positive | None,
         Field(
-            description="nats of style from which each costs ten times as much; for styles that "
+            description="style KL (nats) above which each nat costs ten times as much; for styles that "
             "differ within a domain"
         ),
     ] = None
     style_swap: Annotated[
-        Share, Field(description="share of images decoded with the style of another of their domain")
+        Share, Field(description="share of images decoded with the style of another image of their domain")
     ] = 1.0
     prior_style: Annotated[
         Share,
@@ -192,27 +192,27 @@ class ObjectiveConfig(Section):
     beta_neg: Annotated[
         Positive | None,
         Field(
-            description="weight of a fake's KL where the encoders push it up; none is balanced anew each step"
+            description="weight of a fake's KL where the encoders push it up; none: balanced anew each step"
         ),
     ] = None
     margin: Annotated[
         Positive | None,
         Field(
-            description="introvae: nats up to which fakes are pushed; none is 1.2 times what real "
-            "images have without fakes"
+            description="introvae: KL (nats) up to which fakes are pushed; none: 1.2 times that of real "
+            "images without fakes"
         ),
     ] = None
     gamma_r: Annotated[
         NonNegative, Field(description="weight of a fake's reconstruction error in the decoder's half")
     ] = 0.0
     target_steps: Annotated[
-        Count, Field(description="bootstrap: steps after which the lagging decoder is renewed")
+        Count, Field(description="bootstrap: steps after which the target decoder is renewed")
     ] = 500
     beta_kl_fake: Annotated[Positive, Field(description="weight of a fake's KL in the decoder's half")] = 1.0
     fake_content_kl: Annotated[
         NonNegative | None,
         Field(
-            description="weight of the content KL where fakes are judged; 0: by style alone; none: 0 "
+            description="weight of the content KL of fakes; 0: the style KL alone counts; none: 0 "
             "with domains, else 1"
         ),
     ] = None
@@ -244,7 +244,7 @@ class TrainingConfig(Section):
     fine_tune: Annotated[
         str | None,
         Field(
-            description="fine-tune the weights of this run, model file or pretrained name; it may be "
+            description="start from the weights of this run, model file or pretrained name; it may be "
             "for smaller images"
         ),
     ] = None
@@ -253,8 +253,8 @@ class TrainingConfig(Section):
     means_rate: Annotated[
         Positive,
         Field(
-            description="factor on the rate of the domains' prior means; more where each of many is "
-            "seen rarely"
+            description="factor on the learning rate of the domains' prior means; above 1 where each of many "
+            "is drawn rarely"
         ),
     ] = 1.0
     warmup_steps: Annotated[int, Field(ge=0, description="the learning rate rises over these")] = 100
@@ -282,7 +282,7 @@ class TrainingConfig(Section):
         Field(
             ge=0,
             lt=0.5,
-            description="share of each domain's training images kept to choose the best checkpoint",
+            description="share of each domain's images for validation, which chooses the best checkpoint",
         ),
     ] = 0.02
     tensorboard: Annotated[

@@ -1,7 +1,7 @@
 """Training batches: what step n sees depends on the seed and on n alone.
 
-So a resumed run sees exactly what it would have seen, with any number of loader processes, and nothing about
-the loader needs to be saved in a checkpoint.
+So a resumed run gets exactly the batches that it would have had, with any number of loader processes, and
+nothing about the loader needs to be saved in a checkpoint.
 """
 
 from __future__ import annotations
@@ -42,42 +42,42 @@ class Batch:
         return Batch(images, self.domain.to(device, non_blocking=True), self.unreadable)
 
 
-HELD_OUT, HELD_OUT_EACH = 256, 64
-"""No domain holds out more images than the second, or than its part of the first where that is more."""
+VALIDATION_IMAGES, VALIDATION_EACH = 256, 64
+"""Validation takes no more images of a domain than the second, or than its part of the first where that is
+more."""
 FEWEST = 10
-"""Images of a domain from which on at least one is held out, where any are."""
+"""Images of a domain from which on validation takes at least one, where it takes any."""
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A domain's training images by their positions, in a pseudo-random order: files lie sorted by what they
-    show.
+class Split:
+    """A domain's images by their positions, in a pseudo-random order: files lie sorted by what they show.
 
     Attributes:
-        seen: those that are trained on.
-        held: those that validation and calibration keep to themselves.
+        train: those that are trained on.
+        validation: those that are for validation and calibration alone.
     """
 
-    seen: np.ndarray
-    held: np.ndarray
+    train: np.ndarray
+    validation: np.ndarray
 
 
-def parts_of(sources: Sequence[ImageSource], share: float) -> tuple[Parts, ...]:
-    """Which training images of each domain are held out: a share of them, the same for every seed.
+def split_training(sources: Sequence[ImageSource], share: float) -> tuple[Split, ...]:
+    """The training and the validation images of each domain; the same for every seed.
 
     Args:
         sources: one a domain.
-        share: 0 to 1. A domain of `FEWEST` images or more holds out at least one, where the share is not 0.
+        share: for validation, 0 to 1. Unless it is 0, a domain of `FEWEST` images or more gives at least one.
     """
-    most = max(HELD_OUT_EACH, math.ceil(HELD_OUT / len(sources)))
-    parts = []
+    most = max(VALIDATION_EACH, math.ceil(VALIDATION_IMAGES / len(sources)))
+    splits = []
     for index, source in enumerate(sources):
-        held = min(most, int(len(source) * share))
+        count = min(most, int(len(source) * share))
         if share and len(source) >= FEWEST:
-            held = max(1, held)
-        order = np.random.default_rng((HELD_OUT, index)).permutation(len(source))
-        parts.append(Parts(order[held:], order[:held]))
-    return tuple(parts)
+            count = max(1, count)
+        order = np.random.default_rng((VALIDATION_IMAGES, index)).permutation(len(source))
+        splits.append(Split(order[count:], order[:count]))
+    return tuple(splits)
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -92,7 +92,7 @@ class TrainingBatches(Dataset[Batch]):
         config: augmentation.
         batch: B.
         seed: of the draws.
-        parts: which images of each domain are drawn; see `parts_of`.
+        splits: which images of each domain are drawn; see `split_training`.
         rank: which of the processes that share the run; each draws batches of its own.
     """
 
@@ -102,11 +102,11 @@ class TrainingBatches(Dataset[Batch]):
         config: DataConfig,
         batch: int,
         seed: int,
-        parts: Sequence[Parts],
+        splits: Sequence[Split],
         rank: int = 0,
     ) -> None:
         self.sources = data.train
-        self.seen = [domain.seen for domain in parts]
+        self.train = [split.train for split in splits]
         self.batch = batch
         self.seed, self.rank = seed, rank
         self.augmentation = Augmentation(config.augment)
@@ -125,7 +125,7 @@ class TrainingBatches(Dataset[Batch]):
         """A random image of a domain, augmented; an unreadable one is noted and another drawn."""
         for _ in range(100):
             try:
-                image = self.sources[domain][int(rng.choice(self.seen[domain]))]
+                image = self.sources[domain][int(rng.choice(self.train[domain]))]
             except DataError as error:
                 problems.append(error.what)
             else:

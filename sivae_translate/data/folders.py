@@ -209,13 +209,13 @@ def _files_below(folder: Path) -> Iterator[tuple[str, ...]]:
     """Parts of the relative paths of all visible files; data sets are often put together from links, so those
     are followed.
     """
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     for where, folders, files in os.walk(folder, onerror=_raise_unlistable, followlinks=True):
         status = Path(where).stat()
-        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder that was read already
+        if (status.st_dev, status.st_ino) in visited:  # a link back to a folder that was read already
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         parts = Path(where).relative_to(folder).parts
         yield from ((*parts, name) for name in files if not name.startswith("."))
@@ -240,4 +240,4 @@ def _contents(folder: Path) -> str:
         f"{number} {ending}"
         for ending, number in sorted(endings.items(), key=lambda item: (-item[1], item[0]))[:5]
     )
-    return f"the {endings.total()} files found are {listed}"
+    return f"its {endings.total()} files are {listed}"

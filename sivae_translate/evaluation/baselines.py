@@ -1,4 +1,4 @@
-"""What any translation method has to beat, through the interface that `evaluate` judges models by."""
+"""What any translation method has to beat, through the interface by which `evaluate` measures models."""
 
 from __future__ import annotations
 

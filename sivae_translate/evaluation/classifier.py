@@ -39,7 +39,7 @@ class Classifier:
 def train_classifier(
     images: Tensor,
     labels: Tensor,
-    held: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
     *,
     steps: int | None = None,
     batch: int = 64,
@@ -50,7 +50,7 @@ def train_classifier(
     Args:
         images: (N, C, H, W) in [0, 1].
         labels: (N,) from 0.
-        held: other images and their labels, to measure the accuracy.
+        test: other images and their labels, to measure the accuracy.
         steps: of Adam, with a one-cycle learning rate; `STEPS` when left out. Classes are drawn equally
             often.
         batch: images a step.
@@ -70,7 +70,7 @@ def train_classifier(
         optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
         weight = 1 / labels.bincount().float()[labels]
-        for _ in track(range(steps), "training a judge"):
+        for _ in track(range(steps), "training a classifier"):
             chosen = torch.multinomial(weight, batch, replacement=True)
             loss = F.cross_entropy(network(_shifted(images[chosen])), labels[chosen], label_smoothing=0.1)
             optimizer.zero_grad()
@@ -78,7 +78,7 @@ def train_classifier(
             optimizer.step()
             schedule.step()
     network.eval().requires_grad_(False)
-    right = _classes(network, held[0], 256) == held[1]
+    right = _classes(network, test[0], 256) == test[1]
     return Classifier(network, right.float().mean().item())
 
 

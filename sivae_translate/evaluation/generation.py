@@ -89,7 +89,7 @@ class GenerationSuite:
         device: where Inception and LPIPS run.
 
     Raises:
-        DataError: there are no test images, or fewer than asked for.
+        DataError: there are no test images, or fewer than ``images``.
         ConfigError: the extra ``fid`` is not installed.
     """
 

@@ -27,10 +27,10 @@ class Flagged:
     """How many images of one kind the translator's check (`sivae_translate.models.typicality`) flags.
 
     Attributes:
-        percentile: asked for: the default, or the highest whole one that the model's held-out images can
+        percentile: the default, or the highest whole one that the model's validation images can
             tell. Of images of the training's kind, at most 100 less this in a hundred are expected to be
             flagged.
-        images: how many were judged.
+        images: how many were checked.
         share: of them that was flagged, with Wilson's 95 % interval.
     """
 
@@ -54,10 +54,10 @@ class OodResult:
     Attributes:
         inside: score name to one number an image, of known images.
         outside: the same of foreign images.
-        separations: score name to figures.
+        separations: score name to AUROC, AUPR and FPR.
         bits: mean bits per dimension of known and of foreign images.
         flagged: what the translator's check flags of known and of foreign images; None for a model without a
-            comparison with held-out images.
+            calibration.
     """
 
     inside: dict[str, np.ndarray]
@@ -86,8 +86,7 @@ class Known:
     Attributes:
         scores: score name to one number an image.
         expected: mean negative log likelihood of others of the kind, which is the typical one; nats.
-        flagged: what the translator's check flags; None for a model without a comparison with held-out
-            images.
+        flagged: what the translator's check flags; None for a model without a calibration.
     """
 
     scores: dict[str, np.ndarray]
@@ -136,7 +135,7 @@ def compare(
     regret_steps: int = 0,
     seed: int = 0,
 ) -> OodResult:
-    """Score foreign images, and judge how well the scores tell them from known ones.
+    """Score foreign images, and measure how well the scores tell them from known ones.
 
     Args:
         translator: the model.
@@ -171,7 +170,7 @@ def flagged(translator: Translator, images: Sequence[np.ndarray]) -> Flagged | N
         images: uint8 (H, W, C) each, at least one.
 
     Returns:
-        None for a model without a comparison with held-out images.
+        None for a model without a calibration.
     """
     if translator.calibration is None:
         return None

@@ -1,4 +1,4 @@
-"""What an evaluation found: metrics by name, each with its interval."""
+"""The results of an evaluation: metrics by name, each with its interval."""
 
 from __future__ import annotations
 

@@ -62,14 +62,14 @@ def fpr_at_tpr(inside: np.ndarray, outside: np.ndarray, detected: float = DETECT
 def separation(inside: np.ndarray, outside: np.ndarray, draws: int = 200, seed: int = 0) -> Separation:
     """AUROC, AUPR and FPR at 95 % TPR with bootstrap intervals over both sets."""
     rng = np.random.default_rng(seed)
-    figures: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    measures: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
         "auroc": auroc,
         "aupr": aupr,
         "fpr95": fpr_at_tpr,
     }
     drawn = [(rng.choice(inside, len(inside)), rng.choice(outside, len(outside))) for _ in range(draws)]
     intervals = {}
-    for name, figure in figures.items():
-        low, high = np.quantile([figure(a, b) for a, b in drawn], [0.025, 0.975])
-        intervals[name] = Interval(figure(inside, outside), float(low), float(high))
+    for name, measure in measures.items():
+        low, high = np.quantile([measure(a, b) for a, b in drawn], [0.025, 0.975])
+        intervals[name] = Interval(measure(inside, outside), float(low), float(high))
     return Separation(**intervals)

@@ -50,7 +50,7 @@ class ClusterResult:
 
     Attributes:
         manifest: Parquet file with a row a file: source, target, status (written, existing, unreadable),
-            reason of an unreadable one, unusual (score and reason, empty where it is usual or not checked).
+            reason of an unreadable one, unusual (score and reason; empty where it is not, or not checked).
         counts: files of each status, and ``unusual``.
     """
 

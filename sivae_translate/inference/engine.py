@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.models.typicality import Calibration, Verdict, read
+from sivae_translate.models.typicality import Calibration, Verdict, measure
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
 from sivae_translate.utils.errors import InputError
@@ -95,7 +95,7 @@ class Engine:
     def process(
         self, images: Tensor, style: Tensor | None, *, check: bool = False
     ) -> tuple[Tensor, list[Verdict]]:
-        """One batch of a folder: translations, and verdicts where they are wanted.
+        """One batch of a folder: translations, and verdicts on request.
 
         Args:
             images: (B, C, H, W) in [0, 1].
@@ -138,13 +138,13 @@ class Engine:
         """
         calibration = self.require_calibration()
         with self._autocast():
-            return calibration.verdicts(*read(self.model, self.place(images)))
+            return calibration.verdicts(*measure(self.model, self.place(images)))
 
     def require_calibration(self, percentile: float = 0.0) -> Calibration:
         """What is typical of the model's inputs.
 
         Args:
-            percentile: that the caller will ask for.
+            percentile: that will be needed.
 
         Raises:
             InputError: there is no calibration, or it has too few images for the percentile.
@@ -156,7 +156,7 @@ class Engine:
             )
         if not 0 <= percentile <= self.calibration.highest:
             raise InputError(
-                f"percentile {percentile:g} cannot be told: the highest is {self.calibration.highest:.2f}, "
+                f"percentile {percentile:g} cannot be resolved: {self.calibration.highest:.2f} is the most "
                 f"with {len(self.calibration.levels)} validation images",
                 remedy="choose a lower percentile, or train with a larger training.validation",
             )

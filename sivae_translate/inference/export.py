@@ -106,10 +106,10 @@ def export(translator: Translator, out: Path, form: Format = "onnx") -> Path:
         for name, (graph, inputs, names) in graphs.items():
             graph.eval()
             run = write(graph, inputs(2), names, folder / name)
-            asked = inputs(CHECKED)
+            batch = inputs(CHECKED)
             with torch.no_grad():
-                expected = graph(*asked)
-            _check(name, expected, run(asked))
+                expected = graph(*batch)
+            _check(name, expected, run(batch))
         write_json(folder / "model.json", _about(translator, form))
     return out
 
@@ -118,8 +118,8 @@ class ExportError(SivaeError):
     """What was exported is not the model."""
 
 
-def _check(name: str, expected: Tensor, found: Tensor) -> None:
-    difference = (expected - found).abs().max().item()
+def _check(name: str, expected: Tensor, exported: Tensor) -> None:
+    difference = (expected - exported).abs().max().item()
     if difference > TOLERANCE:
         raise ExportError(
             f"the exported '{name}' differs from the model by {difference:.2g}, more than {TOLERANCE:g}",

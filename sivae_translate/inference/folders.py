@@ -27,7 +27,7 @@ from sivae_translate.utils.progress import progress_bar
 GRID_ROWS = 16
 """Pairs in a comparison grid."""
 COMPRESSION = 1
-"""zlib's level for PNG files: at 256 px a quarter of the time of the usual 6, for a sixth more bytes
+"""zlib's level for PNG files: at 256 px a quarter of the time of the default 6, for a sixth more bytes
 (docs/performance.md)."""
 THREADS = 4
 

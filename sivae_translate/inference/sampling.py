@@ -37,7 +37,7 @@ def sample_files(
         OutputError: the folder cannot be written to.
     """
     if n < 1:
-        raise InputError(f"{n} samples were asked for", remedy="ask for 1 or more")
+        raise InputError(f"n is {n} samples", remedy="give 1 or more")
     names: list[str | None] = [domain]
     if domain is None and translator.model.domains:
         names = list(translator.domains)
@@ -45,7 +45,7 @@ def sample_files(
         translator.domain_index(names[0])
     require_writable(out)
     written: list[Path] = []
-    shown: dict[str, list[Image.Image]] = {}
+    examples: dict[str, list[Image.Image]] = {}
     for index, name in enumerate(names):
         label = name or "sample"
         for start in track(range(0, n, BATCH), f"sampling {label}"):
@@ -54,14 +54,16 @@ def sample_files(
                 path = out / f"{label}-{start + offset:05d}.png"
                 pictures.save(image, path)
                 written.append(path)
-            shown[label] = (shown.get(label, []) + made)[: GRID_COLUMNS * GRID_ROWS]
-    pictures.save(_grid(shown), out / "samples.png")
+            examples[label] = (examples.get(label, []) + made)[: GRID_COLUMNS * GRID_ROWS]
+    pictures.save(_grid(examples), out / "samples.png")
     return written
 
 
-def _grid(shown: dict[str, list[Image.Image]]) -> Image.Image:
+def _grid(examples: dict[str, list[Image.Image]]) -> Image.Image:
     """One row a domain; without domains as many rows as it takes."""
-    if len(shown) > 1:
-        return pictures.grid([images[:GRID_COLUMNS] for images in shown.values()], row_names=list(shown))
-    images = next(iter(shown.values()))
+    if len(examples) > 1:
+        return pictures.grid(
+            [images[:GRID_COLUMNS] for images in examples.values()], row_names=list(examples)
+        )
+    images = next(iter(examples.values()))
     return pictures.grid([images[i : i + GRID_COLUMNS] for i in range(0, len(images), GRID_COLUMNS)])

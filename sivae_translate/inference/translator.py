@@ -212,9 +212,9 @@ class Translator:
             part = [self.processor.prepare(source) for source in sources[start : start + batch_size]]
             placements += [placement_to_restore(prepared, size) for prepared in part]
             codes = code[start : start + len(part)]
-            outputs, found = self.engine.process(as_batch(part), codes, check=check != "off")
+            outputs, some = self.engine.process(as_batch(part), codes, check=check != "off")
             results.append(outputs)
-            verdicts += found
+            verdicts += some
         act_on(verdicts, check, percentile)
         return self._deliver(torch.cat(results), placements, single, output)
 
@@ -357,7 +357,7 @@ class Translator:
     def _deliver(
         self, images: Tensor, placements: Sequence[Placement | None], single: bool, output: str
     ) -> Image.Image | list[Image.Image] | Tensor:
-        """Results in the form that was asked for; a placement is that of an input whose size is kept."""
+        """Results as pictures or a tensor; a placement is that of an input whose size is to be kept."""
         if output == "tensor":
             return images.float().cpu()
         pictures = [

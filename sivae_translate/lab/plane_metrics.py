@@ -1,4 +1,4 @@
-r"""How good a 2D model is: the published figures by their published definitions, and sound ones beside them.
+r"""How good a 2D model is: the published metrics by their published definitions, and sound ones beside them.
 
 Published (arXiv 2012.13253, appendix; lower is better):
 
@@ -90,8 +90,8 @@ def gnelbo(cost: Cost, real: Tensor, reach: float) -> np.ndarray:
     total = own.sum(-1)
     for start in range(0, len(grid), PART):
         total = total + cost(grid[start : start + PART]).double().sum(-1)
-    figures: np.ndarray = (own.mean(-1) / total).numpy()
-    return figures
+    overlaps: np.ndarray = (own.mean(-1) / total).numpy()
+    return overlaps
 
 
 def entropy(points: Tensor, neighbour: int = 3) -> float:
@@ -134,7 +134,7 @@ def modes_found(fake: Tensor, least: float = 0.2) -> int:
     return int((near.float().mean(0) >= least / 8).sum())
 
 
-def judge(plane: Plane, real: Tensor, fake: Tensor) -> dict[str, float]:
+def measure(plane: Plane, real: Tensor, fake: Tensor) -> dict[str, float]:
     """Every figure that points alone allow.
 
     Args:
@@ -142,7 +142,7 @@ def judge(plane: Plane, real: Tensor, fake: Tensor) -> dict[str, float]:
         real: its points, (N, 2).
         fake: as many generated ones, or other real points for the noise floor.
     """
-    figures = {
+    metrics = {
         "kl": histogram_kl(real, fake, plane.reach),
         "jsd": histogram_jsd(real, fake, plane.reach),
         "sliced_wasserstein": sliced_wasserstein(real, fake),
@@ -150,7 +150,7 @@ def judge(plane: Plane, real: Tensor, fake: Tensor) -> dict[str, float]:
     }
     exact = kl_to_data(fake, plane)
     if exact is not None:
-        figures["kl_to_data"] = exact
+        metrics["kl_to_data"] = exact
     if plane.name == "8gaussians":
-        figures["modes"] = modes_found(fake)
-    return figures
+        metrics["modes"] = modes_found(fake)
+    return metrics

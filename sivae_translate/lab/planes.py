@@ -27,14 +27,14 @@ class Plane:
 
     Attributes:
         name: which one.
-        reach: figures are taken over [-reach, reach] squared; the published ranges.
+        reach: metrics are taken over [-reach, reach] squared; the published ranges.
     """
 
     name: PlaneName
 
     @property
     def reach(self) -> float:
-        """Half the side of the square that figures are taken over: 2 for 8 Gaussians, else 4."""
+        """Half the side of the square that metrics are taken over: 2 for 8 Gaussians, else 4."""
         return 2.0 if self.name == "8gaussians" else 4.0
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:

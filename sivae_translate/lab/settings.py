@@ -54,7 +54,7 @@ class ToyConfig(Section):
         tuple[Share, ...], Field(description="times at which the learning rate falls to a tenth")
     ]
     warm_up: Annotated[Share, Field(description="share of the iterations that is a plain VAE")]
-    margin: Annotated[Positive, Field(description="introvae: nats up to which fakes are pushed")]
+    margin: Annotated[Positive, Field(description="introvae: KL (nats) up to which fakes are pushed")]
     gamma_r: Annotated[NonNegative, Field(description="bootstrap: weight of a fake's reconstruction error")]
     target_steps: Annotated[
         Count, Field(description="bootstrap: steps after which the lagging decoder is renewed")

@@ -40,7 +40,7 @@ class Trained:
 
     Attributes:
         model: R replicas.
-        curves: figures every so many iterations, averaged over replicas.
+        curves: metrics every so many iterations, averaged over replicas.
         seconds: training time.
     """
 
@@ -80,24 +80,24 @@ def train(plane: PlaneName, objective: ObjectiveName, seeds: Sequence[int], conf
     return Trained(model, curves, time.monotonic() - began)
 
 
-def judge(plane: PlaneName, model: ToyVAE, seed: int) -> list[dict[str, float]]:
+def measure(plane: PlaneName, model: ToyVAE, seed: int) -> list[dict[str, float]]:
     """Figures of each replica."""
     data, draws = Plane(plane), torch.Generator().manual_seed(seed)
     real, evaluated = data.sample(metrics.POINTS, draws), data.sample(EVALUATED, draws)
     costs = metrics.gnelbo(model.cost, evaluated, data.reach)
     fakes = model.points(metrics.POINTS, seed)
     return [
-        {**metrics.judge(data, real, fake), "gnelbo": float(cost)}
+        {**metrics.measure(data, real, fake), "gnelbo": float(cost)}
         for fake, cost in zip(fakes, costs, strict=True)
     ]
 
 
 def noise_floor(plane: PlaneName, seed: int, repeats: int = 3) -> dict[str, float]:
-    """What the figures say of real points against other real points: nothing can be better."""
+    """The metrics of real points against other real points: nothing can be better."""
     data = Plane(plane)
     draws = [torch.Generator().manual_seed(seed + 10_000 + repeat) for repeat in range(repeats)]
     rows = [
-        metrics.judge(data, data.sample(metrics.POINTS, d), data.sample(metrics.POINTS, d)) for d in draws
+        metrics.measure(data, data.sample(metrics.POINTS, d), data.sample(metrics.POINTS, d)) for d in draws
     ]
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
@@ -121,19 +121,19 @@ def study(
 
     for plane in planes:
         for objective in objectives:
-            asked: dict[str, Any] = {**config.model_dump(mode="json", include=SHARED), "seeds": list(seeds)}
-            asked["objective"] = config.objective(plane, objective).model_dump(mode="json")
+            setting: dict[str, Any] = {**config.model_dump(mode="json", include=SHARED), "seeds": list(seeds)}
+            setting["objective"] = config.objective(plane, objective).model_dump(mode="json")
             place = out / f"{plane}-{objective}.json"
-            if place.is_file() and json.loads(place.read_text(encoding="utf-8"))["asked"] == asked:
+            if place.is_file() and _setting_of(place) == setting:
                 continue
             done = train(plane, objective, seeds, config)
-            rows = judge(plane, done.model, min(seeds))
+            rows = measure(plane, done.model, min(seeds))
             report.draw_model(
                 plane, done.model, out / f"{plane}-{objective}.png", f"{plane}, {objective}, seed {seeds[0]}"
             )
             write_json(
                 place,
-                {"asked": asked, "seconds": round(done.seconds, 1), "rows": rows, "curves": done.curves},
+                {"setting": setting, "seconds": round(done.seconds, 1), "rows": rows, "curves": done.curves},
             )
             console.print(f"{plane} {objective}: {done.seconds:.0f} s", highlight=False)
     results: dict[str, dict[str, dict[str, Any]]] = {
@@ -146,3 +146,9 @@ def study(
     floors: dict[str, dict[str, float]] = {plane: noise_floor(plane, min(seeds)) for plane in planes}
     report.write(results, floors, out)
     return out
+
+
+def _setting_of(path: Path) -> object:
+    """What a finished study was made with; files of earlier versions call it ``asked``."""
+    written = json.loads(path.read_text(encoding="utf-8"))
+    return written.get("setting", written.get("asked"))

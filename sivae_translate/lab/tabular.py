@@ -80,25 +80,23 @@ def elbo(log_decoder: Tensor, log_encoder: Tensor, log_prior: Tensor) -> tuple[T
         log_prior: log p(z), (N, m).
     """
     q = log_encoder.exp()
-    nats = (q * (log_encoder - log_prior[:, None])).sum(-1)
-    return (q * log_decoder.mT).sum(-1) - nats, nats
+    kl = (q * (log_encoder - log_prior[:, None])).sum(-1)
+    return (q * log_decoder.mT).sum(-1) - kl, kl
 
 
 def encoder_value(
-    w: Tensor, nats: Tensor, data: Tensor, marginal: Tensor, rule: Rule, alpha: float, margin: float
+    w: Tensor, kl: Tensor, data: Tensor, marginal: Tensor, rule: Rule, alpha: float, margin: float
 ) -> Tensor:
     """L_E, (N,); see the module."""
     real = (data * w).sum(-1)
     if rule == "introvae":
-        return real - (marginal * torch.relu(margin - nats)).sum(-1)
+        return real - (marginal * torch.relu(margin - kl)).sum(-1)
     return real - (marginal * torch.exp(alpha * w)).sum(-1) / alpha
 
 
-def decoder_value(
-    w: Tensor, nats: Tensor, data: Tensor, marginal: Tensor, rule: Rule, gamma: float
-) -> Tensor:
+def decoder_value(w: Tensor, kl: Tensor, data: Tensor, marginal: Tensor, rule: Rule, gamma: float) -> Tensor:
     """L_D, (N,); see the module."""
-    fake = -nats if rule == "introvae" else w
+    fake = -kl if rule == "introvae" else w
     return (data * w).sum(-1) + gamma * (marginal * fake).sum(-1)
 
 
@@ -169,10 +167,10 @@ def target_value(marginal: Tensor, data: Tensor, gamma: float) -> Tensor:
 
 
 def minimise_target(data: Tensor, gamma: float, starts: int | Tensor = 20, seed: int = 0) -> Tensor:
-    """The minimiser of `target_value` over all distributions, found without the game: constrained
+    """The minimiser of `target_value` over all distributions, computed without the game: constrained
     optimisation (SLSQP).
 
-    The problem is not convex for large gamma, so it is solved from several starts and the best is kept.
+    The problem is not convex for large gamma, so it is solved from several starts and the best is taken.
 
     Args:
         data: p_data, (n,).
@@ -197,7 +195,7 @@ def minimise_target(data: Tensor, gamma: float, starts: int | Tensor = 20, seed:
     best: tuple[float, np.ndarray] | None = None
     tried = starts.numpy() if isinstance(starts, Tensor) else [p, *rng.dirichlet(np.ones(len(p)), starts)]
     for start in tried:
-        found = minimize(
+        solution = minimize(
             value,
             np.clip(start, 1e-6, None),
             jac=slope,
@@ -206,8 +204,8 @@ def minimise_target(data: Tensor, gamma: float, starts: int | Tensor = 20, seed:
             method="SLSQP",
             options={"maxiter": 500, "ftol": 1e-14},
         )
-        if abs(found.x.sum() - 1) < 1e-8 and (best is None or found.fun < best[0]):
-            best = (float(found.fun), found.x)
+        if abs(solution.x.sum() - 1) < 1e-8 and (best is None or solution.fun < best[0]):
+            best = (float(solution.fun), solution.x)
     if best is None:
         raise TrainingError("the constrained optimisation found no distribution", remedy="give other starts")
     return torch.from_numpy(best[1])

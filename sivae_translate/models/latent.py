@@ -141,7 +141,7 @@ class LatentModel(nn.Module):
             domain: (B,) whose prior of the style is meant; None is all domains alike.
 
         Returns:
-            (B,) in nats, of densities over [0, 1]; `bits_per_dimension` gives the usual unit.
+            (B,) in nats, of densities over [0, 1]; `bits_per_dimension` gives the customary unit.
 
         Raises:
             InputError: the images have another shape, ``samples`` is below 1, or the variance was never
@@ -184,13 +184,13 @@ def _standard_log_prob(value: Tensor) -> Tensor:
     return -0.5 * (value.square() + math.log(2 * math.pi)).sum(-1)
 
 
-def bits_per_dimension(nats: Tensor, dimensions: int, levels: int = 256) -> Tensor:
+def bits_per_dimension(log_likelihood: Tensor, dimensions: int, levels: int = 256) -> Tensor:
     """Log likelihoods of densities over [0, 1] as bits a pixel and channel of images with so many grey
     levels; less is better.
 
     Args:
-        nats: (B,) log likelihoods.
+        log_likelihood: (B,) in nats.
         dimensions: C * H * W.
         levels: grey levels of the image files.
     """
-    return math.log2(levels) - nats / (dimensions * math.log(2))
+    return math.log2(levels) - log_likelihood / (dimensions * math.log(2))

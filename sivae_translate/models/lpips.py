@@ -186,8 +186,8 @@ class Lpips(nn.Module):
         Args:
             a: (B, 1|3, H, W) float in [0, 1], sides of 32 or more; grey counts as three equal channels.
             b: the same.
-            exact: in float32 also under autocast, as one judges; else in autocast's precision, which is
-                enough to learn from.
+            exact: in float32 also under autocast, as for evaluation; else in autocast's precision, which is
+                enough for training.
 
         Returns:
             (B,) float32, non-negative; 0 for equal images.

@@ -103,8 +103,8 @@ class Trunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] to features (B, F, h, w)."""
-        seen = smoothed(images) if self.antialias else images
-        x: Tensor = self.stem(F.pixel_unshuffle(2 * seen - 1, PATCH))
+        smooth = smoothed(images) if self.antialias else images
+        x: Tensor = self.stem(F.pixel_unshuffle(2 * smooth - 1, PATCH))
         x = self.levels[0](x)
         for down, level in zip(self.downs, self.levels[1:], strict=True):
             x = level(down(F.pixel_unshuffle(x, 2)))

@@ -1,14 +1,15 @@
-"""What is usual for a model's inputs: scores of held-out images, kept with the weights, that new inputs are
-compared with.
+"""How typical an image is: its scores compared with those of validation images, stored with the weights.
 
 Four numbers are read off an image: the squared error of its reconstruction, the KL of its content, the KL of
 its style to the prior of the domain that fits it best, and its complexity: the bits that the model needs for
 it (those three, the error as the density of a Gaussian) less the bits of the image as a PNG (arXiv
-1909.11480). Without the last, what is simple would pass for usual whatever it shows, since it is rebuilt with
-little error. Each is measured from that domain's median over training images, or from that of all where the
-domain has few, in deviations of the upper tail (`UPPER`); the largest of the four is the image's score, and
-which one it is is the reason. With n of N held-out images below it, the image's percentile is 100 n / (N +
-1). Among N + 1 images of one kind each is as likely as any other to be the most unusual, so an image of the
+1909.11480). Without the last, a simple image would pass for typical whatever it shows, since its
+reconstruction has little error.
+
+Each number is measured from that domain's median over training images, or from that of all where the domain
+has few, in deviations of the upper tail (`UPPER`). The largest of the four is the image's score, and which
+one it is is the reason. With n of N validation images below it, the image's percentile is 100 n / (N + 1).
+Among N + 1 images of one kind each is as likely as any other to be the least typical, so an image of the
 training's kind reaches the percentile 100 - a with a probability of at most a % (conformal prediction).
 """
 
@@ -33,11 +34,11 @@ WORDS = {
     "reconstruction": "it cannot be rebuilt well",
     "content": "its content is unlike that of the training images",
     "style": "its style fits none of the domains",
-    "complexity": "it is far simpler than the model takes it for",
+    "complexity": "it is far simpler than it seems to the model",
 }
 PNG_LEVEL = 6
 """Compression for the size as a PNG: three times as fast as the best at 1 % more. At lower levels the
-libraries that go by the name of zlib differ by tens of per cent, and what is usual on one machine would not
+libraries that go by the name of zlib differ by tens of per cent, and what is typical on one machine would not
 be so on another."""
 FEWEST = 16
 """Training images from which on a domain has a median and a deviation of its own; those of two or three are
@@ -64,20 +65,20 @@ class Verdict:
 
     def __str__(self) -> str:
         return (
-            f"percentile {self.percentile:.1f} of held-out images, score {self.score:.1f}: "
+            f"percentile {self.percentile:.1f} of validation images, score {self.score:.1f}: "
             f"{WORDS[self.reason]}"
         )
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is usual.
+    """What is typical of a model's inputs.
 
     Attributes:
         medians: (D, 4), by domain and reason; one domain without labels. (D, 3) in older files, which know no
             complexity.
         deviations: of the upper tail, of the same shape.
-        levels: (N,) sorted scores of the held-out images.
+        levels: (N,) sorted scores of the validation images.
     """
 
     medians: np.ndarray
@@ -86,23 +87,24 @@ class Calibration:
 
     @property
     def highest(self) -> float:
-        """The percentile of an image beyond all held-out ones: no other can be reached."""
+        """The percentile of an image beyond all validation images: no higher one can be reached."""
         return 100 * len(self.levels) / (len(self.levels) + 1)
 
     @classmethod
-    def fit(cls, seen: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], count: int) -> Calibration:
-        """From `read` of training images, which give medians and deviations, and of held-out ones, which give
-        the levels.
+    def fit(
+        cls, training: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], count: int
+    ) -> Calibration:
+        """From `measure` of training images for medians and deviations, of validation images for levels.
 
-        Were both from the same images, these would seem a little more usual than new ones.
+        Were both from the same images, these would seem a little more typical than new ones.
 
         Args:
-            seen: (M, 4) and (M,), the domain that fits each image best.
-            held: (N, 4) and (N,).
+            training: (M, 4) and (M,), the domain that fits each image best.
+            validation: (N, 4) and (N,).
             count: D. A domain that fits fewer than `FEWEST` of the training images is described by all of
                 them.
         """
-        values, index = seen[0].cpu().double().numpy(), seen[1].cpu().numpy()
+        values, index = training[0].cpu().double().numpy(), training[1].cpu().numpy()
         groups = [
             values[index == domain] if (index == domain).sum() >= FEWEST else values
             for domain in range(count)
@@ -114,7 +116,7 @@ class Calibration:
         )
         floor = 1e-3 * np.abs(medians) + 1e-6  # where all images agree, as with the style KL of a plain model
         scale = cls(medians, np.maximum(spreads, floor), np.empty(0))
-        return cls(scale.medians, scale.deviations, np.sort(scale.scores(*held).max(1)))
+        return cls(scale.medians, scale.deviations, np.sort(scale.scores(*validation).max(1)))
 
     def scores(self, numbers: Tensor, domains: Tensor) -> np.ndarray:
         """Deviations from the median, (N, 4), or as many as are stored."""
@@ -122,12 +124,12 @@ class Calibration:
         return np.asarray((values - self.medians[index]) / self.deviations[index])
 
     def verdicts(self, numbers: Tensor, domains: Tensor) -> list[Verdict]:
-        """A verdict for each image, from its `read`."""
+        """A verdict for each image, from its `measure`."""
         scores = self.scores(numbers, domains)
         below = np.searchsorted(self.levels, scores.max(1), side="left")
         shares = 100 * below / (len(self.levels) + 1)
-        found = zip(shares, scores.argmax(1), scores.max(1), strict=True)
-        return [Verdict(float(share), REASONS[reason], float(score)) for share, reason, score in found]
+        parts = zip(shares, scores.argmax(1), scores.max(1), strict=True)
+        return [Verdict(float(share), REASONS[reason], float(score)) for share, reason, score in parts]
 
     def as_json(self) -> dict[str, Any]:
         """Nested lists of numbers."""
@@ -144,7 +146,7 @@ class Calibration:
 
 
 @torch.no_grad()
-def read(model: LatentModel, images: Tensor) -> tuple[Tensor, Tensor]:
+def measure(model: LatentModel, images: Tensor) -> tuple[Tensor, Tensor]:
     """The four numbers of each image, (B, 4), and the domain that fits its style best, (B,).
 
     Args:
@@ -155,11 +157,11 @@ def read(model: LatentModel, images: Tensor) -> tuple[Tensor, Tensor]:
     error = (model.decode(posterior.mean).float() - images).square().flatten(1).sum(1)
     content = posterior.content.kl()
     style, domain = closest_domain(model, posterior.style)
-    nats = (
+    code_length = (
         error / (2 * model.variance.clamp(min=1e-12)) + content + style
     )  # less what is the same for all images
-    bits = torch.from_numpy(png_bits(to_uint8(images), PNG_LEVEL)).to(nats)
-    return torch.stack([error, content, style, nats / math.log(2) - bits], 1), domain
+    bits = torch.from_numpy(png_bits(to_uint8(images), PNG_LEVEL)).to(code_length)
+    return torch.stack([error, content, style, code_length / math.log(2) - bits], 1), domain
 
 
 def closest_domain(model: LatentModel, style: Gaussian) -> tuple[Tensor, Tensor]:

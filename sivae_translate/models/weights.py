@@ -1,5 +1,5 @@
-"""A trained model as one safetensors file: weights, and as metadata its configuration, domains and training
-figures.
+"""A trained model as one safetensors file: weights, and as metadata its configuration, its domains and facts
+about its training.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class SavedModel:
         model: in evaluation mode, on the CPU, float32.
         config: the run's settings.
         domains: names, in the order of the domain indices; one unnamed domain without labels.
-        facts: training figures.
-        calibration: what is usual for held-out images, or None where none were held out.
+        facts: about the training (steps, minutes, last metrics).
+        calibration: what is typical of validation images, or None where there were none.
     """
 
     model: LatentModel
@@ -60,8 +60,8 @@ def save_model(
     """
     settings = config.model_dump(mode="json")
     settings["data"]["root"] = settings["data"]["cache"] = settings["training"]["fine_tune"] = None
-    usual = calibration.as_json() if calibration else None
-    about = {"config": settings, "domains": list(domains), "facts": dict(facts), "calibration": usual}
+    calibrated = calibration.as_json() if calibration else None
+    about = {"config": settings, "domains": list(domains), "facts": dict(facts), "calibration": calibrated}
     metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
     weights = {name: value.detach().float().cpu().contiguous() for name, value in model.state_dict().items()}
     with replacing(path) as temporary:
@@ -96,8 +96,8 @@ def load_model(path: Path) -> SavedModel:
         raise CheckpointError(
             f"{path} is damaged: its weights do not fit its configuration", remedy="train again"
         ) from error
-    usual = Calibration.from_json(about["calibration"]) if about.get("calibration") else None
-    return SavedModel(model.eval().requires_grad_(False), config, domains, about["facts"], usual)
+    calibration = Calibration.from_json(about["calibration"]) if about.get("calibration") else None
+    return SavedModel(model.eval().requires_grad_(False), config, domains, about["facts"], calibration)
 
 
 def find_model(source: str | Path) -> Path:

@@ -41,8 +41,8 @@ BALANCE = 0.75
 """The KL, as a share of that of real images, at which the push on fakes and the pull on real images are
 equally strong."""
 LEAST_KL = 6.0
-"""That KL is at least this many nats, or one a dimension: below, there is no room for telling fakes and real
-images apart."""
+"""That KL is at least this many nats, or one a dimension: below, fakes and real images cannot be told
+apart."""
 MARGIN = 1.2
 """The hinge's margin, as a multiple of that KL: at 1 or below, a fake as unlikely as a real image is not
 pushed at all; far above it real images are pushed along with fakes."""

@@ -72,7 +72,7 @@ STEEP = 9.0
 def steeper_above(kl: Tensor, capacity: float | None) -> Tensor:
     """A KL whose nats beyond a capacity count `STEEP` + 1 times, or the KL as it is where there is none.
 
-    Up to the capacity the style can be the cheaper place for what is told, beyond it the content is, so that
+    Up to the capacity the style can be the cheaper place for information, beyond it the content is, so that
     the style takes the few nats that explain most (colours) and leaves the rest. The capacity is that of
     beta-VAE (arXiv 1804.03599, eq. 8), one-sided: a style that needs less is not made to use it.
 

@@ -33,7 +33,7 @@ HARD_PAIRS = 10
 
 
 def demo(out: Path, minutes: float) -> None:
-    """Train a small model, translate held-out letters with it and with the shipped one, judge both, show the
+    """Train a small model, translate test letters with it and with the shipped one, measure both, show the
     picture.
 
     Args:
@@ -54,7 +54,7 @@ def demo(out: Path, minutes: float) -> None:
     counts = ", ".join(f"{name} {len(source)}" for name, source in zip(data.domains, data.train, strict=True))
     console.print(f"Six fonts are six domains. Unpaired training letters: {counts}.", highlight=False)
     console.print(
-        f"{len(data.test[0])} letters are never shown in training. Training for {minutes:g} minutes:",
+        f"{len(data.test[0])} letters are never trained on. Training for {minutes:g} minutes:",
         highlight=False,
     )
     run = train(config, out / "run", data=data)

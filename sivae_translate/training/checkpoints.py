@@ -19,7 +19,11 @@ from sivae_translate.utils.errors import CheckpointError
 from sivae_translate.utils.files import replacing_folder
 
 FORMAT = 2
-"""2: other images are held out than in 1, so that a run of 1 has been trained on some of them."""
+"""2: validation has other images than in 1, so that a run of 1 has been trained on some of them."""
+
+
+OLD_GUARD_NAMES = {"retreats": "rollbacks", "seen": "observations"}
+"""Names that the guard's state had in checkpoints of earlier versions."""
 
 
 @dataclass
@@ -87,7 +91,8 @@ def load(
         raise CheckpointError(
             f"{folder} has another checkpoint format than {FORMAT}", remedy="use the version that wrote it"
         )
-    return Progress(**{**state, "guard": Guard(**state["guard"])})
+    guard = {OLD_GUARD_NAMES.get(name, name): value for name, value in state["guard"].items()}
+    return Progress(**{**state, "guard": Guard(**guard)})
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
@@ -107,8 +112,8 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: Path) 
 
 def latest(root: Path) -> Path | None:
     """The newest checkpoint in a folder, or None."""
-    found = sorted(root.glob("step-*/progress.json"))
-    return found[-1].parent if found else None
+    checkpoints = sorted(root.glob("step-*/progress.json"))
+    return checkpoints[-1].parent if checkpoints else None
 
 
 def prune(root: Path, keep: int) -> None:

@@ -1,7 +1,7 @@
 """One run in several processes, as torchrun starts them: who is who, and what they must agree on.
 
 Gradients are averaged by DistributedDataParallel (`sivae_translate.training.step`). Here are the few numbers
-besides: figures are means over processes, and when one of them is told to stop, all stop after the same step.
+besides: metrics are means over processes, and when one of them is to stop, all stop after the same step.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class World:
         """The greatest of each number over processes."""
         return self._reduced(values, device, dist.ReduceOp.MAX) if self.size > 1 else list(values)
 
-    def mean(self, figures: Mapping[str, float], device: torch.device) -> dict[str, float]:
+    def mean(self, metrics: Mapping[str, float], device: torch.device) -> dict[str, float]:
         """Figures, which have the same names everywhere, as means over processes."""
-        if self.size == 1 or not figures:
-            return dict(figures)
-        sums = self._reduced(list(figures.values()), device, dist.ReduceOp.SUM)
-        return {name: total / self.size for name, total in zip(figures, sums, strict=True)}
+        if self.size == 1 or not metrics:
+            return dict(metrics)
+        sums = self._reduced(list(metrics.values()), device, dist.ReduceOp.SUM)
+        return {name: total / self.size for name, total in zip(metrics, sums, strict=True)}
 
     @staticmethod
     def _reduced(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 MEMORY = 0.9
 """Decay of the running means, per observation."""
 PATIENCE = 20
-"""Observations of a collapsed KL difference that are tolerated, and also those after the start that are not
-judged."""
+"""Observations of a collapsed KL difference that are tolerated, and also those after the start that do not
+count."""
 
 
 @dataclass
@@ -18,40 +18,40 @@ class Guard:
     """Watches the loss, the gradients and the KL difference.
 
     A healthy introspective VAE gives fakes about the KL of real images or more. When the KL of fakes falls to
-    less than half of that of real images and stays there, the encoders have lost the game: they take fakes
-    for more likely than anything real.
+    less than half of that of real images and stays there, the encoders have lost the game: they find fakes
+    more likely than anything real.
 
     Attributes:
-        learning_rate_scale: halved by each retreat.
-        retreats: how many there have been.
+        learning_rate_scale: halved by each rollback.
+        rollbacks: how many there have been.
         kl_real: running mean in nats; None before introspection.
         kl_fake: running mean in nats; None before introspection.
         collapsed: observations in a row with a collapsed KL difference.
-        seen: observations with fakes.
+        observations: those with fakes.
     """
 
     learning_rate_scale: float = 1.0
-    retreats: int = 0
+    rollbacks: int = 0
     kl_real: float | None = None
     kl_fake: float | None = None
     collapsed: int = 0
-    seen: int = 0
+    observations: int = 0
 
-    def problem(self, figures: Mapping[str, float]) -> str | None:
-        """What is wrong with the figures of a step, in words, or None.
+    def problem(self, metrics: Mapping[str, float]) -> str | None:
+        """What is wrong with the metrics of a step, in words, or None.
 
         Args:
-            figures: of an objective's `figures`, and the gradient norms.
+            metrics: an objective's `metrics`, and the gradient norms.
         """
-        bad = [name for name, value in figures.items() if not math.isfinite(value)]
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             return f"{', '.join(bad)} not finite"
-        if "kl_fake" not in figures:
+        if "kl_fake" not in metrics:
             return None
-        self.kl_real = _running(self.kl_real, figures["kl_real"])
-        self.kl_fake = _running(self.kl_fake, figures["kl_fake"])
-        self.seen += 1
-        lost = self.seen > PATIENCE and self.kl_fake < 0.5 * self.kl_real
+        self.kl_real = _running(self.kl_real, metrics["kl_real"])
+        self.kl_fake = _running(self.kl_fake, metrics["kl_fake"])
+        self.observations += 1
+        lost = self.observations > PATIENCE and self.kl_fake < 0.5 * self.kl_real
         self.collapsed = self.collapsed + 1 if lost else 0
         if self.collapsed > PATIENCE:
             return (
@@ -60,9 +60,9 @@ class Guard:
             )
         return None
 
-    def retreat(self) -> Guard:
-        """The guard after going back: half the learning rate, running means forgotten."""
-        return Guard(learning_rate_scale=0.5 * self.learning_rate_scale, retreats=self.retreats + 1)
+    def rolled_back(self) -> Guard:
+        """The guard after a rollback: half the learning rate, running means forgotten."""
+        return Guard(learning_rate_scale=0.5 * self.learning_rate_scale, rollbacks=self.rollbacks + 1)
 
 
 def _running(mean: float | None, value: float) -> float:

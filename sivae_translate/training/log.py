@@ -21,7 +21,7 @@ class MetricsLog:
         tensorboard: write events to folder/tensorboard too.
 
     Raises:
-        ConfigError: TensorBoard is wanted but not installed.
+        ConfigError: TensorBoard is to be written but is not installed.
     """
 
     def __init__(self, folder: Path, resumed_step: int, tensorboard: bool) -> None:
@@ -40,15 +40,15 @@ class MetricsLog:
 
     def forget_after(self, step: int) -> None:
         """Drop the lines after a step."""
-        kept = [line for line in read_metrics(self.path.parent) if line["step"] <= step]
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        earlier = [line for line in read_metrics(self.path.parent) if line["step"] <= step]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in earlier))
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **figures}) + "\n")
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
         if self.writer is not None:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self.writer.add_scalar(name, value, step)
 
     def close(self) -> None:

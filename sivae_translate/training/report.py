@@ -30,15 +30,15 @@ SAMPLE_COLUMNS = 6
 """Columns of samples in the grid of a plain model."""
 
 
-def health(figures: Mapping[str, float]) -> str:
+def health(metrics: Mapping[str, float]) -> str:
     """The quantities that tell whether training is healthy, in a few words."""
     words = [
-        f"rec {figures['reconstruction']:.4g}",
-        f"kl {figures['kl_content']:.3g}+{figures['kl_style']:.3g}",
+        f"rec {metrics['reconstruction']:.4g}",
+        f"kl {metrics['kl_content']:.3g}+{metrics['kl_style']:.3g}",
     ]
-    if "kl_fake" in figures:
-        difference, expelbo = figures["kl_difference"], figures["exp_elbo"]
-        words.append(f"fake {figures['kl_fake']:.3g} diff {difference:+.3g} expELBO {expelbo:.3g}")
+    if "kl_fake" in metrics:
+        difference, expelbo = metrics["kl_difference"], metrics["exp_elbo"]
+        words.append(f"fake {metrics['kl_fake']:.3g} diff {difference:+.3g} expELBO {expelbo:.3g}")
     return "  ".join(words)
 
 
@@ -49,7 +49,7 @@ def save_grid(
     """Sources, their reconstructions, their translations to each domain, and samples of each domain: one row
     a source.
 
-    Training images are shown, so that no choice is made by looking at test images.
+    They are training images, so that no choice is made by looking at test images.
     """
     device = model.style_prior.means.device
     domains = list(range(len(data.domains)))
@@ -161,5 +161,5 @@ def facts(folder: Path, config: Config, progress: Progress, images: int, process
         "seed": config.training.seed,
         "started_from": progress.started_from,
         "validation_score": progress.best_score,
-        "last_figures": lines[-1] if lines else {},
+        "last_metrics": lines[-1] if lines else {},
     }

@@ -11,7 +11,7 @@ from types import FrameType
 from sivae_translate.utils.progress import console
 
 
-class Interrupted(Exception):  # noqa: N818 - it is no error: the user asked for it
+class Interrupted(Exception):  # noqa: N818 - no error: the user wants to stop
     """SIGINT or SIGTERM arrived; a checkpoint was saved."""
 
     def __init__(self, signum: int) -> None:

@@ -13,7 +13,7 @@ from rich.progress import TaskID
 from torch import nn
 
 from sivae_translate.config import Config, to_yaml
-from sivae_translate.data.batches import Batch, TrainingBatches, iterate, parts_of
+from sivae_translate.data.batches import Batch, TrainingBatches, iterate, split_training
 from sivae_translate.data.domains import DomainData, check_unreadable
 from sivae_translate.data.loading import load_data
 from sivae_translate.models.build import make_model
@@ -106,11 +106,11 @@ class Trainer:
             processes=self.world.size,
             means_rate=training.means_rate,
         )
-        self.parts = parts_of(self.data.train, training.validation)
+        self.splits = split_training(self.data.train, training.validation)
         share, rank = self.world.share(training.batch), self.world.rank
-        self.batches = TrainingBatches(self.data, self.config.data, share, training.seed, self.parts, rank)
-        self.budget = Budget(training, sum(len(part.seen) for part in self.parts))
-        self.validation = Validation(self.data, self.parts, self.ema, self._autocast, self._note_unreadable)
+        self.batches = TrainingBatches(self.data, self.config.data, share, training.seed, self.splits, rank)
+        self.budget = Budget(training, sum(len(split.train) for split in self.splits))
+        self.validation = Validation(self.data, self.splits, self.ema, self._autocast, self._note_unreadable)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -143,7 +143,7 @@ class Trainer:
         return self.out
 
     def open_run(self) -> None:
-        """Write the configuration and open the log, once all processes have seen what was there before."""
+        """Write the configuration and open the log, once all processes have read what was there before."""
         require_writable(self.out)
         self.world.wait()
         if self.world.writes:
@@ -222,14 +222,14 @@ class Trainer:
             raise TrainingError(
                 f"before the first step, {problem}", remedy="start from another model (training.fine_tune)"
             )
-        if guard.retreats >= self.config.training.max_rollbacks:
+        if guard.rollbacks >= self.config.training.max_rollbacks:
             raise TrainingError(
                 f"training went wrong again at step {step}: {problem}; the last good state is {saved}",
                 remedy="start again with a lower training.learning_rate or objective.beta_neg, "
                 "or continue with --resume and more training.max_rollbacks",
             )
         self.progress = checkpoints.load(saved, self.modules, self.stepper.optimizers)
-        self.progress.guard = guard.retreat()
+        self.progress.guard = guard.rolled_back()
         if self.log is not None:
             self.log.forget_after(self.progress.step)
         scale = self.progress.guard.learning_rate_scale
@@ -252,7 +252,7 @@ class Trainer:
         return None
 
     def _validate_and_save(self) -> None:
-        """Validate and save; the best checkpoint so far is kept beside the last ones."""
+        """Validate and save; the best checkpoint so far stays beside the last ones."""
         self._settle()
         self.validation.fit_variance(self.config.training.seed)
         score, best = self.validation.score(), self.progress.best_score

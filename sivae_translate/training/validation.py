@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sivae_translate.data.batches import Parts
+from sivae_translate.data.batches import Split
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.models.typicality import Calibration, read
+from sivae_translate.models.typicality import Calibration, measure
 from sivae_translate.utils.errors import DataError
 
 TRAINING_IMAGES = 256
@@ -26,7 +26,7 @@ class Validation:
 
     Args:
         data: the domains.
-        parts: which images of each domain are trained on, and which are for validation.
+        splits: which images of each domain are trained on, and which are for validation.
         model: the averaged model.
         autocast: around its passes.
         note_unreadable: called with the problem of each image that cannot be read.
@@ -35,12 +35,12 @@ class Validation:
     def __init__(
         self,
         data: DomainData,
-        parts: Sequence[Parts],
+        splits: Sequence[Split],
         model: LatentModel,
         autocast: Callable[[], AbstractContextManager[object]],
         note_unreadable: Callable[[Iterable[str]], None],
     ) -> None:
-        self.data, self.parts, self.model = data, parts, model
+        self.data, self.splits, self.model = data, splits, model
         self.autocast, self.note_unreadable = autocast, note_unreadable
         self.device = model.style_prior.means.device
 
@@ -52,8 +52,8 @@ class Validation:
         itself. Where there are no domains to translate between, it is reconstructed from its own codes.
         """
         errors = []
-        for index, part in enumerate(self.parts):
-            images = self._images(index, part.held)
+        for index, split in enumerate(self.splits):
+            images = self._images(index, split.validation)
             if len(images):
                 with self.autocast():
                     returned = self._there_and_back(images, index)
@@ -67,7 +67,7 @@ class Validation:
 
     def calibration(self) -> Calibration | None:
         """What is typical of validation images; None without any."""
-        images = torch.cat([self._images(index, part.held) for index, part in enumerate(self.parts)])
+        images = torch.cat([self._images(index, split.validation) for index, split in enumerate(self.splits)])
         if not len(images):
             return None
         training = self._measure(self._training_images())
@@ -76,13 +76,13 @@ class Validation:
     def _measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """`typicality.read` in batches."""
         with self.autocast():
-            parts = [read(self.model, part) for part in torch.split(images, BATCH)]
+            parts = [measure(self.model, part) for part in torch.split(images, BATCH)]
         return torch.cat([numbers for numbers, _ in parts]), torch.cat([domains for _, domains in parts])
 
     def _training_images(self) -> Tensor:
         """Some training images of every domain."""
         each = -(-TRAINING_IMAGES // len(self.data.train))
-        return torch.cat([self._images(index, part.seen[:each]) for index, part in enumerate(self.parts)])
+        return torch.cat([self._images(index, split.train[:each]) for index, split in enumerate(self.splits)])
 
     def _images(self, domain: int, positions: np.ndarray) -> Tensor:
         """Those training images of a domain that are readable, without augmentation, (B, C, H, W)."""

@@ -63,7 +63,7 @@ def _cpu_has_bfloat16() -> bool:
 
 @contextlib.contextmanager
 def exact_float32(device: torch.device) -> Iterator[None]:
-    """float32 as it is, for what judges: no autocast, and no convolutions in TF32, which GPUs choose by
+    """float32 as it is, for evaluation: no autocast, and no convolutions in TF32, which GPUs choose by
     default.
     """
     before = torch.backends.cudnn.allow_tf32

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from sivae_translate.config import AugmentConfig, DataConfig
-from sivae_translate.data.batches import TrainingBatches, iterate, parts_of
+from sivae_translate.data.batches import TrainingBatches, iterate, split_training
 from sivae_translate.data.domains import ArrayImages, DomainData, FileImages
 from sivae_translate.data.loading import load_data
 from sivae_translate.utils.errors import ConfigError, DataError
@@ -104,7 +104,7 @@ def numbered(sizes=(20, 30, 40)):
 
 def batches(data=None, batch=12, seed: int = 0, **changes):
     data = data or numbered()
-    return TrainingBatches(data, DataConfig(**changes), batch, seed, parts_of(data.train, 5 / 20))
+    return TrainingBatches(data, DataConfig(**changes), batch, seed, split_training(data.train, 5 / 20))
 
 
 def test_a_batch_depends_on_the_seed_and_the_step_alone() -> None:
@@ -145,13 +145,13 @@ def test_what_is_held_out_is_never_drawn_and_all_else_is() -> None:
         .round()
         .reshape(60, 3, 4)
     )
-    for domain, parts in enumerate(parts_of(data.train, 5 / 20)):
-        assert set(drawn[:, domain].flatten().int().tolist()) == set(parts.seen.tolist())
-        assert sorted([*parts.seen, *parts.held]) == list(range(len(data.train[domain])))
+    for domain, split in enumerate(split_training(data.train, 5 / 20)):
+        assert set(drawn[:, domain].flatten().int().tolist()) == set(split.train.tolist())
+        assert sorted([*split.train, *split.validation]) == list(range(len(data.train[domain])))
 
 
 def test_held_out_images_are_a_random_choice() -> None:
-    ordered = parts_of(numbered((200,)).train, 0.1)[0].held  # files lie sorted by what they show
+    ordered = split_training(numbered((200,)).train, 0.1)[0].validation  # files lie sorted by what they show
     assert len(ordered) == 20
     assert ordered.min() < 50
     assert ordered.max() > 150
@@ -168,7 +168,7 @@ def test_held_out_images_are_a_random_choice() -> None:
     ],
 )
 def test_a_share_is_held_out_one_at_least_and_not_many(sizes, share, held) -> None:
-    assert [len(parts.held) for parts in parts_of(numbered(sizes).train, share)] == held
+    assert [len(split.validation) for split in split_training(numbered(sizes).train, share)] == held
 
 
 def test_an_image_that_became_unreadable_is_replaced_and_reported(root: Path) -> None:
@@ -177,7 +177,7 @@ def test_an_image_that_became_unreadable_is_replaced_and_reported(root: Path) ->
     assert isinstance(data.train[0], FileImages)
     for index in range(7):
         (root / "train" / "day" / f"{index}.png").write_bytes(b"gone bad")
-    batch = TrainingBatches(data, settings, 4, 0, parts_of(data.train, 0))[0]
+    batch = TrainingBatches(data, settings, 4, 0, split_training(data.train, 0))[0]
     assert len(batch.images) == 4
     assert batch.unreadable
     assert all("day" in problem for problem in batch.unreadable)

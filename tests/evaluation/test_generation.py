@@ -214,8 +214,8 @@ def test_published_networks_with_too_few_widths_are_refused() -> None:
 def test_a_plain_models_best_checkpoint_is_chosen_by_reconstruction(tmp_path: Path, noise) -> None:
     trainer = Trainer(published(validation=0.2), tmp_path, data=noise)
     trainer.run()
-    assert len(trainer.parts[0].held) == 8
-    held = torch.from_numpy(noise.train[0].array[trainer.parts[0].held]).permute(0, 3, 1, 2) / 255
+    assert len(trainer.splits[0].validation) == 8
+    held = torch.from_numpy(noise.train[0].array[trainer.splits[0].validation]).permute(0, 3, 1, 2) / 255
     rebuilt = trainer.ema.decode(trainer.ema.encode(held).mean)
     assert trainer.validation.score() == pytest.approx((rebuilt - held).square().mean().item(), rel=1e-4)
     assert (tmp_path / "best.safetensors").exists()
@@ -232,10 +232,10 @@ class Colours(torch.nn.Module):
 
     def __init__(self, device="cpu") -> None:
         super().__init__()
-        self.seen = 0
+        self.count = 0
 
     def forward(self, images):
-        self.seen += len(images)
+        self.count += len(images)
         return torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 4).flatten(1)
 
 
@@ -267,9 +267,9 @@ def test_a_judge_of_generation_computes_the_data_once_and_judges_many_models(
     perfect = Translator(make_model(config.model, config.data, 1), config, ("",), device="cpu")
     perfect.engine.reconstruct = lambda batch: batch
     perfect.decode = lambda codes: torch.from_numpy(images[: len(codes.content)]).permute(0, 3, 1, 2) / 255
-    assert suite.inception.seen == 40  # held-out and training images
+    assert suite.inception.count == 40  # test and training images
     worse, better = suite.measure(translator), suite.measure(perfect)
-    assert suite.inception.seen == 80  # and the samples of each
+    assert suite.inception.count == 80  # and the samples of each
     assert better.reconstruction["lpips"].mean == pytest.approx(0, abs=1e-6)
     assert better.reconstruction["psnr"].mean == 100
     assert worse.reconstruction["lpips"].mean > 0.1

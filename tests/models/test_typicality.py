@@ -16,7 +16,7 @@ from sivae_translate.config import from_dict
 from sivae_translate.data.loading import load_data
 from sivae_translate.inference.arguments import OutOfDistributionWarning
 from sivae_translate.inference.translator import Translator
-from sivae_translate.models.typicality import Calibration, Verdict, read
+from sivae_translate.models.typicality import Calibration, Verdict, measure
 from sivae_translate.models.weights import load_model, save_model
 from sivae_translate.training.trainer import train
 from sivae_translate.utils.errors import InputError
@@ -174,7 +174,7 @@ def test_unseen_images_of_the_kind_are_usual_and_noise_is_not(trained) -> None:
 
 def test_read_gives_the_models_own_figures(trained) -> None:
     images = torch.rand(3, 1, 32, 32)
-    values, domain = read(trained.model, images)
+    values, domain = measure(trained.model, images)
     posterior = trained.model.encode(images)
     torch.testing.assert_close(values[:, 1], posterior.content.kl())
     each = torch.stack([posterior.style.kl(mean) for mean in trained.model.style_prior.means], 1)

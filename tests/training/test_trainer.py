@@ -204,7 +204,7 @@ def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_pa
     trainer.run()
     assert [step for _, step in found] == [4]
     assert all("not finite" in problem for problem, _ in found)
-    assert trainer.progress.guard.retreats == 1
+    assert trainer.progress.guard.rollbacks == 1
     assert trainer.progress.guard.learning_rate_scale == 0.5
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
@@ -228,7 +228,7 @@ def test_a_bad_last_step_that_no_log_shows_is_done_again(tmp_path: Path, data) -
     trainer = Trainer(settings(log_every=100), tmp_path, data=data)
     poison_until_rollback(trainer, 11)
     trainer.run()
-    assert trainer.progress.guard.retreats == 1
+    assert trainer.progress.guard.rollbacks == 1
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
@@ -236,7 +236,7 @@ def test_after_a_rollback_no_step_is_logged_twice(tmp_path: Path, data) -> None:
     trainer = Trainer(settings(log_every=1), tmp_path, data=data)
     poison_until_rollback(trainer, 6)
     trainer.run()
-    assert trainer.progress.guard.retreats == 1
+    assert trainer.progress.guard.rollbacks == 1
     assert [line["step"] for line in read_metrics(tmp_path)] == list(range(1, 13))
 
 
@@ -256,6 +256,18 @@ def test_the_guard_notices_a_collapsed_kl_difference_and_forgives_a_short_one() 
     assert not any(guard.problem(healthy) for _ in range(50))
     found = [guard.problem(lost) for _ in range(60)]
     assert "KL difference collapsed" in next(problem for problem in found if problem)
+
+
+def test_a_checkpoint_of_an_earlier_version_keeps_its_guard(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 2)
+    progress = checkpoints.Progress(step=7, guard=Guard(0.5, rollbacks=1, kl_real=4.0, observations=9))
+    checkpoints.save(tmp_path / "step-7", {"layer": layer}, {}, progress)
+    path = tmp_path / "step-7" / "progress.json"
+    state = json.loads(path.read_text())
+    state["guard"]["retreats"] = state["guard"].pop("rollbacks")
+    state["guard"]["seen"] = state["guard"].pop("observations")
+    path.write_text(json.dumps(state))
+    assert checkpoints.load(tmp_path / "step-7", {"layer": layer}, {}) == progress
 
 
 @pytest.mark.parametrize("stopped", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])

@@ -8,8 +8,8 @@ other letters, each font shows a random half, drawn per font. Nobody tells the m
 shows.
 
 Drawing does not depend on FreeType's hinter: each glyph is rasterised ``OVERSAMPLING`` times larger than
-wanted and averaged down. The random halves are ranked by SHA-256 rather than by a generator, so they are the
-same on every machine and for every version of numpy.
+needed and averaged down. The random halves are ranked by SHA-256 rather than by a generator, so they are
+the same on every machine and for every version of numpy.
 """
 
 from __future__ import annotations
