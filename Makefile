@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test lint format-check types layers check test-slow bench setup format clean
+.PHONY: demo test lint format-check types layers docs check test-slow bench setup format clean
 
 setup: .venv/ready
 
@@ -33,6 +33,12 @@ types: setup
 layers: setup
 	$(BIN)/python -m pytest tests/test_layers.py tests/test_sizes.py tests/test_api.py
 
+# The site, without the network but for the packages; warnings are errors.
+docs: setup
+	$(BIN)/python -c 'import mkdocs, mkdocstrings, material' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 check: lint format-check types
 	$(BIN)/python -m pytest -m "not slow and not full"
 
@@ -47,4 +53,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build dist demo site *.egg-info .mypy_cache .ruff_cache .pytest_cache
