@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -33,7 +34,7 @@ def test_yaml_round_trips(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", sorted(config_path("glyphs").parent.glob("*.yaml")), ids=lambda path: path.stem
 )
-def test_shipped_configurations_are_valid_and_make_a_model(path) -> None:
+def test_shipped_configurations_are_valid_and_make_a_model(path: Path) -> None:
     if path.stem.startswith("toy"):
         assert load_toy_config(path.stem).planes
         return
@@ -60,7 +61,7 @@ def test_the_configuration_of_64_px_grows_the_shipped_model() -> None:
         ({"training.steps": 3, "training.minutes": 1}, "give one budget"),
     ],
 )
-def test_wrong_settings_are_named_with_a_suggestion(settings, message: str) -> None:
+def test_wrong_settings_are_named_with_a_suggestion(settings: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(None, settings)
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from sivae_translate.cli import main
 from sivae_translate.cli.app import COMMANDS, parse
 
 
-def call(capsys: pytest.CaptureFixture[str], *arguments):
+def call(capsys: pytest.CaptureFixture[str], *arguments: Any) -> Any:
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
@@ -77,7 +78,7 @@ def test_mistakes_are_explained(
     folder: Path,
     tmp_path: Path,
     arguments: str,
-    code,
+    code: Any,
     message: str,
 ) -> None:
     places = {"RUN": tiny_run, "IN": folder, "OUT": tmp_path / "out"}
@@ -116,7 +117,7 @@ def test_settings_lists_every_section(capsys: pytest.CaptureFixture[str]) -> Non
         "from sivae_translate.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
     ],
 )
-def test_importing_the_package_and_asking_for_help_do_not_import_torch(code) -> None:
+def test_importing_the_package_and_asking_for_help_do_not_import_torch(code: Any) -> None:
     heavy = "{'torch', 'torchvision', 'kornia', 'albumentations', 'matplotlib', 'lpips'}"
     probe = f"{code}\nimport sys; loaded = {heavy} & set(sys.modules); assert not loaded, loaded"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)

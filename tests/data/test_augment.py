@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,11 +28,11 @@ class Settings:
 EVERYTHING = Settings(0.1, 0.1, 15, True, 0.2, 0.2, 0.2, 0.1)
 
 
-def noise(*shape, seed: int = 0):
+def noise(*shape: Any, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def ramp(size: int = 64, step: int = 3):
+def ramp(size: int = 64, step: int = 3) -> Any:
     """Grey levels that rise from left to right."""
     return np.tile(np.arange(size, dtype=np.uint8) * step, (size, 1))[..., None]
 
@@ -49,7 +50,7 @@ def test_colour_changes_leave_a_grey_image_alone() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(32, 32), (20, 33)])
-def test_shape_and_type_stay_and_the_input_is_not_written_to(channels: int, size: int) -> None:
+def test_shape_and_type_stay_and_the_input_is_not_written_to(channels: int, size: tuple[int, int]) -> None:
     image = noise(*size, channels)
     before = image.copy()
     image.setflags(write=False)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sivae_translate.config import DataConfig
-from sivae_translate.data import cache
+from sivae_translate.data import cache, domains
 from sivae_translate.data.cache import decode
 
 
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(cache, "WORTH_KEEPING", 10)
     (tmp_path / "in").mkdir()
     paths = [tmp_path / "in" / f"{index:02}.png" for index in range(12)]
@@ -27,25 +28,28 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def config(tmp_path: Path):
+def config(tmp_path: Path) -> Any:
     return DataConfig(image_size=32, channels=1, cache=tmp_path / "cache")
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch):
+def reads(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Names of the files that were decoded."""
-    seen, read = [], cache.read
-    monkeypatch.setattr(
-        cache, "read", lambda path, settings: (seen.append(path.name), read(path, settings))[1]
-    )
-    return seen
+    names: list[str] = []
+
+    def counted(path: Path, settings: DataConfig) -> np.ndarray:
+        names.append(path.name)
+        return domains.read(path, settings)
+
+    monkeypatch.setattr(cache, "read", counted)
+    return names
 
 
-def shades(decoded):
+def shades(decoded: Any) -> Any:
     return (decoded.pixels[:, 0, 0, 0] // 20).tolist()
 
 
-def test_a_second_start_decodes_nothing_and_gives_the_same(files, config, reads) -> None:
+def test_a_second_start_decodes_nothing_and_gives_the_same(files: Any, config: Any, reads: Any) -> None:
     first = decode(files, config, "reading")
     assert sorted(reads) == [path.name for path in files]
     reads.clear()
@@ -58,7 +62,9 @@ def test_a_second_start_decodes_nothing_and_gives_the_same(files, config, reads)
     assert "05.png" in second.problems[0]
 
 
-def test_what_has_changed_or_is_new_is_decoded_and_what_is_gone_is_dropped(files, config, reads) -> None:
+def test_what_has_changed_or_is_new_is_decoded_and_what_is_gone_is_dropped(
+    files: Any, config: Any, reads: Any
+) -> None:
     decode(files, config, "reading")
     reads.clear()
     Image.new("L", (40, 40), 240).save(files[3])
@@ -73,7 +79,7 @@ def test_what_has_changed_or_is_new_is_decoded_and_what_is_gone_is_dropped(files
     assert reads == []
 
 
-def test_a_repaired_file_comes_back(files, config) -> None:
+def test_a_repaired_file_comes_back(files: Any, config: Any) -> None:
     decode(files, config, "reading")
     Image.new("L", (40, 40), 100).save(files[5])
     again = decode(files, config, "reading")
@@ -81,7 +87,7 @@ def test_a_repaired_file_comes_back(files, config) -> None:
     assert shades(again) == list(range(12))
 
 
-def test_another_size_has_a_cache_of_its_own(files, config) -> None:
+def test_another_size_has_a_cache_of_its_own(files: Any, config: Any) -> None:
     decode(files, config, "reading")
     assert decode(files, config.model_copy(update={"image_size": 64}), "reading").pixels.shape == (
         11,
@@ -93,7 +99,7 @@ def test_another_size_has_a_cache_of_its_own(files, config) -> None:
 
 
 @pytest.mark.parametrize("damage", ["pixels", "index", "shape"])
-def test_a_damaged_cache_is_made_anew(files, config, damage) -> None:
+def test_a_damaged_cache_is_made_anew(files: Any, config: Any, damage: Any) -> None:
     expected = shades(decode(files, config, "reading"))
     (folder,) = config.cache.iterdir()
     if damage == "pixels":
@@ -106,13 +112,13 @@ def test_a_damaged_cache_is_made_anew(files, config, damage) -> None:
     assert isinstance(decode(files, config, "reading").pixels, np.memmap)
 
 
-def test_where_nothing_can_be_written_images_are_kept_in_memory(files, tmp_path: Path) -> None:
+def test_where_nothing_can_be_written_images_are_kept_in_memory(files: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     settings = DataConfig(image_size=32, channels=1, cache=tmp_path / "file")
     assert len(decode(files, settings, "reading").kept) == 11
 
 
-def test_small_sets_leave_nothing_on_disk(files, config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_sets_leave_nothing_on_disk(files: Any, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "WORTH_KEEPING", 100)
     decode(files, config, "reading")
     assert not config.cache.exists()

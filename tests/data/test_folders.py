@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from sivae_translate.data.folders import UNLABELLED, find_domains, list_images
 from sivae_translate.utils.errors import DataError
 
 
-def make(root: Path, *names):
+def make(root: Path, *names: Any) -> Any:
     """Empty files; finding does not open them."""
     for name in names:
         path = root / name
@@ -17,7 +18,7 @@ def make(root: Path, *names):
     return root
 
 
-def relative(domains, root: Path):
+def relative(domains: Any, root: Path) -> Any:
     return {name: [path.relative_to(root).as_posix() for path in paths] for name, paths in domains.items()}
 
 
@@ -61,7 +62,7 @@ def test_lettered_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("where", "test"), [("", False), ("train/", True)])
-def test_images_without_folders_have_no_label(where, test, tmp_path: Path) -> None:
+def test_images_without_folders_have_no_label(where: Any, test: Any, tmp_path: Path) -> None:
     make(
         tmp_path,
         f"{where}2.png",
@@ -139,7 +140,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     [
         (
             ["a.txt", "sub/b.txt", "sub/c.csv", "Makefile"],
-            r"no training image in .*: the 4 files found are 2 \.txt, 1 \.csv, 1 without",
+            r"no training image in .*: its 4 files are 2 \.txt, 1 \.csv, 1 without",
         ),
         ([], "no training image in .*: it holds no files"),
         (["cat/1.png", "cat/2.png", "dog/readme.txt"], "domain 'dog' has no image"),
@@ -155,7 +156,9 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_unusable_folder_is_an_error_that_says_what_is_wrong(names, message: str, tmp_path: Path) -> None:
+def test_an_unusable_folder_is_an_error_that_says_what_is_wrong(
+    names: Any, message: str, tmp_path: Path
+) -> None:
     make(tmp_path, *names)
     with pytest.raises(DataError, match=message) as caught:
         find_domains(tmp_path)
@@ -164,7 +167,7 @@ def test_an_unusable_folder_is_an_error_that_says_what_is_wrong(names, message: 
 
 
 @pytest.mark.parametrize("names", [["a.txt"], ["cat/1.png", "dog/1.png"]])
-def test_errors_name_the_layouts_that_are_understood(names, tmp_path: Path) -> None:
+def test_errors_name_the_layouts_that_are_understood(names: Any, tmp_path: Path) -> None:
     make(tmp_path, *names)
     with pytest.raises(DataError) as caught:
         find_domains(tmp_path)

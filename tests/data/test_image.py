@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,18 +18,18 @@ from sivae_translate.data.image import from_any, open_image
 from sivae_translate.utils.errors import DataError, InputError
 
 
-def noise(*shape, seed: int = 0):
+def noise(*shape: Any, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def stored(image, suffix: str, tmp_path: Path, **options):
+def stored(image: Any, suffix: str, tmp_path: Path, **options: Any) -> Any:
     path = tmp_path / f"image{suffix}"
     image.save(path, **options)
     return path
 
 
-def png_claiming(width, height):
-    def chunk(kind, data):
+def png_claiming(width: int, height: int) -> Any:
+    def chunk(kind: bytes, data: Any) -> Any:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
@@ -42,7 +43,7 @@ def png_claiming(width, height):
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff"])
 @pytest.mark.parametrize(("mode", "shape"), [("RGB", (5, 7, 3)), ("L", (5, 7))])
-def test_lossless_formats_keep_mode_and_pixels(suffix: str, mode, shape, tmp_path: Path) -> None:
+def test_lossless_formats_keep_mode_and_pixels(suffix: str, mode: str, shape: Any, tmp_path: Path) -> None:
     pixels = noise(*shape)
     opened = open_image(stored(Image.fromarray(pixels), suffix, tmp_path))
     assert opened.mode == mode
@@ -77,7 +78,7 @@ def test_a_pipe_that_cannot_seek_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("RGBA", 4), ("LA", 2)])
-def test_transparency_is_composited_on_white(mode, channels: int, tmp_path: Path) -> None:
+def test_transparency_is_composited_on_white(mode: str, channels: int, tmp_path: Path) -> None:
     pixels = noise(6, 5, channels)
     opened = open_image(stored(Image.fromarray(pixels, mode), ".png", tmp_path))
     alpha = pixels[..., -1:] / 255.0
@@ -150,7 +151,7 @@ def test_floating_point_files_are_refused(tmp_path: Path) -> None:
         (8, np.rot90),
     ],
 )
-def test_exif_rotation_is_applied(suffix: str, orientation, upright, tmp_path: Path) -> None:
+def test_exif_rotation_is_applied(suffix: str, orientation: Any, upright: Any, tmp_path: Path) -> None:
     pixels = noise(3, 5, 3)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -166,7 +167,7 @@ def test_damaged_exif_does_not_cost_the_image(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tif"])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
-def test_a_truncated_file_is_an_error_that_names_it(suffix: str, share, tmp_path: Path) -> None:
+def test_a_truncated_file_is_an_error_that_names_it(suffix: str, share: Any, tmp_path: Path) -> None:
     path = stored(Image.fromarray(noise(64, 64, 3)), suffix, tmp_path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
@@ -180,7 +181,7 @@ def test_a_truncated_file_is_an_error_that_names_it(suffix: str, share, tmp_path
     ("content", "reason"),
     [(b"", "the file is empty"), (b"just some text, really", "not an image"), (b"\x89PN", "not an image")],
 )
-def test_what_is_no_image_is_an_error_that_says_so(content, reason, tmp_path: Path) -> None:
+def test_what_is_no_image_is_an_error_that_says_so(content: Any, reason: Any, tmp_path: Path) -> None:
     path = tmp_path / "bad.png"
     path.write_bytes(content)
     with pytest.raises(DataError, match=reason) as caught:
@@ -196,7 +197,7 @@ def test_missing_files_and_folders_are_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", [3, None, io.StringIO("text")])
-def test_what_is_neither_path_nor_binary_stream_is_refused(source) -> None:
+def test_what_is_neither_path_nor_binary_stream_is_refused(source: Any) -> None:
     with pytest.raises(InputError, match="cannot open an image from"):
         open_image(source)
 
@@ -265,7 +266,7 @@ GREY, COLOUR = noise(5, 7), noise(5, 7, 3)
         ),
     ],
 )
-def test_arrays_tensors_and_images_are_all_understood(given, expected) -> None:
+def test_arrays_tensors_and_images_are_all_understood(given: Any, expected: Any) -> None:
     image = from_any(given)
     assert image.mode == ("L" if expected.ndim == 2 else "RGB")
     np.testing.assert_array_equal(np.asarray(image), expected)
@@ -312,7 +313,7 @@ def test_from_any_does_not_share_memory_with_its_input() -> None:
         (Image.new("F", (2, 2)), "floating point"),
     ],
 )
-def test_what_is_no_image_is_refused_by_its_type_shape_or_range(given, message: str) -> None:
+def test_what_is_no_image_is_refused_by_its_type_shape_or_range(given: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_any(given)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,14 +23,14 @@ from sivae_translate.training.trainer import Trainer, train
 from sivae_translate.utils.errors import ConfigError, InputError
 
 
-def call(*arguments):
+def call(*arguments: Any) -> Any:
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     return stop.value.code
 
 
 @pytest.fixture(scope="module", params=["elbo", "introvae", "soft_introvae", "bootstrap"])
-def plain_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def plain_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     settings = {
         "data": {"image_size": 32, "channels": 1, "labels": False},
         "model": {
@@ -117,10 +118,10 @@ def test_samples_and_reconstructions_are_judged(
     class Means(torch.nn.Module):
         """Stands for Inception, which takes seconds an image batch: block means as features."""
 
-        def __init__(self, device) -> None:
+        def __init__(self, device: Any) -> None:
             super().__init__()
 
-        def forward(self, images):
+        def forward(self, images: Any) -> Any:
             return torch.nn.functional.avg_pool2d(images, 8).flatten(1)
 
     monkeypatch.setattr(generation, "Inception", Means)
@@ -141,7 +142,7 @@ def test_samples_and_reconstructions_are_judged(
     assert "ask for 12" in capsys.readouterr().err
 
 
-def published(**training):
+def published(**training: Any) -> Any:
     settings = {
         "data": {"image_size": 32, "channels": 1, "labels": False},
         "model": {"kind": "published", "latent_dim": 5, "widths": [4, 6, 8]},
@@ -159,13 +160,13 @@ def published(**training):
 
 
 @pytest.fixture(scope="module")
-def noise():
+def noise() -> Any:
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
     return DomainData(domains=("",), train=(ArrayImages(images),))
 
 
 def test_samples_of_the_published_networks_are_the_same_before_saving_and_after_loading(
-    tmp_path: Path, noise
+    tmp_path: Path, noise: Any
 ) -> None:
     trainer = Trainer(published(), tmp_path, data=noise)
     run = trainer.run()
@@ -179,7 +180,7 @@ def test_samples_of_the_published_networks_are_the_same_before_saving_and_after_
     )  # no batch statistics left
 
 
-def test_settled_statistics_are_those_of_the_decoders_own_prior_samples(tmp_path: Path, noise) -> None:
+def test_settled_statistics_are_those_of_the_decoders_own_prior_samples(tmp_path: Path, noise: Any) -> None:
     trainer = Trainer(published(), tmp_path, data=noise)
     trainer.run()
     decoder = trainer.ema.decoder
@@ -191,7 +192,7 @@ def test_settled_statistics_are_those_of_the_decoders_own_prior_samples(tmp_path
     torch.testing.assert_close(norm.running_mean, seen[0].mean((0, 2, 3)), atol=0.1, rtol=0.2)
 
 
-def test_a_run_of_the_published_networks_resumes_to_the_bit(tmp_path: Path, noise) -> None:
+def test_a_run_of_the_published_networks_resumes_to_the_bit(tmp_path: Path, noise: Any) -> None:
     whole = Trainer(published(), tmp_path / "whole", data=noise).run()
     first = Trainer(published(), tmp_path / "parts", data=noise)
     first.open_run()
@@ -211,7 +212,7 @@ def test_published_networks_with_too_few_widths_are_refused() -> None:
         make_model(config.model, config.data, 1)
 
 
-def test_a_plain_models_best_checkpoint_is_chosen_by_reconstruction(tmp_path: Path, noise) -> None:
+def test_a_plain_models_best_checkpoint_is_chosen_by_reconstruction(tmp_path: Path, noise: Any) -> None:
     trainer = Trainer(published(validation=0.2), tmp_path, data=noise)
     trainer.run()
     assert len(trainer.splits[0].validation) == 8
@@ -221,7 +222,7 @@ def test_a_plain_models_best_checkpoint_is_chosen_by_reconstruction(tmp_path: Pa
     assert (tmp_path / "best.safetensors").exists()
 
 
-def test_a_model_file_holds_no_paths_of_the_machine_that_made_it(tmp_path: Path, noise) -> None:
+def test_a_model_file_holds_no_paths_of_the_machine_that_made_it(tmp_path: Path, noise: Any) -> None:
     first = Trainer(published(), tmp_path / "first", data=noise).run()
     second = Trainer(published(fine_tune=str(first)), tmp_path / "second", data=noise).run()
     assert str(tmp_path).encode() not in (second / "model.safetensors").read_bytes()
@@ -230,11 +231,11 @@ def test_a_model_file_holds_no_paths_of_the_machine_that_made_it(tmp_path: Path,
 class Colours(torch.nn.Module):
     """Stands for Inception: a few numbers an image."""
 
-    def __init__(self, device="cpu") -> None:
+    def __init__(self, device: str = "cpu") -> None:
         super().__init__()
         self.count = 0
 
-    def forward(self, images):
+    def forward(self, images: Any) -> Any:
         self.count += len(images)
         return torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 4).flatten(1)
 
@@ -264,7 +265,7 @@ def test_a_judge_of_generation_computes_the_data_once_and_judges_many_models(
     }
     config = from_dict(settings, "test")
     translator = Translator(make_model(config.model, config.data, 1), config, ("",), device="cpu")
-    perfect = Translator(make_model(config.model, config.data, 1), config, ("",), device="cpu")
+    perfect: Any = Translator(make_model(config.model, config.data, 1), config, ("",), device="cpu")
     perfect.engine.reconstruct = lambda batch: batch
     perfect.decode = lambda codes: torch.from_numpy(images[: len(codes.content)]).permute(0, 3, 1, 2) / 255
     assert suite.inception.count == 40  # test and training images

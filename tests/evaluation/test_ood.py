@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from sivae_translate.training.trainer import train
 from sivae_translate.utils.errors import InputError
 
 
-def stripes(count: int, seed: int):
+def stripes(count: int, seed: int) -> Any:
     """Dark images with one bright horizontal bar: uint8 (count, 32, 32, 1)."""
     rng = np.random.default_rng(seed)
     images = np.full((count, 32, 32, 1), 20, np.uint8)
@@ -30,12 +31,12 @@ def stripes(count: int, seed: int):
     return images
 
 
-def noise(count: int, seed: int):
+def noise(count: int, seed: int) -> Any:
     return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 1), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory):
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A plain VAE that has seen stripes for a few seconds."""
     root = tmp_path_factory.mktemp("ood")
     save(stripes(300, 0), root / "stripes")
@@ -54,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory):
     return train(from_dict(settings, "test"), root / "run")
 
 
-def save(images, folder: Path) -> None:
+def save(images: Any, folder: Path) -> None:
     folder.mkdir(parents=True)
     for index, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(folder / f"{index:03}.png")
@@ -104,7 +105,7 @@ def test_intervals_hold_the_figure_and_shrink_with_more_images() -> None:
 # ---- scores
 
 
-def test_noise_is_more_unusual_than_unseen_stripes_by_every_sensible_score(run) -> None:
+def test_noise_is_more_unusual_than_unseen_stripes_by_every_sensible_score(run: Path) -> None:
     translator = Translator.from_pretrained(run, device="cpu")
     known = ood.score_known(translator, stripes(60, 1), stripes(60, 3), samples=4, regret_steps=5)
     result = ood.compare(translator, known, noise(60, 2), samples=4, regret_steps=5)
@@ -122,7 +123,9 @@ def test_noise_is_more_unusual_than_unseen_stripes_by_every_sensible_score(run) 
     assert result.bits[1] > result.bits[0] + 1
 
 
-def test_the_likelihood_score_is_minus_the_models_likelihood_and_complexity_its_bits_less_a_pngs(run) -> None:
+def test_the_likelihood_score_is_minus_the_models_likelihood_and_complexity_its_bits_less_a_pngs(
+    run: Path,
+) -> None:
     translator, images = Translator.from_pretrained(run, device="cpu"), stripes(8, 4)
     scores = ood_scores.surprise(translator, images, samples=200)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
@@ -136,7 +139,7 @@ def test_the_likelihood_score_is_minus_the_models_likelihood_and_complexity_its_
         assert score == pytest.approx(nats / np.log(2) + 8 * 1024 - 8 * buffer.tell())
 
 
-def test_regret_is_what_fitting_the_posterior_gains(run) -> None:
+def test_regret_is_what_fitting_the_posterior_gains(run: Path) -> None:
     translator = Translator.from_pretrained(run, device="cpu")
     known, foreign = (
         ood_scores.surprise(translator, images, samples=1, regret_steps=60)["regret"]
@@ -146,14 +149,14 @@ def test_regret_is_what_fitting_the_posterior_gains(run) -> None:
     assert foreign.mean() > known.mean()
 
 
-def test_scores_are_the_same_every_time(run) -> None:
+def test_scores_are_the_same_every_time(run: Path) -> None:
     translator = Translator.from_pretrained(run, device="cpu")
     first, again = (ood_scores.surprise(translator, stripes(5, 7), samples=3) for _ in range(2))
     for name, values in first.items():
         np.testing.assert_array_equal(values, again[name])
 
 
-def test_no_images_is_an_error(run) -> None:
+def test_no_images_is_an_error(run: Path) -> None:
     with pytest.raises(InputError, match="no images"):
         ood_scores.surprise(Translator.from_pretrained(run, device="cpu"), stripes(0, 0))
 
@@ -162,7 +165,7 @@ def test_no_images_is_an_error(run) -> None:
 
 
 def test_the_command_leaves_a_report_and_pictures(
-    run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save(stripes(40, 8), tmp_path / "held")
     save(noise(15, 9), tmp_path / "foreign" / "deep")
@@ -193,7 +196,7 @@ def test_the_command_leaves_a_report_and_pictures(
 
 
 def test_the_command_refuses_what_makes_no_sense(
-    run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save(stripes(4, 8), tmp_path / "held")
     for extra, words in (

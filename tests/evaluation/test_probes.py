@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +10,11 @@ from sivae_translate.evaluation.probes import probe_accuracy
 from sivae_translate.utils.errors import InputError
 
 
-def noise(seed: int, *shape):
+def noise(seed: int, *shape: Any) -> Any:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def clusters(seed: int, labels):
+def clusters(seed: int, labels: Any) -> Any:
     """Codes (N, 5) around one corner a label, far apart against their spread of 0.1."""
     return 0.1 * noise(seed, len(labels), 5) + torch.eye(5)[labels]
 
@@ -22,7 +23,7 @@ LABELS = torch.arange(200) % 4
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_separable_codes_are_read_without_a_mistake(kind) -> None:
+def test_separable_codes_are_read_without_a_mistake(kind: str) -> None:
     result = probe_accuracy(clusters(0, LABELS), LABELS, clusters(1, LABELS), LABELS, kind=kind)
     assert (result.accuracy, result.chance, result.ratio) == (1.0, 0.25, 4.0)
     # Wilson's interval of n out of n is 1 / (1 + z^2 / n) to 1
@@ -30,7 +31,7 @@ def test_separable_codes_are_read_without_a_mistake(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_independent_codes_are_read_at_chance(kind) -> None:
+def test_independent_codes_are_read_at_chance(kind: str) -> None:
     labels = torch.arange(2000) % 4
     result = probe_accuracy(noise(0, 2000, 6), labels, noise(1, 2000, 6), labels, kind=kind, steps=100)
     assert abs(result.accuracy - 0.25) < 3 * math.sqrt(0.25 * 0.75 / 2000)
@@ -97,7 +98,7 @@ def test_same_seed_same_result_and_callers_generator_untouched() -> None:
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
-def test_codes_of_a_frozen_encoder_can_be_probed(context) -> None:
+def test_codes_of_a_frozen_encoder_can_be_probed(context: Any) -> None:
     with context():
         codes = clusters(0, LABELS)
     with torch.no_grad():
@@ -124,7 +125,7 @@ def test_probing_sends_no_gradient_to_the_codes() -> None:
     ],
     ids=["few labels", "other features", "no features", "float labels", "nan", "no tests", "kind", "steps"],
 )
-def test_bad_input_is_refused(changes) -> None:
+def test_bad_input_is_refused(changes: Any) -> None:
     good = {
         "train_codes": clusters(0, LABELS),
         "train_labels": LABELS,

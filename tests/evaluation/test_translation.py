@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def suite() -> MetricSuite:
 
 
 @pytest.fixture(scope="module")
-def data():
+def data() -> Any:
     """Smooth shapes; the second domain is the first one upside down."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (COUNT, 4, 4, 1), dtype=np.uint8)
@@ -40,14 +41,14 @@ def data():
     return DomainData(("up", "down"), train=sources, test=sources, test_ids=ids, truth=PairedTruth())
 
 
-def translator(kind="random"):
+def translator(kind: str = "random") -> Any:
     torch.manual_seed(0)
     settings = {
         "data": {"image_size": 32, "channels": 1},
         "model": {"widths": [4, 6, 8], "style_widths": [4, 4, 6]},
     }
     config = from_dict(settings, "the test")
-    made = Translator(
+    made: Any = Translator(
         make_model(ModelConfig(widths=(4, 6, 8), style_widths=(4, 4, 6)), config.data, 2),
         config,
         ("up", "down"),
@@ -59,7 +60,7 @@ def translator(kind="random"):
     return made
 
 
-def test_a_perfect_model_has_gain_one_and_no_error(data, suite) -> None:
+def test_a_perfect_model_has_gain_one_and_no_error(data: Any, suite: Any) -> None:
     result = evaluate(translator("perfect"), data, suite=suite, probes=False)
     assert result.overall["gain"].mean == pytest.approx(1)
     assert result.overall["lpips"].mean == pytest.approx(0, abs=1e-6)
@@ -70,7 +71,7 @@ def test_a_perfect_model_has_gain_one_and_no_error(data, suite) -> None:
     ]
 
 
-def test_copying_has_gain_zero_and_the_metrics_of_copying(data, suite) -> None:
+def test_copying_has_gain_zero_and_the_metrics_of_copying(data: Any, suite: Any) -> None:
     result = evaluate(translator("copy"), data, suite=suite, probes=False)
     assert result.overall["gain"].mean == pytest.approx(0)
     for pair in result.pairs:
@@ -83,7 +84,7 @@ def test_copying_has_gain_zero_and_the_metrics_of_copying(data, suite) -> None:
     )
 
 
-def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(data, suite) -> None:
+def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(data: Any, suite: Any) -> None:
     result = evaluate(translator(), data, suite=suite, probes=False)
     gains = [pair.metrics["gain"] for pair in result.pairs]
     assert all(gain.low <= gain.mean <= gain.high < 0 for gain in gains)
@@ -92,7 +93,7 @@ def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(da
     assert result.overall["l1"].mean > 0
 
 
-def test_probes_are_reported_with_their_chance(data, suite) -> None:
+def test_probes_are_reported_with_their_chance(data: Any, suite: Any) -> None:
     result = evaluate(translator(), data, suite=suite)
     chance = {"domain from content": 1 / 2, "content from style": 1 / 6}  # two domains, six contents
     assert {name: probe.chance for name, probe in result.probes.items()} == {
@@ -102,7 +103,7 @@ def test_probes_are_reported_with_their_chance(data, suite) -> None:
     }
 
 
-def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data, suite) -> None:
+def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data: Any, suite: Any) -> None:
     unpaired = DomainData(data.domains, data.train, data.test, data.test_ids)
     result = evaluate(translator(), unpaired, suite=suite)
     assert not result.paired
@@ -111,14 +112,16 @@ def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data, suite) -
     assert set(result.overall) == {"lpips"}
 
 
-def test_references_take_the_place_of_prior_means(data, suite) -> None:
+def test_references_take_the_place_of_prior_means(data: Any, suite: Any) -> None:
     by_reference = evaluate(translator(), data, style="reference", suite=suite, probes=False)
     by_domain = evaluate(translator(), data, style="domain", suite=suite, probes=False)
     assert by_reference.style == "reference"
     assert by_reference.overall["lpips"].mean != by_domain.overall["lpips"].mean
 
 
-def test_the_report_holds_the_same_metrics_in_json_and_markdown(data, suite, tmp_path: Path) -> None:
+def test_the_report_holds_the_same_metrics_in_json_and_markdown(
+    data: Any, suite: Any, tmp_path: Path
+) -> None:
     result = evaluate(translator(), data, suite=suite)
     write_evaluation(result, tmp_path, "a title", {"seed": 0})
     values = json.loads((tmp_path / "evaluation.json").read_text())
@@ -130,7 +133,7 @@ def test_the_report_holds_the_same_metrics_in_json_and_markdown(data, suite, tmp
     assert (tmp_path / "cases.png").stat().st_size > 1000
 
 
-def test_data_without_test_images_and_images_too_small_are_refused(data, suite) -> None:
+def test_data_without_test_images_and_images_too_small_are_refused(data: Any, suite: Any) -> None:
     with pytest.raises(DataError, match="no test images"):
         evaluate(translator(), DomainData(data.domains, data.train), suite=suite)
     small = tuple(ArrayImages(source.array[:, :28, :28]) for source in data.test)
@@ -138,7 +141,7 @@ def test_data_without_test_images_and_images_too_small_are_refused(data, suite) 
         evaluate(translator(), replace(data, test=small), suite=suite)
 
 
-def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(data, suite) -> None:
+def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(data: Any, suite: Any) -> None:
     result = evaluate(translator("perfect"), data, suite=suite, probes=False, limit=3)
     assert [pair.images for pair in result.pairs] == [3, 3]
     assert result.overall["gain"].mean == pytest.approx(1)  # every truth belongs to its source
@@ -147,7 +150,7 @@ def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(d
     assert result.pairs[0].value("copy_l1") == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
 
 
-def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(suite) -> None:
+def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(suite: Any) -> None:
     """Bright squares at four places of a circle in four shades: the content code of a model that keeps the
     image tells both."""
     places, shades = (0, 1, 2, 3), (80, 130, 180, 230)
@@ -178,7 +181,7 @@ def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(suit
     assert probes["domain from content, linear"].chance == 0.25
 
 
-def test_tensors_are_translated_as_they_are_without_rounding_to_8_bits(data, suite) -> None:
+def test_tensors_are_translated_as_they_are_without_rounding_to_8_bits(data: Any, suite: Any) -> None:
     """Translated there and back by an exact inverse, though what lies between is no 8-bit image."""
     made = translator()
     made.engine.translate = lambda batch, style: (
@@ -189,7 +192,7 @@ def test_tensors_are_translated_as_they_are_without_rounding_to_8_bits(data, sui
     assert result.overall["cycle_lpips"].mean < 1e-8
 
 
-def test_a_model_of_another_size_than_the_data_is_refused(data, suite) -> None:
+def test_a_model_of_another_size_than_the_data_is_refused(data: Any, suite: Any) -> None:
     large = tuple(ArrayImages(source.array.repeat(2, 1).repeat(2, 2)) for source in data.test)
     with pytest.raises(InputError, match=r"\(1, 64, 64\), the model takes \(1, 32, 32\)"):
         evaluate(translator(), replace(data, test=large), suite=suite, probes=False)

@@ -8,15 +8,18 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from sivae_translate.inference.cluster import list_jobs, translate_on_cluster
+from sivae_translate.inference.cluster import translate_on_cluster
 from sivae_translate.inference.folders import translate_files
+from sivae_translate.inference.remote import list_jobs
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import DataError, InputError
 
@@ -24,7 +27,7 @@ WORKERS = 2
 
 
 @pytest.fixture(scope="module")
-def ray():
+def ray() -> Iterator[Any]:
     ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
     # A worker's imports come from this checkout, installed or not.
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
@@ -33,19 +36,19 @@ def ray():
     ray.shutdown()
 
 
-def pixels_below(folder: Path):
+def pixels_below(folder: Path) -> Any:
     return {
         str(path.relative_to(folder)): np.asarray(Image.open(path)) for path in sorted(folder.rglob("*.png"))
     }
 
 
-def rows_of(result):
+def rows_of(result: Any) -> Any:
     return pq.read_table(result.manifest).to_pylist()
 
 
 @pytest.mark.full
 def test_a_cluster_makes_the_files_that_one_machine_makes(
-    ray, tiny_run: Path, folder: Path, tmp_path: Path
+    ray: Any, tiny_run: Path, folder: Path, tmp_path: Path
 ) -> None:
     local, cluster = tmp_path / "local", tmp_path / "cluster"
     translate_files(Translator.from_pretrained(tiny_run), [folder], "dogs", local, batch_size=5)
@@ -69,13 +72,13 @@ def test_a_cluster_makes_the_files_that_one_machine_makes(
 
 @pytest.mark.slow
 def test_a_killed_worker_loses_and_doubles_nothing(
-    ray, tiny_run: Path, pixels: np.ndarray, tmp_path: Path
+    ray: Any, tiny_run: Path, pixels: np.ndarray, tmp_path: Path
 ) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for index in range(80):
         Image.fromarray(np.roll(pixels[index % 5], index, axis=1)).save(source / f"{index:03}.png")
-    killed = []
+    killed: list[int] = []
 
     def kill() -> None:
         until = time.monotonic() + 120

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -20,14 +21,14 @@ from sivae_translate.utils.errors import InputError
 
 
 @pytest.fixture(scope="module", params=["onnx", "torch"])
-def exported(request: pytest.FixtureRequest, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory):
+def exported(request: pytest.FixtureRequest, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     translator = Translator.from_pretrained(tiny_run, device="cpu", dtype="float32")
     return request.param, export.export(
         translator, tmp_path_factory.mktemp(request.param) / "out", request.param
     )
 
 
-def run(form, path, *inputs):
+def run(form: Any, path: Path, *inputs: Any) -> Any:
     if form == "torch":
         return torch.export.load(path.with_suffix(".pt2")).module()(*inputs).detach().numpy()
     session = onnxruntime.InferenceSession(str(path.with_suffix(".onnx")))
@@ -37,7 +38,7 @@ def run(form, path, *inputs):
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_translations_are_the_models(
-    exported, translator: Translator, pixels: np.ndarray, count: int
+    exported: Any, translator: Translator, pixels: np.ndarray, count: int
 ) -> None:
     form, folder = exported
     images = torch.from_numpy(pixels[:count]).permute(0, 3, 1, 2).contiguous() / 255
@@ -47,7 +48,7 @@ def test_translations_are_the_models(
     np.testing.assert_allclose(run(form, folder / "translate", images, style), expected, atol=1e-4)
 
 
-def test_styles_are_the_models(exported, translator: Translator, pixels: np.ndarray) -> None:
+def test_styles_are_the_models(exported: Any, translator: Translator, pixels: np.ndarray) -> None:
     form, folder = exported
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous() / 255
     found = run(form, folder / "style", images)
@@ -57,7 +58,7 @@ def test_styles_are_the_models(exported, translator: Translator, pixels: np.ndar
     np.testing.assert_allclose(made, translator.decode(codes).numpy(), atol=1e-4)
 
 
-def test_what_an_input_must_look_like_is_written_down(exported) -> None:
+def test_what_an_input_must_look_like_is_written_down(exported: Any) -> None:
     about = json.loads((exported[1] / "model.json").read_text())
     assert about["image"] == {"channels": 3, "size": 32, "range": [0, 1], "fit": "cover"}
     assert sorted(about["styles"]) == ["cats", "dogs", "foxes"]

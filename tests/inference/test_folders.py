@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sivae_translate.utils.errors import DataError, InputError, OutputError
 from tests.conftest import with_fit
 
 
-def files(folder: Path):
+def files(folder: Path) -> Any:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
@@ -67,7 +68,7 @@ def test_an_interrupted_call_leaves_only_whole_files_and_can_be_finished(
 ) -> None:
     original, calls = batch._write, []
 
-    def fail_on_third(*arguments) -> None:
+    def fail_on_third(*arguments: Any) -> None:
         calls.append(arguments)
         if len(calls) == 3:
             raise KeyboardInterrupt

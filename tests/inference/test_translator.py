@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sivae_translate.utils.errors import CheckpointError, ConfigError, InputErro
 from tests.conftest import with_fit
 
 
-def same(a, b):
+def same(a: Any, b: Any) -> Any:
     return np.array_equal(np.asarray(a), np.asarray(b))
 
 
@@ -44,13 +45,19 @@ def test_every_kind_of_input_with_the_same_pixels_gives_the_same_result(
 
 @pytest.mark.parametrize("most", [1, 2 * 32 * 32, 3 * 32 * 32])
 def test_parts_of_a_batch_are_translated_as_the_whole(
-    translator: Translator, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch, most
+    translator: Translator, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch, most: Any
 ) -> None:
     styles = ["cats", "dogs", "foxes", "cats", "dogs"]
     codes = torch.cat([translator.style_code(name) for name in styles])
     whole = translator(pixels[:5], codes, output="tensor")
-    sizes, forward = [], translator.model.translate
-    monkeypatch.setattr(translator.model, "translate", lambda x, s: sizes.append(len(x)) or forward(x, s))
+    sizes: list[int] = []
+    forward = translator.model.translate
+
+    def counted(images: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        return forward(images, style)
+
+    monkeypatch.setattr(translator.model, "translate", counted)
     monkeypatch.setattr("sivae_translate.inference.engine.CPU_PIXELS", most)
     torch.testing.assert_close(translator(pixels[:5], codes, output="tensor"), whole, atol=1e-4, rtol=0)
     assert sizes == {1: [1] * 5, 2: [2, 2, 1], 3: [3, 2]}[max(1, most // 1024)]
@@ -170,7 +177,9 @@ def test_a_shape_that_was_cut_off_is_refused(translator: Translator, pixels: np.
         (np.zeros((4, 4), np.uint8), "dogs", {"output": "tensor", "size": "input"}, "several sizes"),
     ],
 )
-def test_wrong_arguments_are_explained(translator: Translator, images, style, options, message: str) -> None:
+def test_wrong_arguments_are_explained(
+    translator: Translator, images: Any, style: Any, options: Any, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         translator(images, style, **options)
 

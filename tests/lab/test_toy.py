@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from sivae_translate.lab.toy_vae import ToyVAE
 from sivae_translate.models.codes import Codes
 
 
-def draws(seed: int = 0):
+def draws(seed: int = 0) -> Any:
     return torch.Generator().manual_seed(seed)
 
 
@@ -40,9 +41,9 @@ def test_exact_densities_integrate_to_one(name: str) -> None:
     plane = Plane(name)
     side = 3000
     axis = (torch.arange(side) + 0.5) / side * 2 * 4.2 - 4.2
+    density: Any = plane.log_density
     total = sum(
-        plane.log_density(torch.cartesian_prod(axis[i : i + 100], axis)).exp().sum().item()
-        for i in range(0, side, 100)
+        float(density(torch.cartesian_prod(axis[i : i + 100], axis)).exp().sum()) for i in range(0, side, 100)
     )
     assert total * (2 * 4.2 / side) ** 2 == pytest.approx(1, abs=0.01)
 
@@ -107,7 +108,7 @@ def test_gnelbo_divides_by_grid_and_data(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(metrics, "GRID", 8)
     real = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
 
-    def cost(points):
+    def cost(points: Any) -> Any:
         return points.square().sum(1)
 
     axis = np.linspace(-3, 3, 8)
@@ -142,14 +143,14 @@ def test_a_replica_is_what_it_would_be_alone() -> None:
     shared = together.encode(points.repeat_interleave(2, 0))
     torch.testing.assert_close(shared.content.mean[1::2], alone.encode(points).content.mean)
     codes = Codes(points, points.new_zeros(10, 0))
-    shared = together.decode(Codes(points.repeat_interleave(2, 0), points.new_zeros(20, 0)))
-    torch.testing.assert_close(shared[1::2], alone.decode(codes))
+    images = together.decode(Codes(points.repeat_interleave(2, 0), points.new_zeros(20, 0)))
+    torch.testing.assert_close(images[1::2], alone.decode(codes))
     torch.testing.assert_close(together.cost(points)[1], alone.cost(points)[0])
     torch.testing.assert_close(together.points(6, 1)[1], alone.points(6, 1)[0])
 
 
 @pytest.mark.parametrize("objective", lab.OBJECTIVES)
-def test_replicas_train_alone(objective) -> None:
+def test_replicas_train_alone(objective: str) -> None:
     """What one replica becomes does not depend on the other's weights."""
     ends = []
     for seeds in ((1, 2), (1, 9)):
@@ -159,7 +160,7 @@ def test_replicas_train_alone(objective) -> None:
 
 
 @pytest.mark.parametrize("objective", lab.OBJECTIVES)
-def test_training_lowers_the_reconstruction_error(objective) -> None:
+def test_training_lowers_the_reconstruction_error(objective: str) -> None:
     done = lab.train("8gaussians", objective, (0,), load_toy_config(iterations=300, batch=64, hidden=32))
     errors = [point["reconstruction"] for point in done.curves]
     assert np.mean(errors[-10:]) < np.mean(errors[:10])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,7 @@ from sivae_translate.utils.errors import ConfigError, InputError
 SMALL = {"style_dim": 6, "style_features": 16, "content_channels": 5, "decoder_blocks": 1}
 
 
-def build(size: int = 32, channels: int = 1, domains=3, content_size=4):
+def build(size: int = 32, channels: int = 1, domains: int = 3, content_size: int = 4) -> Any:
     torch.manual_seed(0)
     config = ModelConfig(
         widths=(4, 4, 8, 8, 8, 8), style_widths=(4, 4, 4, 8, 8, 8), content_size=content_size, **SMALL
@@ -36,7 +38,7 @@ def test_every_size_encodes_and_decodes_to_the_documented_shapes(size: int, chan
 
 
 @pytest.mark.parametrize("content_size", [2, 4, 8, 16])
-def test_the_content_code_may_have_any_power_of_two(content_size) -> None:
+def test_the_content_code_may_have_any_power_of_two(content_size: Any) -> None:
     model = build(content_size=content_size)
     assert model.encode(torch.rand(1, 1, 32, 32)).content.mean.shape == (1, 5, content_size, content_size)
     assert model.sample(2, 0).shape == (2, 1, 32, 32)
@@ -76,7 +78,7 @@ def test_samples_repeat_with_the_same_generator() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (2, 3, 32, 32), (2, 1, 64, 64)])
-def test_images_of_another_shape_are_refused_with_both_shapes(shape) -> None:
+def test_images_of_another_shape_are_refused_with_both_shapes(shape: Any) -> None:
     with pytest.raises(InputError, match=r"1, 32, 32"):
         build().encode(torch.rand(shape))
 
@@ -121,7 +123,7 @@ def test_smoothed_encoders_do_not_see_the_finest_chequers() -> None:
 # ---- growing
 
 
-def output_of(module, run):
+def output_of(module: Any, run: Any) -> Any:
     """What a module gives while ``run`` runs."""
     seen = []
     handle = module.register_forward_hook(lambda _, __, output: seen.append(output))
@@ -130,7 +132,7 @@ def output_of(module, run):
     return seen[0]
 
 
-def coarse(trunk: Trunk, skipped, features):
+def coarse(trunk: Trunk, skipped: Any, features: Any) -> Any:
     """A trunk's features from the outputs of its first resolution but for some."""
     features = trunk.levels[skipped](features)
     for down, level in zip(trunk.downs[skipped:], trunk.levels[skipped + 1 :], strict=True):
@@ -139,7 +141,7 @@ def coarse(trunk: Trunk, skipped, features):
 
 
 @pytest.mark.parametrize("times", [2, 4])
-def test_a_grown_model_computes_at_the_old_resolutions_what_the_small_one_does(times) -> None:
+def test_a_grown_model_computes_at_the_old_resolutions_what_the_small_one_does(times: Any) -> None:
     small, large = build(32), build(32 * times)
     own = {name: value.clone() for name, value in large.state_dict().items()}
     large.load_state_dict(grown(small.state_dict(), own), strict=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import lpips
 import pytest
@@ -15,27 +16,27 @@ from sivae_translate.utils.errors import DataError, InputError
 from sivae_translate.utils.resources import asset_path
 
 
-def small_noise(generator, *shape):
+def small_noise(generator: Any, *shape: Any) -> Any:
     return torch.rand(*shape, generator=generator)
 
 
 @pytest.fixture(scope="module")
-def distance():
+def distance() -> Any:
     return Lpips.load()
 
 
 @pytest.fixture(scope="module")
-def shipped():
+def shipped() -> Any:
     return safetensors.torch.load_file(asset_path("lpips_alexnet.safetensors"))
 
 
 @pytest.fixture(scope="module")
-def images():
+def images() -> Any:
     generator = torch.Generator().manual_seed(0)
     return small_noise(generator, 4, 3, 48, 40), small_noise(generator, 4, 3, 48, 40)
 
 
-def ramps(side: int):
+def ramps(side: int) -> Any:
     """A colour gradient, the same turned, and a disc on it; computed without any random generator."""
     y, x = torch.meshgrid(torch.linspace(0, 1, side), torch.linspace(0, 1, side), indexing="ij")
     gradient = torch.stack([x, y, (x + y) / 2])
@@ -45,7 +46,7 @@ def ramps(side: int):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_equals_the_lpips_package_with_torchvisions_alexnet(distance, shipped, images) -> None:
+def test_equals_the_lpips_package_with_torchvisions_alexnet(distance: Any, shipped: Any, images: Any) -> None:
     reference = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
     alexnet = torchvision.models.alexnet(weights=None)
     left_out = alexnet.load_state_dict(
@@ -73,22 +74,22 @@ REFERENCES = [(0, 1, 0.434476), (0, 2, 0.804402), (1, 2, 0.776616)]
 
 
 @pytest.mark.parametrize(("first", "second", "expected"), REFERENCES)
-def test_distance_of_known_images(distance, first, second, expected) -> None:
+def test_distance_of_known_images(distance: Any, first: Any, second: Any, expected: Any) -> None:
     pair = [ramps(64)[index][None] for index in (first, second)]
     assert distance(*pair).item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_equal_images_are_at_distance_zero(distance, images) -> None:
+def test_equal_images_are_at_distance_zero(distance: Any, images: Any) -> None:
     assert torch.equal(distance(images[0], images[0]), torch.zeros(4))
 
 
-def test_distance_is_symmetric_and_positive(distance, images) -> None:
+def test_distance_is_symmetric_and_positive(distance: Any, images: Any) -> None:
     a, b = images
     torch.testing.assert_close(distance(a, b), distance(b, a))
     assert (distance(a, b) > 0).all()
 
 
-def test_noisier_images_are_further_away(distance) -> None:
+def test_noisier_images_are_further_away(distance: Any) -> None:
     clean = ramps(64)[1][None]
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
     steps = [distance(clean, (clean + scale * noise).clamp(0, 1)).item() for scale in (0.02, 0.1, 0.4)]
@@ -96,7 +97,7 @@ def test_noisier_images_are_further_away(distance) -> None:
     assert steps[0] < steps[2] / 2
 
 
-def test_grey_counts_as_three_equal_channels(distance, images) -> None:
+def test_grey_counts_as_three_equal_channels(distance: Any, images: Any) -> None:
     a, b = (image[:, :1] for image in images)
     expected = distance(a.repeat(1, 3, 1, 1), b.repeat(1, 3, 1, 1))
     torch.testing.assert_close(distance(a, b), expected)
@@ -104,18 +105,18 @@ def test_grey_counts_as_three_equal_channels(distance, images) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 100])
-def test_batches_do_not_change_distances(distance, images, batch) -> None:
+def test_batches_do_not_change_distances(distance: Any, images: Any, batch: int) -> None:
     torch.testing.assert_close(
         distance.distances(*images, batch=batch), distance(*images), rtol=1e-5, atol=1e-6
     )
 
 
-def test_no_images_have_no_distances(distance) -> None:
+def test_no_images_have_no_distances(distance: Any) -> None:
     empty = torch.zeros(0, 3, 32, 32)
     assert distance.distances(empty, empty).shape == (0,)
 
 
-def test_distances_record_no_gradient_but_forward_reaches_the_images(distance, images) -> None:
+def test_distances_record_no_gradient_but_forward_reaches_the_images(distance: Any, images: Any) -> None:
     a = images[0].clone().requires_grad_()
     assert not distance.distances(a, images[1]).requires_grad
     distance(a, images[1]).sum().backward()
@@ -123,15 +124,17 @@ def test_distances_record_no_gradient_but_forward_reaches_the_images(distance, i
     assert all(not parameter.requires_grad and parameter.grad is None for parameter in distance.parameters())
 
 
-def test_autocast_does_not_lower_the_precision(distance, images) -> None:
+def test_autocast_does_not_lower_the_precision(distance: Any, images: Any) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = distance(*images)
     assert value.dtype == torch.float32
     assert torch.equal(value, distance(*images))
 
 
-def test_an_inexact_distance_to_learn_from_is_near_and_points_the_same_way(distance, images) -> None:
-    def learned(exact):
+def test_an_inexact_distance_to_learn_from_is_near_and_points_the_same_way(
+    distance: Any, images: Any
+) -> None:
+    def learned(exact: Any) -> Any:
         made = images[0].clone().requires_grad_()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             value = distance(made, images[1], exact=exact)
@@ -145,19 +148,19 @@ def test_an_inexact_distance_to_learn_from_is_near_and_points_the_same_way(dista
     assert torch.cosine_similarity(gradient, slope, dim=1).min() > 0.98
 
 
-def test_training_the_surrounding_model_does_not_switch_dropout_on(distance, images) -> None:
+def test_training_the_surrounding_model_does_not_switch_dropout_on(distance: Any, images: Any) -> None:
     before = distance(*images)
     torch.nn.ModuleList([distance]).train()
     assert torch.equal(distance(*images), before)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 31, 64), (1, 1, 64, 16)])
-def test_too_small_images_are_refused_with_their_size(distance, shape) -> None:
+def test_too_small_images_are_refused_with_their_size(distance: Any, shape: Any) -> None:
     with pytest.raises(InputError, match=f"{shape[2]} x {shape[3]}"):
         distance(torch.zeros(shape), torch.zeros(shape))
 
 
-def test_smallest_images_are_accepted(distance) -> None:
+def test_smallest_images_are_accepted(distance: Any) -> None:
     assert distance(torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)).item() > 0
 
 
@@ -172,7 +175,7 @@ def test_smallest_images_are_accepted(distance) -> None:
     ],
     ids=["count", "size", "channels", "no batch", "bytes"],
 )
-def test_images_that_cannot_be_compared_are_refused(distance, a, b) -> None:
+def test_images_that_cannot_be_compared_are_refused(distance: Any, a: Any, b: Any) -> None:
     with pytest.raises(InputError):
         distance(a, b)
     with pytest.raises(InputError):
@@ -181,7 +184,7 @@ def test_images_that_cannot_be_compared_are_refused(distance, a, b) -> None:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_weights_from_a_file_with_torchvisions_names(
-    distance, shipped, images, tmp_path: Path, suffix: str
+    distance: Any, shipped: Any, images: Any, tmp_path: Path, suffix: str
 ) -> None:
     path = tmp_path / f"alexnet{suffix}"
     state = {name: tensor.float() for name, tensor in shipped.items()} | {
@@ -194,18 +197,18 @@ def test_weights_from_a_file_with_torchvisions_names(
     torch.testing.assert_close(Lpips.load(path)(*images), distance(*images))
 
 
-def test_other_weights_give_other_distances(distance, shipped, images) -> None:
+def test_other_weights_give_other_distances(distance: Any, shipped: Any, images: Any) -> None:
     changed = shipped | {"features.10.bias": shipped["features.10.bias"] + 1}
     assert not torch.allclose(Lpips(changed)(*images), distance(*images))
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_missing_tensor_is_named(shipped, name: str) -> None:
+def test_a_missing_tensor_is_named(shipped: Any, name: str) -> None:
     with pytest.raises(DataError, match=name):
         Lpips({other: tensor for other, tensor in shipped.items() if other != name})
 
 
-def test_a_tensor_of_the_wrong_shape_is_named(shipped) -> None:
+def test_a_tensor_of_the_wrong_shape_is_named(shipped: Any) -> None:
     with pytest.raises(DataError, match=r"features\.3\.weight.*\(192, 64, 3, 3\).*\(192, 64, 5, 5\)"):
         Lpips(shipped | {"features.3.weight": torch.zeros(192, 64, 3, 3)})
 
@@ -257,7 +260,7 @@ def test_an_installed_packages_assets_come_before_the_checkouts(
     assert asset_path("file.bin") == inside
 
 
-def test_loading_is_silent_and_leaves_the_random_generator_alone(capfd, recwarn) -> None:
+def test_loading_is_silent_and_leaves_the_random_generator_alone(capfd: Any, recwarn: Any) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
     Lpips.load()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from sivae_translate.training.trainer import train
 from sivae_translate.utils.errors import InputError
 
 
-def numbers(count: int, seed: int):
+def numbers(count: int, seed: int) -> Any:
     """Four numbers an image of two domains with their own scales, and the domains."""
     draws = torch.randn(count, 4, generator=torch.Generator().manual_seed(seed)).double()
     domains = torch.arange(count) % 2
@@ -99,7 +100,7 @@ def test_many_domains_of_few_images_still_tell_what_is_far_out() -> None:
 # ---- a trained model
 
 
-def bars(count: int, seed: int, *, lying):
+def bars(count: int, seed: int, *, lying: Any) -> Any:
     rng = np.random.default_rng(seed)
     images = np.full((count, 32, 32, 1), 20, np.uint8)
     for image, place in zip(images, rng.integers(2, 26, count), strict=True):
@@ -109,7 +110,7 @@ def bars(count: int, seed: int, *, lying):
     return images
 
 
-def save(images, folder: Path):
+def save(images: Any, folder: Path) -> Any:
     folder.mkdir(parents=True)
     for index, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(folder / f"{index:03}.png")
@@ -117,7 +118,7 @@ def save(images, folder: Path):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory):
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("bars")
     save(bars(200, 0, lying=True), root / "data" / "lying")
     save(bars(200, 1, lying=False), root / "data" / "standing")
@@ -149,22 +150,22 @@ def run(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def trained(run):
+def trained(run: Path) -> Any:
     return Translator.from_pretrained(run, device="cpu")
 
 
-def noise(count: int, seed: int = 0):
+def noise(count: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 1), dtype=np.uint8)
 
 
-def test_training_stores_what_is_usual(run, trained) -> None:
+def test_training_stores_what_is_usual(run: Path, trained: Any) -> None:
     saved = load_model(run / "model.safetensors")
     assert len(saved.calibration.levels) == 80
     assert saved.calibration.medians.shape == (2, 4)
     assert "calibration" not in saved.facts
 
 
-def test_unseen_images_of_the_kind_are_usual_and_noise_is_not(trained) -> None:
+def test_unseen_images_of_the_kind_are_usual_and_noise_is_not(trained: Any) -> None:
     usual = trained.typicality(list(bars(100, 5, lying=True)))
     assert np.mean([verdict.percentile >= 95 for verdict in usual]) < 0.2
     assert all(
@@ -172,7 +173,7 @@ def test_unseen_images_of_the_kind_are_usual_and_noise_is_not(trained) -> None:
     )
 
 
-def test_read_gives_the_models_own_figures(trained) -> None:
+def test_read_gives_the_models_own_figures(trained: Any) -> None:
     images = torch.rand(3, 1, 32, 32)
     values, domain = measure(trained.model, images)
     posterior = trained.model.encode(images)
@@ -188,7 +189,7 @@ def test_read_gives_the_models_own_figures(trained) -> None:
     torch.testing.assert_close(values[:, 3], bits - torch.tensor(sizes), rtol=1e-4, atol=0.1)
 
 
-def png(picture):
+def png(picture: Any) -> Any:
     buffer = io.BytesIO()
     picture.save(buffer, format="png", compress_level=6)
     return buffer.getvalue()
@@ -222,7 +223,7 @@ def test_an_empty_image_is_too_simple_where_training_images_are_not(tmp_path: Pa
     assert empty.percentile > 97
 
 
-def test_the_check_warns_raises_or_keeps_still(trained) -> None:
+def test_the_check_warns_raises_or_keeps_still(trained: Any) -> None:
     mixed = [*bars(2, 7, lying=True), *noise(1)]
     plain = trained(mixed, "standing", output="tensor")
     with warnings.catch_warnings():
@@ -235,9 +236,9 @@ def test_the_check_warns_raises_or_keeps_still(trained) -> None:
         trained(mixed, "standing", check="raise", percentile=98.5)
 
 
-def test_what_cannot_be_told_is_an_error(trained, tmp_path: Path, run) -> None:
+def test_what_cannot_be_resolved_is_an_error(trained: Any, tmp_path: Path, run: Path) -> None:
     images = list(bars(1, 0, lying=True))
-    with pytest.raises(InputError, match=r"highest is 98\.77, with 80"):
+    with pytest.raises(InputError, match=r"98\.77 is the most with 80"):
         trained(images, "standing", check="warn", percentile=99.5)
     with pytest.raises(InputError, match="choose off or warn or raise"):
         trained(images, "standing", check="always")
@@ -248,7 +249,7 @@ def test_what_cannot_be_told_is_an_error(trained, tmp_path: Path, run) -> None:
 
 
 def test_the_command_lists_unusual_files_or_stops_at_them(
-    run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save(bars(3, 9, lying=True), tmp_path / "in" / "good")
     save(noise(1), tmp_path / "in" / "odd")
@@ -257,7 +258,7 @@ def test_the_command_lists_unusual_files_or_stops_at_them(
         main([*arguments, "--out", str(tmp_path / "a"), "--check", "warn"])
     assert stop.value.code == 0
     told = capsys.readouterr().err
-    assert "1 are unlike what the model knows" in told
+    assert "1 are unlike the training data" in told
     assert "odd" in told
     assert len(list((tmp_path / "a").rglob("*.png"))) == 4
     with pytest.raises(SystemExit) as stop:
@@ -267,28 +268,28 @@ def test_the_command_lists_unusual_files_or_stops_at_them(
 
 
 def test_a_verdict_reads_well() -> None:
-    assert (
-        str(Verdict(99.5, "content", 7.03))
-        == "percentile 99.5 of held-out images, score 7.0: its content is unlike that of the training images"
-    )
+    text = str(Verdict(99.5, "content", 7.03))
+    assert text.startswith("percentile 99.5 of validation images, score 7.0: ")
+    assert text.endswith("its content is unlike that of the training images")
 
 
 # ---- the shipped model
 
 
 @pytest.fixture(scope="module", params=["glyphs", "glyphs-64"])
-def shipped(request: pytest.FixtureRequest):
+def shipped(request: pytest.FixtureRequest) -> Any:
     return Translator.from_pretrained(request.param, device="cpu")
 
 
-def test_the_shipped_model_raises_few_false_alarms_on_letters_it_never_saw(shipped) -> None:
-    letters = np.concatenate([source.array for source in load_data(shipped.config.data).test])
+def test_the_shipped_model_raises_few_false_alarms_on_letters_it_never_saw(shipped: Any) -> None:
+    sources = load_data(shipped.config.data).test
+    letters = np.stack([source[i] for source in sources for i in range(len(source))])
     flagged = np.mean([verdict.percentile >= 99 for verdict in shipped.typicality(list(letters))])
     assert len(letters) == 720
     assert abs(flagged - 0.01) <= 0.01
 
 
-def test_the_shipped_model_knows_pictures_that_are_no_letters(shipped) -> None:
+def test_the_shipped_model_knows_pictures_that_are_no_letters(shipped: Any) -> None:
     side = shipped.image_size
     gradient = np.linspace(0, 255, side).astype(np.uint8)[None, :, None].repeat(side, 0)
     black, blocks = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ SIZE = 32
 SCALE = 1 / SIZE**2
 
 
-def tiny_model(domains=3):
+def tiny_model(domains: int = 3) -> Any:
     torch.manual_seed(0)
     config = ModelConfig(
         widths=(4, 6, 8),
@@ -43,13 +44,13 @@ def tiny_model(domains=3):
     return make_model(config, DataConfig(image_size=SIZE, channels=1), domains).double()
 
 
-def tiny_batch(count: int = 6):
+def tiny_batch(count: int = 6) -> Any:
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(count, 1, SIZE, SIZE, generator=generator, dtype=torch.float64)
     return Batch(images, torch.arange(count) * 3 // count)
 
 
-def fixed_sample(self, generator=None):
+def fixed_sample(self: Any, generator: Any = None) -> Any:
     """A reparametrised draw whose noise depends on the position alone, so that two computations can share
     it."""
     noise = torch.sin(torch.arange(self.mean.numel(), dtype=self.mean.dtype) * 1.7).reshape(self.mean.shape)
@@ -66,14 +67,14 @@ def test_bernoulli_error_is_the_kl_of_each_pixel_summed() -> None:
 
 
 @pytest.mark.parametrize(("likelihood", "power"), [("gaussian", 2), ("laplace", 1)])
-def test_gaussian_and_laplace_errors_are_summed_powers(likelihood, power) -> None:
+def test_gaussian_and_laplace_errors_are_summed_powers(likelihood: str, power: Any) -> None:
     logits, target = torch.randn(3, 2, 4, 4), torch.rand(3, 2, 4, 4)
     expected = ((logits.sigmoid() - target).abs() ** power).sum((1, 2, 3))
     torch.testing.assert_close(reconstruction_error(logits, target, likelihood), expected)
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "laplace"])
-def test_the_error_of_a_perfect_reconstruction_is_zero(likelihood) -> None:
+def test_the_error_of_a_perfect_reconstruction_is_zero(likelihood: str) -> None:
     target = torch.rand(2, 1, 4, 4, dtype=torch.float64) * 0.98 + 0.01
     assert reconstruction_error(target.logit(), target, likelihood).abs().max() < 1e-12
 
@@ -111,13 +112,13 @@ def test_kl_weighs_content_and_style_and_takes_style_under_the_own_domains_prior
 # ---- the two halves
 
 
-def transcription(model, config, batch, shared, weights):
+def transcription(model: Any, config: Any, batch: Batch, shared: Any, weights: Any) -> Any:
     """Both losses of the objective written out plainly: every pass separate, nothing shared between the
     halves."""
     count = len(batch.images)
     own = model.prior_style(batch.domain, count)
 
-    def bce(logits, target):
+    def bce(logits: Any, target: Any) -> Any:
         per_pixel = (
             F.softplus(logits)
             - target * logits
@@ -126,12 +127,12 @@ def transcription(model, config, batch, shared, weights):
         )
         return per_pixel.sum((1, 2, 3))
 
-    def gauss_kl(gaussian, mean):
+    def gauss_kl(gaussian: Any, mean: Any) -> Any:
         return 0.5 * ((gaussian.mean - mean) ** 2 + gaussian.logvar.exp() - gaussian.logvar - 1).flatten(
             1
         ).sum(1)
 
-    def real_terms():
+    def real_terms() -> Any:
         posterior = model.encode(batch.images)
         codes = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style))
         loss = weights.beta_rec * bce(model.logits(codes), batch.images).mean()
@@ -148,7 +149,7 @@ def transcription(model, config, batch, shared, weights):
         back = bce(model.logits(Codes(content, codes.style[samples:])), batch.images[samples:]).mean()
         return SCALE * (loss + weights.back_translation * weights.beta_rec * back)
 
-    def fake_terms_of_encoders():
+    def fake_terms_of_encoders() -> Any:
         with torch.no_grad():
             fakes = torch.cat(
                 [model.decode(shared.fakes.codes[:count]), model.decode(shared.fakes.codes[count:])]
@@ -164,7 +165,7 @@ def transcription(model, config, batch, shared, weights):
         value = torch.exp(-2 * SCALE * (config.beta_rec * error + config.beta_neg * nats))
         return 0.25 * (value[:count].mean() + value[count:].mean())
 
-    def fake_terms_of_decoder():
+    def fake_terms_of_decoder() -> Any:
         fakes = torch.cat(
             [model.decode(shared.fakes.codes[:count]), model.decode(shared.fakes.codes[count:])]
         )
@@ -184,7 +185,7 @@ def transcription(model, config, batch, shared, weights):
     ("fake_reconstruction", "fake_content_kl"), [(False, 1.0), (True, 1.0), (False, 0.0), (False, 0.5)]
 )
 def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(
-    monkeypatch: pytest.MonkeyPatch, fake_reconstruction, fake_content_kl
+    monkeypatch: pytest.MonkeyPatch, fake_reconstruction: Any, fake_content_kl: Any
 ) -> None:
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     config = ObjectiveConfig(
@@ -205,7 +206,7 @@ def test_gradients_of_the_shared_step_equal_those_of_a_plain_transcription(
     objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
     encoders, decoders = model.encoder_parameters(), model.decoder_parameters()
     torch.manual_seed(3)
-    shared = objective.forward(batch, weights)
+    shared: Any = objective.forward(batch, weights)
     fast = torch.autograd.grad(objective.encoder_loss(shared, weights), encoders, retain_graph=True)
     real, fake_encoders, fake_decoder = transcription(model, config, batch, shared, weights)
     plain = torch.autograd.grad(real() + fake_encoders(), encoders)
@@ -237,7 +238,7 @@ def test_before_introspection_both_losses_are_minus_the_elbo_of_a_vae(
     )
     model, batch = tiny_model(), tiny_batch()
     objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
-    shared = objective.forward(batch, weights)
+    shared: Any = objective.forward(batch, weights)
     posterior = model.encode(batch.images)
     rebuilt = model.decode(Codes(fixed_sample(posterior.content), fixed_sample(posterior.style)))
     nats = 0.3 * posterior.content.kl() + posterior.style.kl(model.prior_style(batch.domain, 6))
@@ -258,7 +259,7 @@ def test_fakes_pass_no_gradient_to_the_decoder_in_the_encoders_half() -> None:
     )
     model, batch = tiny_model(), tiny_batch()
     objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
-    shared = objective.forward(batch, weights)
+    shared: Any = objective.forward(batch, weights)
     loss = objective.encoder_loss(shared, weights)
     gradients = torch.autograd.grad(loss, model.decoder_parameters(), allow_unused=True)
     assert all(gradient is None or gradient.abs().max() < 1e-9 for gradient in gradients)
@@ -276,12 +277,12 @@ def test_the_encoders_raise_the_kl_of_fakes_and_the_decoder_lowers_it() -> None:
     )
     model, batch = tiny_model(), tiny_batch()
     objective, weights = SoftIntroVAE(config, model), weights_at(config, 0.5)
-    shared = objective.forward(batch, weights)
+    shared: Any = objective.forward(batch, weights)
 
-    def fake_kl(fakes):
+    def fake_kl(fakes: Any) -> Any:
         return objective.passes.encode_fakes(fakes, shared.fakes.claimed_prior).kl.mean().item()
 
-    def descend(parameters, loss) -> None:
+    def descend(parameters: Any, loss: Any) -> None:
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -301,7 +302,7 @@ def test_the_encoders_raise_the_kl_of_fakes_and_the_decoder_lowers_it() -> None:
 def test_translations_claim_another_domain_and_are_scored_under_its_prior() -> None:
     config = ObjectiveConfig(introspection_from=0, prior_samples=0)
     model, batch = tiny_model(), tiny_batch()
-    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
+    shared: Any = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
     means = model.style_prior.means.detach()
     claimed = [int(torch.cdist(row[None], means).argmin()) for row in shared.fakes.claimed_prior]
     assert claimed[:6] == batch.domain.tolist()
@@ -315,7 +316,7 @@ def test_translations_are_translated_back_also_where_no_fake_is_a_translation(
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     styles = {}
 
-    def flipped(style, domain, model):
+    def flipped(style: Any, domain: torch.Tensor, model: Any) -> Any:
         styles["own"] = style
         return style.flip(0), model.prior_style(domain.flip(0), len(domain))
 
@@ -324,7 +325,7 @@ def test_translations_are_translated_back_also_where_no_fake_is_a_translation(
         likelihood="gaussian", introspection_from=0, back_translation_from=0, prior_samples=1, style_swap=0
     )
     model, batch = tiny_model(), tiny_batch()
-    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
+    shared: Any = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
     translations = model.decode(Codes(shared.codes.content, styles["own"].flip(0)))
     content = fixed_sample(model.content_encoder(translations))
     expected = (model.decode(Codes(content, styles["own"])) - batch.images).square().sum((1, 2, 3))
@@ -337,14 +338,14 @@ def test_without_labels_every_style_is_scored_under_the_standard_normal() -> Non
     config = ObjectiveConfig(introspection_from=0)
     model, batch = tiny_model(domains=0), tiny_batch()
     batch = Batch(batch.images, torch.zeros(6, dtype=torch.long))
-    shared = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
+    shared: Any = SoftIntroVAE(config, model).forward(batch, weights_at(config, 1.0))
     assert shared.fakes.claimed_prior.abs().max() == 0
 
 
 # ---- the rest of the family
 
 
-def plain_terms(monkeypatch: pytest.MonkeyPatch, name: str, **settings):
+def plain_terms(monkeypatch: pytest.MonkeyPatch, name: str, **settings: Any) -> Any:
     """A tiny model, a batch, and the fake terms of both halves, whose decoder's half is taken before the
     encoders move."""
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
@@ -358,14 +359,14 @@ def plain_terms(monkeypatch: pytest.MonkeyPatch, name: str, **settings):
         **{"fake_content_kl": 1.0, **settings},
     )
     model, batch = tiny_model(), tiny_batch()
-    objective = make_objective(config, model)
+    objective: Any = make_objective(config, model)
     weights = objective.weights(0.5)
     torch.manual_seed(3)
-    shared = objective.forward(batch, weights)
+    shared: Any = objective.forward(batch, weights)
     return objective, model, batch, shared, weights
 
 
-def squared(a, b):
+def squared(a: Any, b: Any) -> Any:
     return (a - b).square().sum((1, 2, 3))
 
 
@@ -492,7 +493,7 @@ def test_bootstraps_gradient_flows_into_the_fakes_through_the_lagging_decoder(
 
 
 def test_the_lagging_decoder_is_renewed_at_its_time_and_stays_in_between() -> None:
-    objective = make_objective(ObjectiveConfig(name="bootstrap", target_steps=3), tiny_model())
+    objective: Any = make_objective(ObjectiveConfig(name="bootstrap", target_steps=3), tiny_model())
     before = {
         name: value.clone() for name, value in objective.companions()["target_decoder"].state_dict().items()
     }
@@ -512,10 +513,10 @@ def test_hinge_and_expelbo_push_the_same_way() -> None:
     kl = torch.linspace(0.5, 9.0, 12, dtype=torch.float64, requires_grad=True)
     for name in ("introvae", "soft_introvae", "bootstrap"):
         config = ObjectiveConfig(name=name, margin=10, beta_neg=20, introspection_from=0)
-        objective = make_objective(config, tiny_model())
+        objective: Any = make_objective(config, tiny_model())
         assert isinstance(objective, Introspective)
         weights = objective.weights(1.0)
-        state = objective.forward(tiny_batch(), weights)
+        state: Any = objective.forward(tiny_batch(), weights)
         assert isinstance(state, GameState)
         state = replace(state, fake_posterior=replace(state.fake_posterior, kl=kl))
         gradient = torch.autograd.grad(objective.push(state, weights), kl)[0]
@@ -525,7 +526,7 @@ def test_hinge_and_expelbo_push_the_same_way() -> None:
 # ---- plain models
 
 
-def tiny_plain():
+def tiny_plain() -> Any:
     torch.manual_seed(0)
     config = ModelConfig(
         kind="plain", latent_dim=7, widths=(4, 6, 8), style_widths=(4, 4, 6), style_features=8
@@ -548,10 +549,10 @@ def test_a_plain_models_fakes_are_reconstructions_and_prior_samples(
         margin=9,
     )
     model, batch = tiny_plain(), tiny_batch()
-    objective = make_objective(config, model)
+    objective: Any = make_objective(config, model)
     weights = objective.weights(0.5)
     torch.manual_seed(5)
-    shared = objective.forward(batch, weights)
+    shared: Any = objective.forward(batch, weights)
     nats = model.encode(batch.images).content.kl()
     error = squared(
         model.decode(Codes(fixed_sample(model.encode(batch.images).content), torch.zeros(6, 0))), batch.images
@@ -607,7 +608,7 @@ def test_the_content_weight_falls_geometrically_then_stays() -> None:
     ],
 )
 def test_balanced_beta_neg_makes_push_and_pull_equal_at_its_point(
-    nats, weight, values, dimensions, point
+    nats: Any, weight: Any, values: Any, dimensions: Any, point: Any
 ) -> None:
     scale = 1 / values
     beta_neg = balanced_beta_neg(nats, weight * nats, scale, dimensions)
@@ -634,7 +635,7 @@ def test_beta_neg_is_balanced_on_the_kl_that_real_images_had_before_fakes_entere
         beta_style=2.0,
         content_open_at=0,
     )
-    objective = make_objective(config, model)
+    objective: Any = make_objective(config, model)
     with torch.no_grad():
         nats = [part.mean().item() for part in objective.passes.real_kl(batch, model.encode(batch.images))]
     for _ in range(3):
@@ -646,11 +647,11 @@ def test_beta_neg_is_balanced_on_the_kl_that_real_images_had_before_fakes_entere
         Batch(1 - batch.images**4, batch.domain), objective.weights(1.0)
     )  # another KL, and fakes
     assert objective.beta_neg(objective.weights(1.0)) == pytest.approx(expected, rel=1e-5)
-    resumed = make_objective(config, model)
+    resumed: Any = make_objective(config, model)
     for name, module in resumed.companions().items():
         module.load_state_dict(objective.companions()[name].state_dict())
     assert resumed.beta_neg(objective.weights(1.0)) == objective.beta_neg(objective.weights(1.0))
-    started = make_objective(config, model)  # as after training.fine_tune: no phase without fakes
+    started: Any = make_objective(config, model)  # as after training.fine_tune: no phase without fakes
     started.forward(batch, started.weights(1.0))
     assert started.beta_neg(started.weights(1.0)) == pytest.approx(expected, rel=1e-5)
 
@@ -703,7 +704,7 @@ def test_encoder_augmentation_is_off_by_default_and_differentiable_when_on() -> 
     changed = EncoderAugmentation(EncoderAugmentConfig(shift=0.2, cutout=0.3))(images)
     assert changed.shape == images.shape
     assert (changed - images).abs().max() > 0.1
-    changed.sum().backward()
+    changed.sum().backward()  # type: ignore[no-untyped-call]
     assert images.grad.abs().sum() > 0
 
 
@@ -716,11 +717,11 @@ def test_style_beyond_its_capacity_costs_ten_times_as_much(monkeypatch: pytest.M
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     batch, losses = tiny_batch(), []
     for capacity in (None, 1e-3):
-        objective = make_objective(
+        objective: Any = make_objective(
             ObjectiveConfig(name="elbo", style_capacity=capacity, style_swap=0.0), tiny_model()
         )
         weights = objective.weights(1.0)
-        shared = objective.forward(batch, weights)
+        shared: Any = objective.forward(batch, weights)
         losses.append(objective.encoder_loss(shared, weights))
     _, style = objective.passes.real_kl(batch, shared.posterior)
     torch.testing.assert_close(losses[1] - losses[0], SCALE * 9 * (style - 1e-3).mean())

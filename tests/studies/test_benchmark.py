@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import kornia
 import numpy as np
@@ -31,7 +32,7 @@ from sivae_translate.utils.errors import DataError, InputError
 COUNT = 12
 
 
-def shapes(count: int, seed: int, colour, *, upside_down=False):
+def shapes(count: int, seed: int, colour: Any, *, upside_down: bool = False) -> Any:
     """Coarse random pictures in shades of one colour: uint8 (count, 32, 32, 3)."""
     coarse = np.random.default_rng(seed).uniform(0.3, 1, (count, 4, 4, 1))
     images = (coarse * np.array(colour)).astype(np.uint8).repeat(8, axis=1).repeat(8, axis=2)
@@ -48,7 +49,7 @@ def quick_classifiers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def data():
+def data() -> Any:
     """Red pictures, and blue ones of the same shapes; the test pictures are pairs."""
     train = (ArrayImages(shapes(40, 0, RED)), ArrayImages(shapes(40, 1, BLUE)))
     test = (ArrayImages(shapes(COUNT, 2, RED)), ArrayImages(shapes(COUNT, 2, BLUE)))
@@ -57,19 +58,19 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def lpips():
+def lpips() -> Any:
     return Lpips.load()
 
 
 # ---- baselines
 
 
-def test_copying_returns_the_sources(data) -> None:
+def test_copying_returns_the_sources(data: Any) -> None:
     sources = to_tensor(data.test[0].array)
     assert torch.equal(Copying().translate(sources, "blue", None), sources)
 
 
-def test_colour_statistics_gives_images_the_targets_mean_and_spread(data) -> None:
+def test_colour_statistics_gives_images_the_targets_mean_and_spread(data: Any) -> None:
     sources, target = to_tensor(data.test[0].array), to_tensor(data.test[1].array)
     made = ColourStatistics(data).translate(sources, "blue", target)
     own, wanted = kornia.color.rgb_to_lab(made), kornia.color.rgb_to_lab(target)
@@ -88,7 +89,7 @@ def test_the_nearest_neighbour_is_the_training_image_of_the_same_shape() -> None
     torch.testing.assert_close(made, to_tensor(known[np.argsort(order)]))
 
 
-def test_baselines_name_a_target_that_they_do_not_know(data) -> None:
+def test_baselines_name_a_target_that_they_do_not_know(data: Any) -> None:
     sources = to_tensor(data.test[0].array)
     for baseline in (ColourStatistics(data), NearestNeighbour(data)):
         with pytest.raises(InputError, match="green"):
@@ -98,7 +99,7 @@ def test_baselines_name_a_target_that_they_do_not_know(data) -> None:
 # ---- metrics
 
 
-def test_a_classifier_of_real_images_is_nearly_right_on_others(data) -> None:
+def test_a_classifier_of_real_images_is_nearly_right_on_others(data: Any) -> None:
     images = torch.cat([to_tensor(source.array) for source in data.train])
     labels = torch.arange(2).repeat_interleave(40)
     held = torch.cat([to_tensor(source.array) for source in data.test])
@@ -118,11 +119,11 @@ def test_a_classifier_of_real_images_is_nearly_right_on_others(data) -> None:
 class Perfect:
     """Swaps red and blue, which is the truth but for the shades."""
 
-    def translate(self, sources, target, references):
+    def translate(self, sources: Any, target: Any, references: Any) -> Any:
         return sources.flip(1)
 
 
-def test_all_metrics_agree_on_a_perfect_and_on_a_useless_method(data, lpips: Lpips) -> None:
+def test_all_metrics_agree_on_a_perfect_and_on_a_useless_method(data: Any, lpips: Lpips) -> None:
     suite = make_suite(data, lpips)
     assert suite.domains.accuracy > 0.95
     good, bad = (evaluate(method, data, suite=suite) for method in (Perfect(), Copying()))
@@ -137,7 +138,7 @@ def test_all_metrics_agree_on_a_perfect_and_on_a_useless_method(data, lpips: Lpi
 def test_classes_are_recognised_by_the_targets_own_classifier(lpips: Lpips) -> None:
     """Bars that lie or stand; a method that turns them keeps no class, copying keeps all."""
 
-    def bars(count: int, seed: int, bright):
+    def bars(count: int, seed: int, bright: Any) -> Any:
         rng = np.random.default_rng(seed)
         images, labels = np.zeros((count, 32, 32, 1), np.uint8), np.arange(count) % 2
         for image, label in zip(images, labels, strict=True):
@@ -159,7 +160,7 @@ def test_classes_are_recognised_by_the_targets_own_classifier(lpips: Lpips) -> N
     suite = make_suite(data, lpips)
 
     class Turned:
-        def translate(self, sources, target, references):
+        def translate(self, sources: Any, target: Any, references: Any) -> Any:
             return sources.transpose(2, 3)
 
     kept, lost = (
@@ -169,16 +170,16 @@ def test_classes_are_recognised_by_the_targets_own_classifier(lpips: Lpips) -> N
     assert lost < 0.1
 
 
-def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data, lpips: Lpips) -> None:
+def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data: Any, lpips: Lpips) -> None:
     class Statistics(torch.nn.Module):
         """Stands for Inception: colours and their products."""
 
-        def forward(self, images):
+        def forward(self, images: Any) -> Any:
             means = images.mean((2, 3))
             counted.append(len(images))
             return torch.cat([means, means.square()], 1)
 
-    counted = []
+    counted: list[int] = []
     suite = MetricSuite(lpips, inception=Statistics())
     good, bad = (evaluate(method, data, suite=suite) for method in (Perfect(), Copying()))
     assert [(t.target, t.images, t.real) for t in good.targets] == [
@@ -198,7 +199,7 @@ def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data, l
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, data):
+def folder(tmp_path_factory: pytest.TempPathFactory, data: Any) -> Any:
     root = tmp_path_factory.mktemp("pairs")
     for split, sources in (("train", data.train), ("test", data.test)):
         for name, source in zip(data.domains, sources, strict=True):
@@ -328,7 +329,7 @@ def test_data_without_test_images_is_refused_before_training(folder: Path, tmp_p
 
 @pytest.mark.full
 def test_the_peer_learns_to_translate_by_latent_optimisation(
-    folder: Path, data, lpips: Lpips, tmp_path: Path
+    folder: Path, data: Any, lpips: Lpips, tmp_path: Path
 ) -> None:
     """LORD, two hundred steps: what it makes of red pictures in the style of blue ones is blue, and its
     content is kept."""

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,7 +90,7 @@ with joined() as world:
 '''
 
 
-def launch(port, *command):
+def launch(port: Any, *command: Any) -> Any:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return [*LAUNCH, f"localhost:{port}", *map(str, command)], environment
 
@@ -109,11 +111,11 @@ def test_gradients_of_two_processes_are_those_of_one_with_the_whole_batch(tmp_pa
     )  # kinds, objectives, with and without fakes
     for name, value in one.items():
         torch.testing.assert_close(
-            two[name], value, rtol=1e-6, atol=1e-12, msg=lambda text, name=name: f"{name}: {text}"
+            two[name], value, rtol=1e-6, atol=1e-12, msg=partial("{}: {}".format, name)
         )
 
 
-def settings(tmp_path: Path, **training):
+def settings(tmp_path: Path, **training: Any) -> Any:
     values = {
         "data": {"name": "glyphs", "image_size": 32, "channels": 1},
         "model": {
@@ -179,6 +181,7 @@ def test_a_killed_process_ends_the_run_and_leaves_a_checkpoint(tmp_path: Path) -
     assert process.returncode != 0
     assert "SIGKILL" in said or "exitcode" in said
     found = checkpoints.latest(run / "checkpoints")
+    assert found is not None
     assert json.loads((found / "progress.json").read_text())["step"] >= 4
 
 

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from sivae_translate.config import from_dict, to_yaml
@@ -26,7 +28,7 @@ from sivae_translate.training.trainer import Trainer, train
 from sivae_translate.utils.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from sivae_translate.utils.files import replacing_folder
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "data": {"image_size": 32, "channels": 1},
     "model": {
         "widths": [4, 6, 8],
@@ -48,27 +50,27 @@ SETTINGS = {
 }
 
 
-def settings(**training):
+def settings(**training: Any) -> Any:
     return from_dict({**SETTINGS, "training": {**SETTINGS["training"], **training}}, "the test")
 
 
 @pytest.fixture(scope="module")
-def data():
+def data() -> Any:
     rng = np.random.default_rng(0)
     sources = tuple(ArrayImages(rng.integers(0, 256, (24, 32, 32, 1), dtype=np.uint8)) for _ in range(2))
     return DomainData(domains=("left", "right"), train=sources)
 
 
-def weights(run):
+def weights(run: Path) -> Any:
     return load_model(run / "model.safetensors").model.state_dict()
 
 
-def assert_same(a, b) -> None:
+def assert_same(a: Any, b: Any) -> None:
     for name, value in weights(a).items():
         assert torch.equal(value, weights(b)[name]), name
 
 
-def test_a_run_leaves_a_model_metrics_pictures_and_a_report(tmp_path: Path, data) -> None:
+def test_a_run_leaves_a_model_metrics_pictures_and_a_report(tmp_path: Path, data: Any) -> None:
     run = train(settings(), tmp_path / "run", data=data)
     names = {path.name for path in run.iterdir()}
     assert {
@@ -88,7 +90,7 @@ def test_a_run_leaves_a_model_metrics_pictures_and_a_report(tmp_path: Path, data
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-00000008", "step-00000012"]
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path, data) -> None:
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path, data: Any) -> None:
     first, second = (train(settings(), tmp_path / name, data=data) for name in ("a", "b"))
     other = train(settings(seed=1), tmp_path / "c", data=data)
     assert_same(first, second)
@@ -96,12 +98,14 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Pat
 
 
 @pytest.mark.parametrize("means_rate", [1.0, 10.0])
-def test_a_resumed_run_ends_with_the_same_weights_and_no_step_twice(tmp_path: Path, data, means_rate) -> None:
+def test_a_resumed_run_ends_with_the_same_weights_and_no_step_twice(
+    tmp_path: Path, data: Any, means_rate: Any
+) -> None:
     whole = train(settings(means_rate=means_rate), tmp_path / "whole", data=data)
-    broken = Trainer(settings(means_rate=means_rate), tmp_path / "broken", data=data)
+    broken: Any = Trainer(settings(means_rate=means_rate), tmp_path / "broken", data=data)
     step = broken.step
 
-    def fail_at_seven(batch):
+    def fail_at_seven(batch: int) -> Any:
         if broken.progress.step == 7:
             raise RuntimeError("power cut")
         return step(batch)
@@ -117,24 +121,24 @@ def test_a_resumed_run_ends_with_the_same_weights_and_no_step_twice(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("budget", "expected"), [({"steps": 7}, 7), ({"steps": None, "epochs": 2.0}, 11)])
-def test_budgets_in_steps_and_epochs(tmp_path: Path, data, budget, expected) -> None:
+def test_budgets_in_steps_and_epochs(tmp_path: Path, data: Any, budget: Any, expected: Any) -> None:
     trainer = Trainer(settings(**budget), tmp_path, data=data)
     assert trainer.budget.steps == expected  # 2 epochs of 44 images, 4 of 48 being reserved, in batches of 8
 
 
-def test_a_budget_in_minutes_ends_in_time(tmp_path: Path, data) -> None:
+def test_a_budget_in_minutes_ends_in_time(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(steps=None, minutes=0.02), tmp_path, data=data)
     trainer.run()
     assert 1.2 <= trainer.progress.seconds < 10
     assert trainer.budget.share(trainer.progress) == 1
 
 
-def test_each_half_moves_its_own_parameters_alone(tmp_path: Path, data) -> None:
+def test_each_half_moves_its_own_parameters_alone(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(), tmp_path, data=data)
     trainer.progress.step = 8
     moved, move = {}, trainer.stepper._move
 
-    def watch(half, *arguments, **options):
+    def watch(half: Any, *arguments: Any, **options: Any) -> Any:
         before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
         norm = move(half, *arguments, **options)
         after = trainer.model.state_dict()
@@ -148,7 +152,7 @@ def test_each_half_moves_its_own_parameters_alone(tmp_path: Path, data) -> None:
     assert moved == {"encoders": {"content_encoder", "style_encoder"}, "decoder": {"decoder", "style_prior"}}
 
 
-def test_a_vae_step_moves_everything(tmp_path: Path, data) -> None:
+def test_a_vae_step_moves_everything(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(), tmp_path, data=data)
     before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
     trainer.step(trainer.batches[0].to(trainer.device))
@@ -159,7 +163,7 @@ def test_a_vae_step_moves_everything(tmp_path: Path, data) -> None:
     }
 
 
-def test_the_prior_means_can_move_at_a_rate_of_their_own(tmp_path: Path, data) -> None:
+def test_the_prior_means_can_move_at_a_rate_of_their_own(tmp_path: Path, data: Any) -> None:
     moved = []
     for factor in (1.0, 10.0):
         trainer = Trainer(settings(means_rate=factor), tmp_path / str(factor), data=data)
@@ -174,22 +178,22 @@ def test_the_prior_means_can_move_at_a_rate_of_their_own(tmp_path: Path, data) -
         )
 
 
-def poison(trainer, steps) -> None:
+def poison(trainer: Any, steps: set[int]) -> None:
     original = trainer.objective.encoder_loss
 
-    def poisoned(*arguments):
+    def poisoned(*arguments: Any) -> Any:
         loss = original(*arguments)
         return loss * float("nan") if trainer.progress.step in steps else loss
 
     trainer.objective.encoder_loss = poisoned
 
 
-def poison_until_rollback(trainer, step: int):
+def poison_until_rollback(trainer: Any, step: int) -> Any:
     """One bad step, good when repeated; returns the problem and the step of each rollback."""
     bad, roll_back, rollbacks = {step}, trainer.roll_back, []
     poison(trainer, bad)
 
-    def watch(problem) -> None:
+    def watch(problem: Any) -> None:
         roll_back(problem)
         rollbacks.append((problem, trainer.progress.step))
         bad.clear()
@@ -198,7 +202,7 @@ def poison_until_rollback(trainer, step: int):
     return rollbacks
 
 
-def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_path: Path, data) -> None:
+def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(log_every=1), tmp_path, data=data)
     found = poison_until_rollback(trainer, 6)
     trainer.run()
@@ -209,7 +213,7 @@ def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_pa
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
-def test_weights_gone_bad_are_never_saved(tmp_path: Path, data) -> None:
+def test_weights_gone_bad_are_never_saved(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(), tmp_path, data=data)
     trainer.checkpoint()
     trainer.progress.step = 3
@@ -224,7 +228,7 @@ def test_weights_gone_bad_are_never_saved(tmp_path: Path, data) -> None:
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000000"]
 
 
-def test_a_bad_last_step_that_no_log_shows_is_done_again(tmp_path: Path, data) -> None:
+def test_a_bad_last_step_that_no_log_shows_is_done_again(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(log_every=100), tmp_path, data=data)
     poison_until_rollback(trainer, 11)
     trainer.run()
@@ -232,7 +236,7 @@ def test_a_bad_last_step_that_no_log_shows_is_done_again(tmp_path: Path, data) -
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
-def test_after_a_rollback_no_step_is_logged_twice(tmp_path: Path, data) -> None:
+def test_after_a_rollback_no_step_is_logged_twice(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(log_every=1), tmp_path, data=data)
     poison_until_rollback(trainer, 6)
     trainer.run()
@@ -240,7 +244,7 @@ def test_after_a_rollback_no_step_is_logged_twice(tmp_path: Path, data) -> None:
     assert [line["step"] for line in read_metrics(tmp_path)] == list(range(1, 13))
 
 
-def test_a_run_that_cannot_be_saved_stops_with_an_error_and_a_checkpoint(tmp_path: Path, data) -> None:
+def test_a_run_that_cannot_be_saved_stops_with_an_error_and_a_checkpoint(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(log_every=1, max_rollbacks=2), tmp_path, data=data)
     poison(trainer, set(range(6, 100)))
     with pytest.raises(TrainingError, match="not finite"):
@@ -272,13 +276,13 @@ def test_a_checkpoint_of_an_earlier_version_keeps_its_guard(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("stopped", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
 def test_a_checkpoint_that_cannot_take_its_place_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: Any
 ) -> None:
     target, rename = tmp_path / "step-4", Path.replace
     with replacing_folder(target) as folder:
         (folder / "old").touch()
 
-    def fail(self, other):
+    def fail(self: Any, other: Any) -> Any:
         if self.name.endswith(".old.tmp") or other != target:
             return rename(self, other)
         raise stopped
@@ -294,12 +298,12 @@ def test_a_checkpoint_that_cannot_take_its_place_leaves_the_old_one(
 
 
 def test_a_full_disk_is_reported_and_keeps_the_last_checkpoint(
-    tmp_path: Path, data, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(settings(), tmp_path, data=data)
-    save_file = checkpoints.save_file
+    save_file = safetensors.torch.save_file
 
-    def full(tensors, path, **options) -> None:
+    def full(tensors: Any, path: Path, **options: Any) -> None:
         if trainer.progress.step == 8:
             Path(path).write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -314,7 +318,7 @@ def test_a_full_disk_is_reported_and_keeps_the_last_checkpoint(
     ]
 
 
-def test_an_existing_run_is_not_overwritten(tmp_path: Path, data) -> None:
+def test_an_existing_run_is_not_overwritten(tmp_path: Path, data: Any) -> None:
     train(settings(steps=2), tmp_path, data=data)
     with pytest.raises(ConfigError, match="already holds a run"):
         Trainer(settings(steps=2), tmp_path, data=data)
@@ -329,7 +333,9 @@ def test_an_existing_run_is_not_overwritten(tmp_path: Path, data) -> None:
         ("objective", "beta_kl", 0.1),
     ],
 )
-def test_resuming_with_other_settings_is_refused(tmp_path: Path, data, section, name: str, value) -> None:
+def test_resuming_with_other_settings_is_refused(
+    tmp_path: Path, data: Any, section: Any, name: str, value: Any
+) -> None:
     config = settings(steps=2)
     train(config, tmp_path, data=data)
     before = (tmp_path / "config.yaml").read_text()
@@ -339,13 +345,13 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path, data, section, 
     assert (tmp_path / "config.yaml").read_text() == before
 
 
-def test_a_run_may_go_on_for_longer_and_report_more_often(tmp_path: Path, data) -> None:
+def test_a_run_may_go_on_for_longer_and_report_more_often(tmp_path: Path, data: Any) -> None:
     train(settings(steps=2), tmp_path, data=data)
     train(settings(steps=4, log_every=1), tmp_path, data=data, resume=True)
     assert Translator.from_pretrained(tmp_path).facts["steps"] == 4
 
 
-def test_tensorboard_gets_the_same_figures(tmp_path: Path, data) -> None:
+def test_tensorboard_gets_the_same_figures(tmp_path: Path, data: Any) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = train(settings(steps=4, tensorboard=True), tmp_path, data=data)
@@ -355,7 +361,7 @@ def test_tensorboard_gets_the_same_figures(tmp_path: Path, data) -> None:
     assert found == [(line["step"], pytest.approx(line["reconstruction"])) for line in lines]
 
 
-def test_training_can_start_from_another_models_weights(tmp_path: Path, data) -> None:
+def test_training_can_start_from_another_models_weights(tmp_path: Path, data: Any) -> None:
     first = train(settings(), tmp_path / "first", data=data)
     trainer = Trainer(settings(fine_tune=str(first)), tmp_path / "second", data=data)
     for name, value in weights(first).items():
@@ -364,7 +370,7 @@ def test_training_can_start_from_another_models_weights(tmp_path: Path, data) ->
         Trainer(settings(fine_tune="glyphs"), tmp_path / "third", data=data)
 
 
-def test_training_can_start_from_a_model_for_smaller_images(tmp_path: Path, data) -> None:
+def test_training_can_start_from_a_model_for_smaller_images(tmp_path: Path, data: Any) -> None:
     first = train(settings(), tmp_path / "first", data=data)
     sources = tuple(ArrayImages(source.array.repeat(2, 1).repeat(2, 2)) for source in data.train)
     large = DomainData(data.domains, sources)
@@ -394,7 +400,7 @@ def test_training_can_start_from_a_model_for_smaller_images(tmp_path: Path, data
         Trainer(other, tmp_path / "third", data=large)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, data) -> None:
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, data: Any) -> None:
     run = train(settings(steps=2), tmp_path, data=data)
     path = run / "checkpoints" / "step-00000002" / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:100])
@@ -402,7 +408,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, data) -> None:
         Trainer(settings(steps=2), tmp_path, data=data, resume=True)
 
 
-def test_unlabelled_images_train_too(tmp_path: Path, data) -> None:
+def test_unlabelled_images_train_too(tmp_path: Path, data: Any) -> None:
     everything = ArrayImages(np.concatenate([source.array for source in data.train]))
     run = train(settings(steps=8), tmp_path, data=DomainData(domains=("",), train=(everything,)))
     assert load_model(run / "model.safetensors").model.domains == 0
@@ -423,12 +429,12 @@ def write_images(root: Path) -> None:
             )
 
 
-def start(config, out, *extra):
+def start(config: Any, out: Any, *extra: Any) -> Any:
     command = [sys.executable, "-m", "sivae_translate", "train", str(config), "--out", str(out), *extra]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_step(process, out, step: int) -> None:
+def wait_for_step(process: Any, out: Any, step: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         metrics = out / "metrics.jsonl"
@@ -440,7 +446,7 @@ def wait_for_step(process, out, step: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory):
+def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A configuration file of 400 small steps, and the run that was never interrupted."""
     root = tmp_path_factory.mktemp("job")
     write_images(root / "images")
@@ -453,7 +459,7 @@ def job(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.full
-def test_a_run_killed_in_the_middle_and_resumed_ends_with_the_same_weights(job, tmp_path: Path) -> None:
+def test_a_run_killed_in_the_middle_and_resumed_ends_with_the_same_weights(job: Any, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     for reached in (37, 151):
         process = start(job / "config.yaml", out, "--resume")
@@ -468,7 +474,7 @@ def test_a_run_killed_in_the_middle_and_resumed_ends_with_the_same_weights(job, 
 
 @pytest.mark.full
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_sigint_and_sigterm_save_a_checkpoint_and_leave(job, tmp_path: Path, signum) -> None:
+def test_sigint_and_sigterm_save_a_checkpoint_and_leave(job: Any, tmp_path: Path, signum: Any) -> None:
     process = start(job / "config.yaml", tmp_path / "stopped")
     wait_for_step(process, tmp_path / "stopped", 25)
     process.send_signal(signum)

@@ -7,6 +7,7 @@ import io
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,18 +21,18 @@ from sivae_translate.data.sources import cars3d, get_source
 from sivae_translate.utils.errors import ConfigError, DataError
 
 
-def encoded(array, suffix: str = "png"):
+def encoded(array: np.ndarray, suffix: str = "png") -> Any:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format=suffix, **({"lossless": True} if suffix == "webp" else {}))
     return buffer.getvalue()
 
 
-def plain(number: int, size: int = 8):
+def plain(number: int, size: int = 8) -> Any:
     """An image that tells its number: uint8 (size, size, 3)."""
     return np.full((size, size, 3), [number % 256, number // 256, 77], np.uint8)
 
 
-def lay(root: Path, files):
+def lay(root: Path, files: Any) -> Any:
     """Write {relative path: bytes} as a folder."""
     for name, raw in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -39,15 +40,15 @@ def lay(root: Path, files):
     return root
 
 
-def config(name: str, root: Path, **more):
+def config(name: str, root: Path, **more: Any) -> Any:
     return DataConfig(**{"name": name, "root": root, "image_size": 32, "channels": 3, **more})
 
 
-def load_pairs(settings: DataConfig):
+def load_pairs(settings: DataConfig) -> Any:
     return get_source(settings.name).load_pairs(settings)
 
 
-def colours(source):
+def colours(source: Any) -> Any:
     """What each image shows, by its first pixel."""
     return {tuple(int(v) for v in source[i][0, 0]) for i in range(len(source))}
 
@@ -64,7 +65,7 @@ FACADES = {
 
 
 @pytest.fixture(params=["folder", "zip", "folder with a zip"])
-def facades(request: pytest.FixtureRequest, tmp_path: Path):
+def facades(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     if request.param == "folder":
         return lay(tmp_path, FACADES)
     with zipfile.ZipFile(tmp_path / "facades.zip", "w") as archive:
@@ -73,7 +74,7 @@ def facades(request: pytest.FixtureRequest, tmp_path: Path):
     return tmp_path if "with" in request.param else tmp_path / "facades.zip"
 
 
-def test_of_every_training_facade_one_side_is_seen(facades) -> None:
+def test_of_every_training_facade_one_side_is_seen(facades: Path) -> None:
     data = load_data(config("facades", facades))
     assert data.domains == ("photo", "label")
     photos, labels = ({c[0] + 256 * c[1] for c in colours(source)} for source in data.train)
@@ -97,7 +98,7 @@ def test_pix2pix_files_hold_the_photo_on_the_left(tmp_path: Path) -> None:
     assert colours(data.test[1]) == {tuple(plain(n + 500)[0, 0].tolist()) for n in (7, 8, 9)}
 
 
-def emoji_files(train=40, test=5):
+def emoji_files(train: int = 40, test: int = 5) -> Any:
     return {
         f"emoji/{split}/{domain}/{code:04x}.webp": encoded(plain(code, 16), "webp")
         for split, codes in (("train", range(train)), ("test", range(train, train + test)))
@@ -177,7 +178,7 @@ def test_nothing_is_held_out_where_no_pairs_are_known(name: str, tmp_path: Path)
 # ---- Cars3D
 
 
-def sheet(number: int):
+def sheet(number: int) -> Any:
     """4 x 24 tiles; a tile's colour is (car, elevation, azimuth)."""
     tiles = np.zeros((4, 24, 64, 64, 3), np.uint8)
     tiles[..., 0] = number
@@ -187,7 +188,7 @@ def sheet(number: int):
 
 
 @pytest.fixture(scope="module")
-def sheets(tmp_path_factory: pytest.TempPathFactory):
+def sheets(tmp_path_factory: pytest.TempPathFactory) -> Any:
     files = {
         f"car_{n + 1:03}_mesh.webp": encoded(sheet(n).transpose(0, 2, 1, 3, 4).reshape(256, 1536, 3), "webp")
         for n in range(cars3d.CARS)
@@ -195,7 +196,7 @@ def sheets(tmp_path_factory: pytest.TempPathFactory):
     return lay(tmp_path_factory.mktemp("cars"), files)
 
 
-def test_a_domain_is_a_car_and_content_its_viewpoint(sheets) -> None:
+def test_a_domain_is_a_car_and_content_its_viewpoint(sheets: Path) -> None:
     data = load_data(config("cars3d", sheets))
     assert len(data.domains) == len(data.train) == 163
     assert len(data.test) == len(data.test_domains) == 20
@@ -208,7 +209,7 @@ def test_a_domain_is_a_car_and_content_its_viewpoint(sheets) -> None:
     assert data.test[3][place][0, 0].tolist() == [number, 2, 5]
 
 
-def test_without_labels_the_cars_are_one_domain(sheets) -> None:
+def test_without_labels_the_cars_are_one_domain(sheets: Path) -> None:
     data = load_data(config("cars3d", sheets, labels=False))
     assert data.domains == ("",)
     assert len(data.train[0]) == 163 * 96
@@ -216,7 +217,7 @@ def test_without_labels_the_cars_are_one_domain(sheets) -> None:
 
 
 @pytest.mark.parametrize("validation_size", [0, 20, 60])
-def test_near_twins_are_never_split(sheets, validation_size) -> None:
+def test_near_twins_are_never_split(sheets: Path, validation_size: Any) -> None:
     data = load_data(config("cars3d", sheets, validation_size=validation_size))
     held = {int(name[4:7]) - 1 for name in data.test_domains}
     assert len(held) == (validation_size or 20)
@@ -224,7 +225,7 @@ def test_near_twins_are_never_split(sheets, validation_size) -> None:
         assert len(held & set(twins)) in (0, 2)
 
 
-def test_cars_that_are_held_out_are_training_cars(sheets) -> None:
+def test_cars_that_are_held_out_are_training_cars(sheets: Path) -> None:
     data, published = (load_data(config("cars3d", sheets, validation_size=count)) for count in (20, 0))
     assert set(data.domains) | set(data.test_domains) == set(published.domains)
     assert not set(data.domains) & set(data.test_domains)
@@ -235,7 +236,7 @@ def test_cars_that_are_held_out_are_training_cars(sheets) -> None:
         load_data(config("cars3d", sheets, validation_size=82))
 
 
-def test_the_published_archive_gives_the_same_images(sheets, tmp_path: Path) -> None:
+def test_the_published_archive_gives_the_same_images(sheets: Path, tmp_path: Path) -> None:
     stored = io.BytesIO()
     savemat(stored, {"im": np.ascontiguousarray(sheet(7).transpose(2, 3, 4, 1, 0))})
     settings = config("cars3d", sheets, image_size=64)
@@ -255,11 +256,11 @@ def test_missing_cars_are_counted(tmp_path: Path) -> None:
 # ---- digits
 
 
-def idx_bytes(array):
+def idx_bytes(array: np.ndarray) -> Any:
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def npz(**arrays):
+def npz(**arrays: Any) -> Any:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
@@ -288,7 +289,7 @@ def test_digits_from_arrays_even_if_sorted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_digits_as_published(tmp_path: Path, zipped) -> None:
+def test_digits_as_published(tmp_path: Path, zipped: bool) -> None:
     images, labels = np.full((6, 28, 28), 200, np.uint8), np.arange(6, dtype=np.uint8)
     mnist = {
         f"mnist/{split}-{kind}": gzip.compress(idx_bytes(array))

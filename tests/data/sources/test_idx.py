@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,13 @@ from sivae_translate.data.sources.idx import pad, read_idx
 from sivae_translate.utils.errors import ConfigError, DataError
 
 
-def write(path, array, packed=False) -> None:
+def write(path: Path, array: np.ndarray, packed: bool = False) -> None:
     data = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
     path.write_bytes(gzip.compress(data) if packed else data)
 
 
 @pytest.fixture
-def root(tmp_path: Path):
+def root(tmp_path: Path) -> Any:
     rng = np.random.default_rng(0)
     for split, count in (("train", 30), ("t10k", 12)):
         write(
@@ -34,7 +35,7 @@ def root(tmp_path: Path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_round_trip(tmp_path: Path, packed) -> None:
+def test_round_trip(tmp_path: Path, packed: Any) -> None:
     array = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
     write(tmp_path / "x", array, packed)
     np.testing.assert_array_equal(read_idx(tmp_path / "x"), array)
@@ -43,7 +44,7 @@ def test_round_trip(tmp_path: Path, packed) -> None:
 @pytest.mark.parametrize(
     "damage", [lambda d: d[:-1], lambda d: d[:6], lambda d: b"", lambda d: b"PNG" + d, lambda d: d + b"x"]
 )
-def test_damaged_files_are_named(tmp_path: Path, damage) -> None:
+def test_damaged_files_are_named(tmp_path: Path, damage: Any) -> None:
     write(tmp_path / "x", np.ones((2, 3, 3), dtype=np.uint8))
     (tmp_path / "x").write_bytes(damage((tmp_path / "x").read_bytes()))
     with pytest.raises(DataError, match=str(tmp_path / "x")):
