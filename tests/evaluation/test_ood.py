@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from sivae_translate.training.trainer import train
 from sivae_translate.utils.errors import InputError
 
 
-def stripes(count: int, seed: int):
+def stripes(count: int, seed: int) -> np.ndarray:
     """Dark images with one bright horizontal bar: uint8 (count, 32, 32, 1)."""
     rng = np.random.default_rng(seed)
     images = np.full((count, 32, 32, 1), 20, np.uint8)
@@ -30,12 +31,12 @@ def stripes(count: int, seed: int):
     return images
 
 
-def noise(count: int, seed: int):
+def noise(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 1), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory):
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain VAE that has seen stripes for a few seconds."""
     root = tmp_path_factory.mktemp("ood")
     save(stripes(300, 0), root / "stripes")
@@ -54,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory):
     return train(from_dict(settings, "test"), root / "run")
 
 
-def save(images, folder: Path) -> None:
+def save(images: np.ndarray, folder: Path) -> None:
     folder.mkdir(parents=True)
     for index, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(folder / f"{index:03}.png")
@@ -104,7 +105,7 @@ def test_intervals_hold_the_figure_and_shrink_with_more_images() -> None:
 # ---- scores
 
 
-def test_noise_is_more_unusual_than_unseen_stripes_by_every_sensible_score(run) -> None:
+def test_noise_is_more_unusual_than_unseen_stripes_by_every_sensible_score(run: Path) -> None:
     translator = Translator.from_pretrained(run, device="cpu")
     known = ood.score_known(translator, stripes(60, 1), stripes(60, 3), samples=4, regret_steps=5)
     result = ood.compare(translator, known, noise(60, 2), samples=4, regret_steps=5)
@@ -122,7 +123,9 @@ def test_noise_is_more_unusual_than_unseen_stripes_by_every_sensible_score(run) 
     assert result.bits[1] > result.bits[0] + 1
 
 
-def test_the_likelihood_score_is_minus_the_models_likelihood_and_complexity_its_bits_less_a_pngs(run) -> None:
+def test_likelihood_and_complexity_are_the_models_likelihood_and_its_bits_less_a_pngs(
+    run: Path,
+) -> None:
     translator, images = Translator.from_pretrained(run, device="cpu"), stripes(8, 4)
     scores = ood_scores.surprise(translator, images, samples=200)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
@@ -136,7 +139,7 @@ def test_the_likelihood_score_is_minus_the_models_likelihood_and_complexity_its_
         assert score == pytest.approx(nats / np.log(2) + 8 * 1024 - 8 * buffer.tell())
 
 
-def test_regret_is_what_fitting_the_posterior_gains(run) -> None:
+def test_regret_is_what_fitting_the_posterior_gains(run: Path) -> None:
     translator = Translator.from_pretrained(run, device="cpu")
     known, foreign = (
         ood_scores.surprise(translator, images, samples=1, regret_steps=60)["regret"]
@@ -146,14 +149,14 @@ def test_regret_is_what_fitting_the_posterior_gains(run) -> None:
     assert foreign.mean() > known.mean()
 
 
-def test_scores_are_the_same_every_time(run) -> None:
+def test_scores_are_the_same_every_time(run: Path) -> None:
     translator = Translator.from_pretrained(run, device="cpu")
     first, again = (ood_scores.surprise(translator, stripes(5, 7), samples=3) for _ in range(2))
     for name, values in first.items():
         np.testing.assert_array_equal(values, again[name])
 
 
-def test_no_images_is_an_error(run) -> None:
+def test_no_images_is_an_error(run: Path) -> None:
     with pytest.raises(InputError, match="no images"):
         ood_scores.surprise(Translator.from_pretrained(run, device="cpu"), stripes(0, 0))
 
@@ -162,9 +165,9 @@ def test_no_images_is_an_error(run) -> None:
 
 
 def test_the_command_leaves_a_report_and_pictures(
-    run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save(stripes(40, 8), tmp_path / "held")
+    save(stripes(40, 8), tmp_path / "known")
     save(noise(15, 9), tmp_path / "foreign" / "deep")
     with pytest.raises(SystemExit) as stop:
         main(
@@ -172,7 +175,7 @@ def test_the_command_leaves_a_report_and_pictures(
                 "ood",
                 str(run),
                 "--in",
-                str(tmp_path / "held"),
+                str(tmp_path / "known"),
                 "--out",
                 str(tmp_path / "foreign"),
                 "--limit",
@@ -185,7 +188,7 @@ def test_the_command_leaves_a_report_and_pictures(
     assert report["scores"]["elbo"]["auroc"]["mean"] > 0.99
     assert "AUROC" in (run / "ood" / "foreign" / "report.md").read_text()
     assert "regret" not in report["scores"]
-    assert report["flagged"]["inside"]["percentile"] == 85  # six held-out images tell 100 * 6 / 7 at most
+    assert report["flagged"]["inside"]["percentile"] == 85  # six validation images: 100 * 6 / 7 at most
     assert report["flagged"]["outside"]["share"]["mean"] == 1
     for name in ("histograms.png", "hardest.png"):
         with Image.open(run / "ood" / "foreign" / name) as picture:
@@ -193,15 +196,15 @@ def test_the_command_leaves_a_report_and_pictures(
 
 
 def test_the_command_refuses_what_makes_no_sense(
-    run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save(stripes(4, 8), tmp_path / "held")
+    save(stripes(4, 8), tmp_path / "known")
     for extra, words in (
         (["--samples", "0"], "too small"),
         (["--out", str(tmp_path / "none")], "no file or folder"),
     ):
         with pytest.raises(SystemExit) as stop:
-            main(["ood", str(run), "--in", str(tmp_path / "held"), "--out", str(tmp_path / "held"), *extra])
+            main(["ood", str(run), "--in", str(tmp_path / "known"), "--out", str(tmp_path / "known"), *extra])
         assert stop.value.code != 0
         assert words in capsys.readouterr().err
 
@@ -232,16 +235,17 @@ def test_the_runs_own_test_images_are_the_known_ones_by_default(
     assert report["flagged"]["inside"]["share"]["mean"] < 0.1
 
 
-def test_flagged_are_the_images_that_reach_the_highest_percentile_that_can_be_told() -> None:
+def test_flagged_are_the_images_that_reach_the_highest_percentile_there_is() -> None:
     reached = [Verdict(float(place), "style", 0.0) for place in range(100)]
     translator = SimpleNamespace(
         calibration=SimpleNamespace(highest=98.4), typicality=lambda images: reached[: len(images)]
     )
-    found = ood.flagged(translator, [np.empty((1, 1, 1))] * 100)
-    assert (found.percentile, found.images, found.share.mean) == (98, 100, 0.02)
+    flagged = ood.flagged(cast(Translator, translator), [np.empty((1, 1, 1))] * 100)
+    assert flagged is not None
+    assert (flagged.percentile, flagged.images, flagged.share.mean) == (98, 100, 0.02)
     z, n, p = 1.959964, 100, 0.02  # Wilson 1927
     middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     expected = [(middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)]
-    assert [found.share.low, found.share.high] == pytest.approx(expected, abs=1e-6)
-    assert str(found) == "2.0% (0.6% to 7.0%) of 100"
-    assert ood.flagged(SimpleNamespace(calibration=None), []) is None
+    assert [flagged.share.low, flagged.share.high] == pytest.approx(expected, abs=1e-6)
+    assert str(flagged) == "2.0% (0.6% to 7.0%) of 100"
+    assert ood.flagged(cast(Translator, SimpleNamespace(calibration=None)), []) is None
