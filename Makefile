@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test lint format-check types layers check test-slow bench setup format clean
+.PHONY: demo test lint format-check types layers docs check test-slow bench setup format clean
 
 setup: .venv/ready
 
@@ -32,6 +32,14 @@ types: setup
 # Imports point left, modules and functions stay short, no public name vanishes.
 layers: setup
 	$(BIN)/python -m pytest tests/test_layers.py tests/test_sizes.py tests/test_api.py
+
+# The site, in build/site; any warning is an error, and nothing is fetched while it is built or read.
+docs: .venv/docs-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.venv/docs-ready: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
 
 check: lint format-check types
 	$(BIN)/python -m pytest -m "not slow and not full"
