@@ -92,20 +92,8 @@ def write(
             for figure in ("reconstruction", "kl_content", "kl_fake", "exp_elbo")
         }
         pictures.curves(panels, steps, out / f"{plane}-curves.png", plane)
-        pictures.save(_stacked([out / f"{plane}-{name}.png" for name in runs]), out / f"{plane}.png")
-
-
-def _stacked(paths: Sequence[Path]) -> Image.Image:
-    """Pictures of equal width, one above the other."""
-    images = [Image.open(path).convert("RGB") for path in paths]
-    canvas = Image.new(
-        "RGB", (max(image.width for image in images), sum(image.height for image in images)), "white"
-    )
-    top = 0
-    for image in images:
-        canvas.paste(image, (0, top))
-        top += image.height
-    return canvas
+        drawn = [Image.open(out / f"{plane}-{name}.png") for name in runs]
+        pictures.save(pictures.stacked(drawn), out / f"{plane}.png")
 
 
 def _summary(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:

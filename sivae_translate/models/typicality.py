@@ -158,6 +158,7 @@ def read(model: LatentModel, images: Tensor) -> tuple[Tensor, Tensor]:
     nats = (
         error / (2 * model.variance.clamp(min=1e-12)) + content + style
     )  # less what is the same for all images
+    # A PNG has 8 bits, and so have the images that the model was calibrated on.
     bits = torch.from_numpy(png_bits(to_uint8(images), PNG_LEVEL)).to(nats)
     return torch.stack([error, content, style, nats / math.log(2) - bits], 1), domain
 

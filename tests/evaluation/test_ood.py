@@ -237,10 +237,9 @@ def test_the_runs_own_test_images_are_the_known_ones_by_default(
 
 def test_flagged_are_the_images_that_reach_the_highest_percentile_there_is() -> None:
     reached = [Verdict(float(place), "style", 0.0) for place in range(100)]
-    translator = SimpleNamespace(
-        calibration=SimpleNamespace(highest=98.4), typicality=lambda images: reached[: len(images)]
-    )
-    flagged = ood.flagged(cast(Translator, translator), [np.empty((1, 1, 1))] * 100)
+    engine = SimpleNamespace(typicality=lambda images: [reached.pop() for _ in images])
+    translator = SimpleNamespace(calibration=SimpleNamespace(highest=98.4), engine=engine)
+    flagged = ood.flagged(cast(Translator, translator), [np.empty((1, 1, 1), np.uint8)] * 100)
     assert flagged is not None
     assert (flagged.percentile, flagged.images, flagged.share.mean) == (98, 100, 0.02)
     z, n, p = 1.959964, 100, 0.02  # Wilson 1927
