@@ -96,7 +96,7 @@ def write_ood(
     """report.json, report.md, histograms.png and hardest.png.
 
     Args:
-        result: what was found.
+        result: what to report.
         images: the known and the foreign images behind it, in order.
         folder: to write to.
         title: of the report.

@@ -85,11 +85,11 @@ def write(
     for plane, runs in results.items():
         steps = [int(point["iteration"]) for point in next(iter(runs.values()))["curves"]]
         panels = {
-            figure: {
-                name: [point.get(figure, float("nan")) for point in run["curves"]]
+            metric: {
+                name: [point.get(metric, float("nan")) for point in run["curves"]]
                 for name, run in runs.items()
             }
-            for figure in ("reconstruction", "kl_content", "kl_fake", "exp_elbo")
+            for metric in ("reconstruction", "kl_content", "kl_fake", "exp_elbo")
         }
         pictures.curves(panels, steps, out / f"{plane}-curves.png", plane)
         drawn = [Image.open(out / f"{plane}-{name}.png") for name in runs]
@@ -97,7 +97,7 @@ def write(
 
 
 def _summary(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean, standard deviation over seeds, least and largest of every figure."""
+    """Mean, standard deviation over seeds, least and largest of every metric."""
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return {
         name: {"mean": float(v.mean()), "std": float(v.std()), "min": float(v.min()), "max": float(v.max())}
@@ -117,10 +117,10 @@ def _table(
     return "\n".join([f"### {plane}", "", *table])
 
 
-def _cell(name: str, figure: Mapping[str, float] | None) -> str:
-    if figure is None:
+def _cell(name: str, values: Mapping[str, float] | None) -> str:
+    if values is None:
         return ""
-    return f"{_number(name, figure['mean'])} ({_number(name, figure['std'])})"
+    return f"{_number(name, values['mean'])} ({_number(name, values['std'])})"
 
 
 def _number(name: str, value: float) -> str:

@@ -77,7 +77,7 @@ def demo(out: Path, minutes: float) -> None:
 
 
 def letter_grid(translators: dict[str, Translator], data: DomainData) -> Image.Image:
-    """Held-out letters of one font, translated to every other font: each model's, and the truth."""
+    """Test letters of one font, translated to every other font: each model's, and the truth."""
     source = data.domains.index(SOURCE)
     chosen = readable_letters(data)
     letters = to_tensor([data.test[source][index] for index in chosen])

@@ -1,4 +1,4 @@
-"""Out-of-distribution scores and figures."""
+"""Out-of-distribution scores, and how well they separate."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def noise(count: int, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain VAE that has seen stripes for a few seconds."""
+    """A plain VAE trained on stripes for a few seconds."""
     root = tmp_path_factory.mktemp("ood")
     save(stripes(300, 0), root / "stripes")
     settings = {
@@ -61,7 +61,7 @@ def save(images: np.ndarray, folder: Path) -> None:
         Image.fromarray(image[..., 0]).save(folder / f"{index:03}.png")
 
 
-# ---- figures
+# ---- separation
 
 
 def test_auroc_counts_pairs() -> None:
@@ -91,12 +91,12 @@ def test_false_positives_at_the_score_that_most_foreign_images_reach() -> None:
     assert separation.fpr_at_tpr(np.full(5, -1.0), outside) == 0
 
 
-def test_intervals_hold_the_figure_and_shrink_with_more_images() -> None:
+def test_intervals_hold_the_value_and_shrink_with_more_images() -> None:
     rng = np.random.default_rng(0)
     few = separation.separation(rng.normal(0, 1, 40), rng.normal(1, 1, 40))
     many = separation.separation(rng.normal(0, 1, 4000), rng.normal(1, 1, 4000))
-    for found in (few, many):
-        for interval in (found.auroc, found.aupr, found.fpr95):
+    for result in (few, many):
+        for interval in (result.auroc, result.aupr, result.fpr95):
             assert interval.low <= interval.mean <= interval.high
     assert many.auroc.high - many.auroc.low < (few.auroc.high - few.auroc.low) / 4
     assert many.auroc.mean == pytest.approx(0.7602, abs=0.02)  # Phi(1 / sqrt 2)
@@ -105,7 +105,7 @@ def test_intervals_hold_the_figure_and_shrink_with_more_images() -> None:
 # ---- scores
 
 
-def test_noise_is_more_unusual_than_unseen_stripes_by_every_sensible_score(run: Path) -> None:
+def test_noise_scores_higher_than_new_stripes_by_every_sensible_score(run: Path) -> None:
     translator = Translator.from_pretrained(run, device="cpu")
     known = ood.score_known(translator, stripes(60, 1), stripes(60, 3), samples=4, regret_steps=5)
     result = ood.compare(translator, known, noise(60, 2), samples=4, regret_steps=5)

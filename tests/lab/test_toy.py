@@ -1,4 +1,4 @@
-"""The 2D laboratory: data with known densities, figures against independent computations, replicas that do
+"""The 2D laboratory: data with known densities, metrics against independent computations, replicas that do
 not meet."""
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def test_the_spiral_turns_into_itself_by_half_a_turn() -> None:
     assert Plane("spiral").log_density(points) is None
 
 
-# ---- figures
+# ---- metrics
 
 
 def test_entropy_of_a_gaussian() -> None:
@@ -78,7 +78,7 @@ def test_sliced_wasserstein_of_a_shift_is_its_mean_projection() -> None:
     assert metrics.sliced_wasserstein(points, points) == 0
 
 
-def test_histogram_figures_are_the_published_ones_written_out() -> None:
+def test_histogram_metrics_are_the_published_ones_written_out() -> None:
     real, fake = Plane("8gaussians").sample(5000, draws(1)), 1.1 * Plane("8gaussians").sample(5000, draws(2))
     edges = np.linspace(-2, 2, 101)
     p, q = (

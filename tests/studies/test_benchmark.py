@@ -318,13 +318,13 @@ def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_reports_of_the_first_release_are_compared() -> None:
     folder = Path(__file__).with_name("fixtures") / "report-0.1.0"
-    figures = json.loads((folder / "report.json").read_text())["results"]["domain"]["model"]["figures"]
+    metrics = json.loads((folder / "report.json").read_text())["results"]["domain"]["model"]["figures"]
     table = compare_reports([folder])
     header = next(line for line in table.splitlines() if line.startswith("| method |"))
     row = next(line for line in table.splitlines() if "report-0.1.0: model |" in line)
     cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
     for title, name in (("LPIPS", "lpips"), ("domain accuracy", "recognised"), ("L1", "l1")):
-        old = figures[name]
+        old = metrics[name]
         assert cells[title] == f"{old['mean']:.4f} ({old['low']:.4f} to {old['high']:.4f})"
 
 
