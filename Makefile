@@ -33,11 +33,13 @@ types: setup
 layers: setup
 	$(BIN)/python -m pytest tests/test_layers.py tests/test_sizes.py tests/test_api.py
 
-# The site, without the network but for the packages; warnings are errors.
-docs: setup
-	$(BIN)/python -c 'import mkdocs, mkdocstrings, material' 2>/dev/null || \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
-	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+# The site, in build/site; any warning is an error, and nothing is fetched while it is built or read.
+docs: .venv/docs-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.venv/docs-ready: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
 
 check: lint format-check types
 	$(BIN)/python -m pytest -m "not slow and not full"
@@ -53,4 +55,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist demo site *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache

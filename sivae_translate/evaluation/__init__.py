@@ -1,3 +1,1 @@
-"""Figures that others can compare with: perceptual distance, pixel metrics with intervals, and probes of the
-codes.
-"""
+"""Metrics, their intervals, baselines, probes, fidelity, out-of-distribution detection, and their reports."""

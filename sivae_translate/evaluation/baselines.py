@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sivae_translate.data.domains import DomainData, ImageSource
 from sivae_translate.data.tensors import to_tensor
+from sivae_translate.evaluation.encoding import BATCH, encode_all
 from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import InputError
@@ -19,8 +20,6 @@ from sivae_translate.utils.errors import InputError
 SAMPLE = 400
 """Training images of a domain that its statistics are taken from, and that neighbours are looked for
 among."""
-BATCH = 64
-"""Images translated at a time."""
 COARSE = 8
 """Side of the pictures that neighbours are compared by when no model gives content codes."""
 
@@ -147,7 +146,7 @@ class NearestNeighbour:
     def _content(self, images: Tensor) -> Tensor:
         """What is compared, (N, D)."""
         if self.translator is not None:
-            return self.translator.encode(images).content.mean.flatten(1).cpu()
+            return encode_all(self.translator.engine, images).content.mean.flatten(1).cpu()
         grey = F.adaptive_avg_pool2d(images.mean(1, keepdim=True), COARSE).flatten(1)
         return (grey - grey.mean(1, keepdim=True)) / grey.std(1, keepdim=True).clamp_min(1e-3)
 

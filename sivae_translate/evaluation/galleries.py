@@ -41,24 +41,24 @@ def _part(case: Case, part: str) -> Image.Image | None:
     return None if image is None else to_pil(image)
 
 
-@torch.no_grad()
 def content_and_style(translator: Translator, data: DomainData, style: StyleKind) -> Image.Image:
     """Test images down the side, styles along the top, translations between them: references, or the domains'
     own styles.
     """
+    engine = translator.engine
     domains = list(zip(data.test_domains, data.test, strict=True))
     contents = [domains[row % len(domains)] for row in range(ROWS)]
     images = [source[(37 * row) % len(source)] for row, (_, source) in enumerate(contents)]
     chosen = domains[:COLUMNS]
     if style == "reference":
         references = [source[(53 * column + 11) % len(source)] for column, (_, source) in enumerate(chosen)]
-        codes = translator.encode(to_tensor(np.stack(references))).style.mean
+        codes = engine.encode(to_tensor(np.stack(references))).style.mean
         heads = [pictures.from_array(image) for image in references]
     else:
         codes = torch.cat([translator.style_code(Style.domain(name)) for name, _ in chosen])
         heads = [pictures.from_array(source[11 % len(source)]) for _, source in chosen]
     batch = to_tensor(np.stack(images))
-    made = [translator(batch, code, output="tensor") for code in codes]
+    made = [engine.translate(batch, code[None]) for code in codes]
     rows: list[list[Image.Image | None]] = [[None, *heads]]
     rows += [
         [pictures.from_array(image), *(to_pil(column[row]) for column in made)]

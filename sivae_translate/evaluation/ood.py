@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sivae_translate.data.tensors import to_tensor
+from sivae_translate.evaluation.encoding import BATCH
 from sivae_translate.evaluation.intervals import Interval, proportion
 from sivae_translate.evaluation.ood_scores import surprise
 from sivae_translate.evaluation.separation import Separation, separation
@@ -175,5 +177,7 @@ def flagged(translator: Translator, images: Sequence[np.ndarray]) -> Flagged | N
     if translator.calibration is None:
         return None
     percentile = min(PERCENTILE, math.floor(translator.calibration.highest))
-    count = sum(verdict.percentile >= percentile for verdict in translator.typicality(images))
+    parts = (to_tensor(images[start : start + BATCH]) for start in range(0, len(images), BATCH))
+    verdicts = (verdict for part in parts for verdict in translator.engine.typicality(part))
+    count = sum(verdict.percentile >= percentile for verdict in verdicts)
     return Flagged(percentile, len(images), proportion(count, len(images)))

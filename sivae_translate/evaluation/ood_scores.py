@@ -69,6 +69,7 @@ def surprise(
         batch = to_tensor(images[start : start + BATCH]).to(translator.device)
         parts.append(_scores(model, batch, samples, regret_steps))
     scores = {key: torch.cat([part[key] for part in parts]).cpu().double().numpy() for key in parts[0]}
+    # A PNG has 8 bits, and so have the images: this is no detour.
     scores["complexity"] = scores["likelihood"] / math.log(2) + _eight_bits(model) - pictures.png_bits(images)
     return scores
 

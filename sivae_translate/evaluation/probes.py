@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sivae_translate.data.domains import DomainData, ImageSource
 from sivae_translate.data.tensors import to_tensor
+from sivae_translate.evaluation.encoding import encode_all
 from sivae_translate.evaluation.intervals import proportion
 from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
@@ -195,7 +196,7 @@ def read_codes(
         _readable(source, range(0, len(source), -(-len(source) // TRAINING_IMAGES))) for source in data.train
     ]
     training = [to_tensor(np.stack([pixels for _, pixels in some])) for some in readable]
-    train, test = ([translator.encode(some) for some in group] for group in (training, images))
+    train, test = ([encode_all(translator.engine, some) for some in group] for group in (training, images))
     contents = [[p.content.mean.flatten(1).cpu() for p in group] for group in (train, test)]
     results = _both("domain from content", labelled(contents[0]), labelled(contents[1]), seed=seed)
     styles = [_styles_within_domains(translator, data, group) for group in (train, test)]
@@ -258,7 +259,7 @@ def _read_viewpoints(translator: Translator, data: DomainData, seed: int) -> dic
     """
     assert data.labels is not None
     images = (to_tensor(np.stack([source[view] for view in range(len(source))])) for source in data.test)
-    posteriors = [translator.encode(some) for some in images]
+    posteriors = [encode_all(translator.engine, some) for some in images]
     contents = torch.stack([p.content.mean.flatten(1).cpu() for p in posteriors])
     styles = torch.stack([p.style.mean.cpu() for p in posteriors])
     styles = styles - styles.mean(1, keepdim=True)  # a domain's own style is no viewpoint

@@ -11,7 +11,7 @@ from rich.table import Table
 from sivae_translate.evaluation.galleries import case_picture, hardest_images, save_histograms
 from sivae_translate.evaluation.intervals import Interval
 from sivae_translate.evaluation.ood import OodResult
-from sivae_translate.evaluation.results import RATIOS, TITLES, Evaluation
+from sivae_translate.evaluation.results import RATIOS, TITLES, Evaluation, PairResult
 from sivae_translate.utils import pictures
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.tables import markdown_table, number, terminal_table
@@ -48,7 +48,7 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
         *markdown_table(
             ["source", "target", *(TITLES[name] for name in columns)],
             (
-                [pair.source, pair.target, *(number(pair.value(name)) for name in columns)]
+                [pair.source, pair.target, *(_pair_cell(pair, name) for name in columns)]
                 for pair in evaluation.pairs
             ),
         ),
@@ -96,7 +96,7 @@ def write_ood(
     """report.json, report.md, histograms.png and hardest.png.
 
     Args:
-        result: what was found.
+        result: what to report.
         images: the known and the foreign images behind it, in order.
         folder: to write to.
         title: of the report.
@@ -151,6 +151,11 @@ def with_interval(value: Interval | float | None, digits: int = 4) -> str:
 def _columns(evaluation: Evaluation) -> list[str]:
     """The metrics that this evaluation has."""
     return [name for name in TITLES if any(name in pair.metrics for pair in evaluation.pairs)]
+
+
+def _pair_cell(pair: PairResult, name: str) -> str:
+    """A metric of a pair; the gain with its interval, which says whether the model beats copying there."""
+    return with_interval(pair.metrics.get(name)) if name == "gain" else number(pair.value(name))
 
 
 def _interval_table(intervals: Mapping[str, Interval]) -> list[str]:

@@ -85,31 +85,19 @@ def write(
     for plane, runs in results.items():
         steps = [int(point["iteration"]) for point in next(iter(runs.values()))["curves"]]
         panels = {
-            figure: {
-                name: [point.get(figure, float("nan")) for point in run["curves"]]
+            metric: {
+                name: [point.get(metric, float("nan")) for point in run["curves"]]
                 for name, run in runs.items()
             }
-            for figure in ("reconstruction", "kl_content", "kl_fake", "exp_elbo")
+            for metric in ("reconstruction", "kl_content", "kl_fake", "exp_elbo")
         }
         pictures.curves(panels, steps, out / f"{plane}-curves.png", plane)
-        pictures.save(_stacked([out / f"{plane}-{name}.png" for name in runs]), out / f"{plane}.png")
-
-
-def _stacked(paths: Sequence[Path]) -> Image.Image:
-    """Pictures of equal width, one above the other."""
-    images = [Image.open(path).convert("RGB") for path in paths]
-    canvas = Image.new(
-        "RGB", (max(image.width for image in images), sum(image.height for image in images)), "white"
-    )
-    top = 0
-    for image in images:
-        canvas.paste(image, (0, top))
-        top += image.height
-    return canvas
+        drawn = [Image.open(out / f"{plane}-{name}.png") for name in runs]
+        pictures.save(pictures.stacked(drawn), out / f"{plane}.png")
 
 
 def _summary(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean, standard deviation over seeds, least and largest of every figure."""
+    """Mean, standard deviation over seeds, least and largest of every metric."""
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return {
         name: {"mean": float(v.mean()), "std": float(v.std()), "min": float(v.min()), "max": float(v.max())}
@@ -129,10 +117,10 @@ def _table(
     return "\n".join([f"### {plane}", "", *table])
 
 
-def _cell(name: str, figure: Mapping[str, float] | None) -> str:
-    if figure is None:
+def _cell(name: str, values: Mapping[str, float] | None) -> str:
+    if values is None:
         return ""
-    return f"{_number(name, figure['mean'])} ({_number(name, figure['std'])})"
+    return f"{_number(name, values['mean'])} ({_number(name, values['std'])})"
 
 
 def _number(name: str, value: float) -> str:

@@ -12,12 +12,22 @@ from sivae_translate.lab.tabular import Instance, Outcome, Rule, assumption_hold
 from sivae_translate.utils import pictures
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.progress import track
+from sivae_translate.utils.tables import markdown_table
 
 GAMMAS = (0.0, 0.2, 0.5, 1.0)
 ALPHAS = (1.0, 2.0, 4.0, 8.0)
 MARGINS = (1.0, 2.0, 4.0)
 AT_REST = 1e-3
 """A game whose p_d(x) moved by less in its last tenth counts as come to rest."""
+HEADER = (
+    "gamma",
+    "game",
+    "assumption holds",
+    "p_d to minimiser: median (largest)",
+    "to the local minimum: largest",
+    "posterior gap: median (largest), nats",
+    "at rest",
+)
 
 Row = dict[str, float | str]
 
@@ -98,22 +108,22 @@ def write(rows: Sequence[Row], out: Path) -> None:
         OutputError: the folder cannot be written to.
     """
     write_json(out / "theory.json", list(rows))
-    lines = [
-        "| gamma | game | assumption holds | p_d to minimiser: median (largest) | to the local "
-        "minimum: largest "
-        "| posterior gap: median (largest), nats | at rest |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        soft = row["rule"] == "soft_introvae"
-        holds = f"{100 * float(row['assumption']):.0f} %" if soft else ""
-        lines.append(
-            f"| {row['gamma']} | {'alpha' if soft else 'hinge, margin'} {row['setting']} | {holds} | "
-            f"{row['distance_median']:.1e} ({row['distance_max']:.1e}) | {row['local_distance_max']:.1e} | "
-            f"{row['gap_median']:.1e} ({row['gap_max']:.1e}) | {100 * float(row['at_rest']):.0f} % |"
-        )
-    write_text(out / "theory.md", "\n".join(lines) + "\n")
+    write_text(out / "theory.md", "\n".join(markdown_table(HEADER, map(_cells, rows))) + "\n")
     _draw(rows, out / "theory.png")
+
+
+def _cells(row: Row) -> list[str]:
+    """A game's row of the table."""
+    soft = row["rule"] == "soft_introvae"
+    return [
+        str(row["gamma"]),
+        f"{'alpha' if soft else 'hinge, margin'} {row['setting']}",
+        f"{100 * float(row['assumption']):.0f} %" if soft else "",
+        f"{row['distance_median']:.1e} ({row['distance_max']:.1e})",
+        f"{row['local_distance_max']:.1e}",
+        f"{row['gap_median']:.1e} ({row['gap_max']:.1e})",
+        f"{100 * float(row['at_rest']):.0f} %",
+    ]
 
 
 def _draw(rows: Sequence[Row], path: Path) -> None:

@@ -13,10 +13,12 @@ from rich.table import Table
 from sivae_translate.config import load_config
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.loading import load_data
+from sivae_translate.data.tensors import to_pil, to_tensor
 from sivae_translate.evaluation.reporting import write_evaluation
 from sivae_translate.evaluation.results import Evaluation, PairResult
 from sivae_translate.evaluation.suite import MetricSuite
 from sivae_translate.evaluation.translation import evaluate
+from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.training.trainer import train
@@ -75,16 +77,17 @@ def demo(out: Path, minutes: float) -> None:
 
 
 def letter_grid(translators: dict[str, Translator], data: DomainData) -> Image.Image:
-    """Held-out letters of one font, translated to every other font: each model's, and the truth."""
+    """Test letters of one font, translated to every other font: each model's, and the truth."""
     source = data.domains.index(SOURCE)
     chosen = readable_letters(data)
-    letters = [pictures.from_array(data.test[source][index]) for index in chosen]
-    rows, names = [letters], [f"source: {SOURCE}"]
+    letters = to_tensor([data.test[source][index] for index in chosen])
+    rows, names = [[to_pil(letter) for letter in letters]], [f"source: {SOURCE}"]
     for target, domain in enumerate(data.domains):
         if target == source:
             continue
         for name, translator in translators.items():
-            rows.append(translator(list(letters), domain))
+            made = translator.engine.translate(letters, translator.style_code(Style.domain(domain)))
+            rows.append([to_pil(letter) for letter in made])
             names.append(f"{domain}: {name}")
         rows.append([pictures.from_array(data.test[target][index]) for index in chosen])
         names.append(f"{domain}: truth")

@@ -73,6 +73,16 @@ def _scaled(image: Image.Image, cell: int) -> Image.Image:
     return image.convert("RGB").resize((cell, cell), filtering)
 
 
+def stacked(images: Sequence[Image.Image]) -> Image.Image:
+    """Images one above the other, at the left: RGB, as wide as the widest."""
+    size = (max(image.width for image in images), sum(image.height for image in images))
+    canvas, top = Image.new("RGB", size, "white"), 0
+    for image in images:
+        canvas.paste(image.convert("RGB"), (0, top))
+        top += image.height
+    return canvas
+
+
 def from_array(array: np.ndarray) -> Image.Image:
     """uint8 (H, W, 1 or 3) to a grey or RGB image."""
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)

@@ -1,26 +1,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from sivae_translate.evaluation.intervals import Interval, bootstrap, bootstrap_gain, gain
 from sivae_translate.evaluation.metrics import diversity, l1, psnr, ssim
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.utils.errors import InputError
 
+Pair: TypeAlias = tuple[Tensor, Tensor]
+Metric: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
 
 @pytest.fixture(scope="module")
-def pair() -> Any:
+def pair() -> Pair:
     generator = torch.Generator().manual_seed(0)
     a = torch.rand(3, 2, 20, 17, generator=generator)
     return a, (a + 0.2 * torch.randn(a.shape, generator=generator)).clamp(0, 1)
 
 
-def numpy_ssim(a: Any, b: Any) -> Any:
+def numpy_ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Wang et al.'s formula, window by window, in float64."""
     offsets = np.arange(11) - 5
     line = np.exp(-(offsets**2) / (2 * 1.5**2))
@@ -34,7 +39,7 @@ def numpy_ssim(a: Any, b: Any) -> Any:
             cov = (window * (x - mx) * (y - my)).sum()
             c1, c2 = 0.01**2, 0.03**2
             values.append((2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2)))
-    return np.mean(values)
+    return float(np.mean(values))
 
 
 def test_l1_and_psnr_of_a_known_difference() -> None:
@@ -46,13 +51,13 @@ def test_l1_and_psnr_of_a_known_difference() -> None:
     assert psnr(a, b).tolist() == pytest.approx([20.0, -10 * math.log10(0.16 / 16)], abs=1e-4)
 
 
-def test_l1_and_psnr_against_numpy(pair: Any) -> None:
+def test_l1_and_psnr_against_numpy(pair: Pair) -> None:
     a, b = (image.double().numpy() for image in pair)
     np.testing.assert_allclose(l1(*pair), np.abs(a - b).mean((1, 2, 3)), rtol=1e-5)
     np.testing.assert_allclose(psnr(*pair), -10 * np.log10(((a - b) ** 2).mean((1, 2, 3))), rtol=1e-5)
 
 
-def test_ssim_against_numpy_window_by_window(pair: Any) -> None:
+def test_ssim_against_numpy_window_by_window(pair: Pair) -> None:
     a, b = (image.double().numpy() for image in pair)
     expected = [
         np.mean([numpy_ssim(x, y) for x, y in zip(i, j, strict=True)]) for i, j in zip(a, b, strict=True)
@@ -71,7 +76,7 @@ def test_ssim_ignores_a_change_that_no_inner_window_sees_alone() -> None:
     assert ssim(a, b).item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_equal_images_score_best(pair: Any) -> None:
+def test_equal_images_score_best(pair: Pair) -> None:
     a = torch.cat([pair[0], torch.zeros_like(pair[0])])
     assert torch.equal(l1(a, a), torch.zeros(6))
     assert torch.equal(psnr(a, a), torch.full((6,), 100.0))
@@ -79,7 +84,7 @@ def test_equal_images_score_best(pair: Any) -> None:
 
 
 @pytest.mark.parametrize("metric", [l1, psnr, ssim])
-def test_metrics_treat_every_image_alone(metric: Any, pair: Any) -> None:
+def test_metrics_treat_every_image_alone(metric: Metric, pair: Pair) -> None:
     a, b = pair
     single = torch.cat([metric(x[None], y[None]) for x, y in zip(a, b, strict=True)])
     torch.testing.assert_close(metric(a, b), single)
@@ -95,7 +100,7 @@ def test_metrics_treat_every_image_alone(metric: Any, pair: Any) -> None:
     ],
     ids=["broadcast", "no batch", "bytes"],
 )
-def test_metrics_refuse_what_they_cannot_compare(metric: Any, a: Any, b: Any) -> None:
+def test_metrics_refuse_what_they_cannot_compare(metric: Metric, a: Tensor, b: Tensor) -> None:
     with pytest.raises(InputError):
         metric(a, b)
 
@@ -108,14 +113,14 @@ def test_ssim_refuses_images_smaller_than_its_window() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"), [([1.0, 3.0], 0.0), ([0.0, 0.0], 1.0), ([1.0, 1.0], 0.5), ([4.0, 2.0], -0.5)]
 )
-def test_gain_over_copying(value: Any, expected: Any) -> None:
+def test_gain_over_copying(value: list[float], expected: float) -> None:
     assert gain(torch.tensor(value), torch.tensor([3.0, 1.0])) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     ("value", "copy"), [([1.0], [1.0, 2.0]), ([], []), ([1.0, 2.0], [0.0, 0.0]), ([[1.0]], [[1.0]])]
 )
-def test_gain_refuses(value: Any, copy: Any) -> None:
+def test_gain_refuses(value: list[float], copy: list[float]) -> None:
     with pytest.raises(InputError):
         gain(torch.tensor(value), torch.tensor(copy))
     with pytest.raises(InputError):
@@ -205,13 +210,13 @@ def test_gains_interval_knows_groups() -> None:
     "settings",
     [{"resamples": 0}, {"level": 1.0}, {"level": 0.0}, {"groups": torch.zeros(3, dtype=torch.long)}],
 )
-def test_bootstrap_refuses_settings_out_of_range(settings: Any) -> None:
+def test_bootstrap_refuses_settings_out_of_range(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         bootstrap(torch.rand(4), **settings)
 
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [1.0, math.inf], [[1.0], [2.0]]])
-def test_bootstrap_refuses_values_without_a_mean(values: Any) -> None:
+def test_bootstrap_refuses_values_without_a_mean(values: list[float]) -> None:
     with pytest.raises(InputError):
         bootstrap(torch.tensor(values))
 
@@ -221,7 +226,7 @@ def test_one_value_has_an_interval_of_no_width() -> None:
 
 
 @pytest.fixture(scope="module")
-def lpips() -> Any:
+def lpips() -> Lpips:
     return Lpips.load()
 
 
@@ -238,6 +243,6 @@ def test_styles_that_change_nothing_have_no_diversity(lpips: Lpips) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 3, 32, 32), (2, 3, 32, 32)])
-def test_diversity_needs_two_styles(lpips: Lpips, shape: Any) -> None:
+def test_diversity_needs_two_styles(lpips: Lpips, shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError):
         diversity(torch.zeros(shape), lpips)

@@ -1,4 +1,4 @@
-"""Out-of-distribution scores and figures."""
+"""Out-of-distribution scores, and how well they separate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from sivae_translate.training.trainer import train
 from sivae_translate.utils.errors import InputError
 
 
-def stripes(count: int, seed: int) -> Any:
+def stripes(count: int, seed: int) -> np.ndarray:
     """Dark images with one bright horizontal bar: uint8 (count, 32, 32, 1)."""
     rng = np.random.default_rng(seed)
     images = np.full((count, 32, 32, 1), 20, np.uint8)
@@ -31,13 +31,13 @@ def stripes(count: int, seed: int) -> Any:
     return images
 
 
-def noise(count: int, seed: int) -> Any:
+def noise(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 1), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A plain VAE that has seen stripes for a few seconds."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain VAE trained on stripes for a few seconds."""
     root = tmp_path_factory.mktemp("ood")
     save(stripes(300, 0), root / "stripes")
     settings = {
@@ -55,13 +55,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return train(from_dict(settings, "test"), root / "run")
 
 
-def save(images: Any, folder: Path) -> None:
+def save(images: np.ndarray, folder: Path) -> None:
     folder.mkdir(parents=True)
     for index, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(folder / f"{index:03}.png")
 
 
-# ---- figures
+# ---- separation
 
 
 def test_auroc_counts_pairs() -> None:
@@ -91,12 +91,12 @@ def test_false_positives_at_the_score_that_most_foreign_images_reach() -> None:
     assert separation.fpr_at_tpr(np.full(5, -1.0), outside) == 0
 
 
-def test_intervals_hold_the_figure_and_shrink_with_more_images() -> None:
+def test_intervals_hold_the_value_and_shrink_with_more_images() -> None:
     rng = np.random.default_rng(0)
     few = separation.separation(rng.normal(0, 1, 40), rng.normal(1, 1, 40))
     many = separation.separation(rng.normal(0, 1, 4000), rng.normal(1, 1, 4000))
-    for found in (few, many):
-        for interval in (found.auroc, found.aupr, found.fpr95):
+    for result in (few, many):
+        for interval in (result.auroc, result.aupr, result.fpr95):
             assert interval.low <= interval.mean <= interval.high
     assert many.auroc.high - many.auroc.low < (few.auroc.high - few.auroc.low) / 4
     assert many.auroc.mean == pytest.approx(0.7602, abs=0.02)  # Phi(1 / sqrt 2)
@@ -105,7 +105,7 @@ def test_intervals_hold_the_figure_and_shrink_with_more_images() -> None:
 # ---- scores
 
 
-def test_noise_is_more_unusual_than_unseen_stripes_by_every_sensible_score(run: Path) -> None:
+def test_noise_scores_higher_than_new_stripes_by_every_sensible_score(run: Path) -> None:
     translator = Translator.from_pretrained(run, device="cpu")
     known = ood.score_known(translator, stripes(60, 1), stripes(60, 3), samples=4, regret_steps=5)
     result = ood.compare(translator, known, noise(60, 2), samples=4, regret_steps=5)
@@ -123,7 +123,7 @@ def test_noise_is_more_unusual_than_unseen_stripes_by_every_sensible_score(run: 
     assert result.bits[1] > result.bits[0] + 1
 
 
-def test_the_likelihood_score_is_minus_the_models_likelihood_and_complexity_its_bits_less_a_pngs(
+def test_likelihood_and_complexity_are_the_models_likelihood_and_its_bits_less_a_pngs(
     run: Path,
 ) -> None:
     translator, images = Translator.from_pretrained(run, device="cpu"), stripes(8, 4)
@@ -167,7 +167,7 @@ def test_no_images_is_an_error(run: Path) -> None:
 def test_the_command_leaves_a_report_and_pictures(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save(stripes(40, 8), tmp_path / "held")
+    save(stripes(40, 8), tmp_path / "known")
     save(noise(15, 9), tmp_path / "foreign" / "deep")
     with pytest.raises(SystemExit) as stop:
         main(
@@ -175,7 +175,7 @@ def test_the_command_leaves_a_report_and_pictures(
                 "ood",
                 str(run),
                 "--in",
-                str(tmp_path / "held"),
+                str(tmp_path / "known"),
                 "--out",
                 str(tmp_path / "foreign"),
                 "--limit",
@@ -188,7 +188,7 @@ def test_the_command_leaves_a_report_and_pictures(
     assert report["scores"]["elbo"]["auroc"]["mean"] > 0.99
     assert "AUROC" in (run / "ood" / "foreign" / "report.md").read_text()
     assert "regret" not in report["scores"]
-    assert report["flagged"]["inside"]["percentile"] == 85  # six held-out images tell 100 * 6 / 7 at most
+    assert report["flagged"]["inside"]["percentile"] == 85  # six validation images: 100 * 6 / 7 at most
     assert report["flagged"]["outside"]["share"]["mean"] == 1
     for name in ("histograms.png", "hardest.png"):
         with Image.open(run / "ood" / "foreign" / name) as picture:
@@ -198,13 +198,13 @@ def test_the_command_leaves_a_report_and_pictures(
 def test_the_command_refuses_what_makes_no_sense(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save(stripes(4, 8), tmp_path / "held")
+    save(stripes(4, 8), tmp_path / "known")
     for extra, words in (
         (["--samples", "0"], "too small"),
         (["--out", str(tmp_path / "none")], "no file or folder"),
     ):
         with pytest.raises(SystemExit) as stop:
-            main(["ood", str(run), "--in", str(tmp_path / "held"), "--out", str(tmp_path / "held"), *extra])
+            main(["ood", str(run), "--in", str(tmp_path / "known"), "--out", str(tmp_path / "known"), *extra])
         assert stop.value.code != 0
         assert words in capsys.readouterr().err
 
@@ -235,16 +235,16 @@ def test_the_runs_own_test_images_are_the_known_ones_by_default(
     assert report["flagged"]["inside"]["share"]["mean"] < 0.1
 
 
-def test_flagged_are_the_images_that_reach_the_highest_percentile_that_can_be_told() -> None:
+def test_flagged_are_the_images_that_reach_the_highest_percentile_there_is() -> None:
     reached = [Verdict(float(place), "style", 0.0) for place in range(100)]
-    translator = SimpleNamespace(
-        calibration=SimpleNamespace(highest=98.4), typicality=lambda images: reached[: len(images)]
-    )
-    found = ood.flagged(translator, [np.empty((1, 1, 1))] * 100)
-    assert (found.percentile, found.images, found.share.mean) == (98, 100, 0.02)
+    engine = SimpleNamespace(typicality=lambda images: [reached.pop() for _ in images])
+    translator = SimpleNamespace(calibration=SimpleNamespace(highest=98.4), engine=engine)
+    flagged = ood.flagged(cast(Translator, translator), [np.empty((1, 1, 1), np.uint8)] * 100)
+    assert flagged is not None
+    assert (flagged.percentile, flagged.images, flagged.share.mean) == (98, 100, 0.02)
     z, n, p = 1.959964, 100, 0.02  # Wilson 1927
     middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     expected = [(middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)]
-    assert [found.share.low, found.share.high] == pytest.approx(expected, abs=1e-6)
-    assert str(found) == "2.0% (0.6% to 7.0%) of 100"
-    assert ood.flagged(SimpleNamespace(calibration=None), []) is None
+    assert [flagged.share.low, flagged.share.high] == pytest.approx(expected, abs=1e-6)
+    assert str(flagged) == "2.0% (0.6% to 7.0%) of 100"
+    assert ood.flagged(cast(Translator, SimpleNamespace(calibration=None)), []) is None

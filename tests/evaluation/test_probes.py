@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from sivae_translate.evaluation.probes import probe_accuracy
+from sivae_translate.evaluation.probes import ProbeKind, probe_accuracy
 from sivae_translate.utils.errors import InputError
 
 
-def noise(seed: int, *shape: Any) -> Any:
+def noise(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def clusters(seed: int, labels: Any) -> Any:
+def clusters(seed: int, labels: Tensor) -> Tensor:
     """Codes (N, 5) around one corner a label, far apart against their spread of 0.1."""
     return 0.1 * noise(seed, len(labels), 5) + torch.eye(5)[labels]
 
@@ -23,7 +26,7 @@ LABELS = torch.arange(200) % 4
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_separable_codes_are_read_without_a_mistake(kind: str) -> None:
+def test_separable_codes_are_read_without_a_mistake(kind: ProbeKind) -> None:
     result = probe_accuracy(clusters(0, LABELS), LABELS, clusters(1, LABELS), LABELS, kind=kind)
     assert (result.accuracy, result.chance, result.ratio) == (1.0, 0.25, 4.0)
     # Wilson's interval of n out of n is 1 / (1 + z^2 / n) to 1
@@ -31,7 +34,7 @@ def test_separable_codes_are_read_without_a_mistake(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_independent_codes_are_read_at_chance(kind: str) -> None:
+def test_independent_codes_are_read_at_chance(kind: ProbeKind) -> None:
     labels = torch.arange(2000) % 4
     result = probe_accuracy(noise(0, 2000, 6), labels, noise(1, 2000, 6), labels, kind=kind, steps=100)
     assert abs(result.accuracy - 0.25) < 3 * math.sqrt(0.25 * 0.75 / 2000)
@@ -52,15 +55,15 @@ def test_chance_is_the_share_of_the_tests_most_common_label() -> None:
 
 
 def test_on_a_circle_one_step_off_is_right_also_across_its_seam() -> None:
-    asked = torch.tensor([0, 1, 2, 3, 4, 5] * 20)
-    shifted = (asked + 1) % 6
-    codes, labels = 0.1 * noise(0, 120, 6) + 3 * torch.eye(6)[asked], asked
+    viewpoints = torch.tensor([0, 1, 2, 3, 4, 5] * 20)
+    shifted = (viewpoints + 1) % 6
+    codes, labels = 0.1 * noise(0, 120, 6) + 3 * torch.eye(6)[viewpoints], viewpoints
     off_by_one = 0.1 * noise(1, 120, 6) + 3 * torch.eye(6)[shifted]
-    assert probe_accuracy(codes, labels, off_by_one, asked).accuracy == 0.0
-    result = probe_accuracy(codes, labels, off_by_one, asked, period=6)
+    assert probe_accuracy(codes, labels, off_by_one, viewpoints).accuracy == 0.0
+    result = probe_accuracy(codes, labels, off_by_one, viewpoints, period=6)
     assert (result.accuracy, result.chance, result.ratio) == (1.0, 0.5, 2.0)
-    two_off = 0.1 * noise(1, 120, 6) + 3 * torch.eye(6)[(asked + 2) % 6]
-    assert probe_accuracy(codes, labels, two_off, asked, period=6).accuracy == 0.0
+    two_off = 0.1 * noise(1, 120, 6) + 3 * torch.eye(6)[(viewpoints + 2) % 6]
+    assert probe_accuracy(codes, labels, two_off, viewpoints, period=6).accuracy == 0.0
 
 
 def test_labels_may_be_any_integers() -> None:
@@ -98,7 +101,7 @@ def test_same_seed_same_result_and_callers_generator_untouched() -> None:
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
-def test_codes_of_a_frozen_encoder_can_be_probed(context: Any) -> None:
+def test_codes_of_a_frozen_encoder_can_be_probed(context: Callable[[], AbstractContextManager[None]]) -> None:
     with context():
         codes = clusters(0, LABELS)
     with torch.no_grad():
@@ -125,8 +128,8 @@ def test_probing_sends_no_gradient_to_the_codes() -> None:
     ],
     ids=["few labels", "other features", "no features", "float labels", "nan", "no tests", "kind", "steps"],
 )
-def test_bad_input_is_refused(changes: Any) -> None:
-    good = {
+def test_bad_input_is_refused(changes: dict[str, Any]) -> None:
+    good: dict[str, Any] = {
         "train_codes": clusters(0, LABELS),
         "train_labels": LABELS,
         "test_codes": clusters(1, LABELS),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from sivae_translate.config import ModelConfig, from_dict
 from sivae_translate.data.domains import ArrayImages, ContentLabels, DomainData, PairedTruth
-from sivae_translate.data.tensors import to_tensor
+from sivae_translate.data.tensors import to_uint8
 from sivae_translate.evaluation.reporting import write_evaluation
-from sivae_translate.evaluation.suite import MetricSuite
+from sivae_translate.evaluation.suite import MetricSuite, stack
 from sivae_translate.evaluation.translation import evaluate
+from sivae_translate.inference.engine import Engine
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.build import make_model
 from sivae_translate.models.lpips import Lpips
@@ -31,7 +33,7 @@ def suite() -> MetricSuite:
 
 
 @pytest.fixture(scope="module")
-def data() -> Any:
+def data() -> DomainData:
     """Smooth shapes; the second domain is the first one upside down."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (COUNT, 4, 4, 1), dtype=np.uint8)
@@ -41,27 +43,39 @@ def data() -> Any:
     return DomainData(("up", "down"), train=sources, test=sources, test_ids=ids, truth=PairedTruth())
 
 
-def translator(kind: str = "random") -> Any:
+def untrained() -> Translator:
     torch.manual_seed(0)
     settings = {
         "data": {"image_size": 32, "channels": 1},
         "model": {"widths": [4, 6, 8], "style_widths": [4, 4, 6]},
     }
     config = from_dict(settings, "the test")
-    made: Any = Translator(
-        make_model(ModelConfig(widths=(4, 6, 8), style_widths=(4, 4, 6)), config.data, 2),
-        config,
-        ("up", "down"),
-    )
-    if kind == "perfect":
-        made.engine.translate = lambda batch, style: batch.flip(2)
-    elif kind == "copy":
-        made.engine.translate = lambda batch, style: batch
+    model = make_model(ModelConfig(widths=(4, 6, 8), style_widths=(4, 4, 6)), config.data, 2)
+    return Translator(model, config, ("up", "down"))
+
+
+def translating_by(function: Callable[[Tensor], Tensor]) -> Translator:
+    """A model whose translations are a function of the images, whatever the style."""
+
+    class Fixed(Engine):
+        def translate(self, images: Tensor, style: Tensor) -> Tensor:
+            return function(images)
+
+    made = untrained()
+    made.engine = Fixed(made.model)
     return made
 
 
-def test_a_perfect_model_has_gain_one_and_no_error(data: Any, suite: Any) -> None:
-    result = evaluate(translator("perfect"), data, suite=suite, probes=False)
+def perfect() -> Translator:
+    return translating_by(lambda images: images.flip(2))
+
+
+def copying() -> Translator:
+    return translating_by(lambda images: images)
+
+
+def test_a_perfect_model_has_gain_one_and_no_error(data: DomainData, suite: MetricSuite) -> None:
+    result = evaluate(perfect(), data, suite=suite, probes=False)
     assert result.overall["gain"].mean == pytest.approx(1)
     assert result.overall["lpips"].mean == pytest.approx(0, abs=1e-6)
     assert result.overall["ssim"].mean == pytest.approx(1, abs=1e-5)
@@ -71,21 +85,23 @@ def test_a_perfect_model_has_gain_one_and_no_error(data: Any, suite: Any) -> Non
     ]
 
 
-def test_copying_has_gain_zero_and_the_metrics_of_copying(data: Any, suite: Any) -> None:
-    result = evaluate(translator("copy"), data, suite=suite, probes=False)
+def test_copying_has_gain_zero_and_the_metrics_of_copying(data: DomainData, suite: MetricSuite) -> None:
+    result = evaluate(copying(), data, suite=suite, probes=False)
     assert result.overall["gain"].mean == pytest.approx(0)
     for pair in result.pairs:
         for name in ("lpips", "l1", "ssim", "psnr"):
             assert pair.metrics[name] == pair.metrics[f"copy_{name}"]
-    up, down = (to_tensor(source.array) for source in data.test)
+    up, down = (stack(source, None) for source in data.test)
     assert result.pairs[0].value("copy_l1") == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
     assert result.pairs[0].value("copy_lpips") == pytest.approx(
         suite.lpips.distances(up, down).mean().item(), rel=1e-4
     )
 
 
-def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(data: Any, suite: Any) -> None:
-    result = evaluate(translator(), data, suite=suite, probes=False)
+def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(
+    data: DomainData, suite: MetricSuite
+) -> None:
+    result = evaluate(untrained(), data, suite=suite, probes=False)
     gains = [pair.metrics["gain"] for pair in result.pairs]
     assert all(gain.low <= gain.mean <= gain.high < 0 for gain in gains)
     for interval in result.overall.values():
@@ -93,8 +109,8 @@ def test_an_untrained_model_is_worse_than_copying_and_intervals_hold_the_mean(da
     assert result.overall["l1"].mean > 0
 
 
-def test_probes_are_reported_with_their_chance(data: Any, suite: Any) -> None:
-    result = evaluate(translator(), data, suite=suite)
+def test_probes_are_reported_with_their_chance(data: DomainData, suite: MetricSuite) -> None:
+    result = evaluate(untrained(), data, suite=suite)
     chance = {"domain from content": 1 / 2, "content from style": 1 / 6}  # two domains, six contents
     assert {name: probe.chance for name, probe in result.probes.items()} == {
         f"{what}, {kind}": pytest.approx(share)
@@ -103,54 +119,62 @@ def test_probes_are_reported_with_their_chance(data: Any, suite: Any) -> None:
     }
 
 
-def test_without_pairs_there_is_lpips_to_the_source_and_diversity(data: Any, suite: Any) -> None:
+def test_without_pairs_there_is_lpips_to_the_source_and_diversity(
+    data: DomainData, suite: MetricSuite
+) -> None:
     unpaired = DomainData(data.domains, data.train, data.test, data.test_ids)
-    result = evaluate(translator(), unpaired, suite=suite)
+    result = evaluate(untrained(), unpaired, suite=suite)
     assert not result.paired
     assert result.pairs[0].value("gain") is None
     assert result.pairs[0].metrics["diversity"].mean > 0
     assert set(result.overall) == {"lpips"}
 
 
-def test_references_take_the_place_of_prior_means(data: Any, suite: Any) -> None:
-    by_reference = evaluate(translator(), data, style="reference", suite=suite, probes=False)
-    by_domain = evaluate(translator(), data, style="domain", suite=suite, probes=False)
+def test_references_take_the_place_of_prior_means(data: DomainData, suite: MetricSuite) -> None:
+    by_reference = evaluate(untrained(), data, style="reference", suite=suite, probes=False)
+    by_domain = evaluate(untrained(), data, style="domain", suite=suite, probes=False)
     assert by_reference.style == "reference"
     assert by_reference.overall["lpips"].mean != by_domain.overall["lpips"].mean
 
 
 def test_the_report_holds_the_same_metrics_in_json_and_markdown(
-    data: Any, suite: Any, tmp_path: Path
+    data: DomainData, suite: MetricSuite, tmp_path: Path
 ) -> None:
-    result = evaluate(translator(), data, suite=suite)
+    result = evaluate(untrained(), data, suite=suite)
     write_evaluation(result, tmp_path, "a title", {"seed": 0})
     values = json.loads((tmp_path / "evaluation.json").read_text())
     assert values["overall"]["gain"]["mean"] == result.overall["gain"].mean
     assert len(values["pairs"]) == 2
     text = (tmp_path / "evaluation.md").read_text()
     assert f"{result.pairs[0].value('lpips'):.4f}" in text
+    gain = result.pairs[0].metrics["gain"]
+    assert f"{gain.mean:.4f} ({gain.low:.4f} to {gain.high:.4f})" in text
     assert "times chance (0.500)" in text
     assert (tmp_path / "cases.png").stat().st_size > 1000
 
 
-def test_data_without_test_images_and_images_too_small_are_refused(data: Any, suite: Any) -> None:
+def test_data_without_test_images_and_images_too_small_are_refused(
+    data: DomainData, suite: MetricSuite
+) -> None:
     with pytest.raises(DataError, match="no test images"):
-        evaluate(translator(), DomainData(data.domains, data.train), suite=suite)
-    small = tuple(ArrayImages(source.array[:, :28, :28]) for source in data.test)
+        evaluate(untrained(), DomainData(data.domains, data.train), suite=suite)
+    small = tuple(ArrayImages(to_uint8(stack(source, None)[..., :28, :28])) for source in data.test)
     with pytest.raises(DataError, match="32 px or more"):
-        evaluate(translator(), replace(data, test=small), suite=suite)
+        evaluate(untrained(), replace(data, test=small), suite=suite)
 
 
-def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(data: Any, suite: Any) -> None:
-    result = evaluate(translator("perfect"), data, suite=suite, probes=False, limit=3)
+def test_a_limit_spreads_over_the_test_set_and_keeps_truths_with_their_sources(
+    data: DomainData, suite: MetricSuite
+) -> None:
+    result = evaluate(perfect(), data, suite=suite, probes=False, limit=3)
     assert [pair.images for pair in result.pairs] == [3, 3]
     assert result.overall["gain"].mean == pytest.approx(1)  # every truth belongs to its source
     # Of six images the first, the third (2.5 is rounded to even) and the last.
-    up, down = (to_tensor(source.array)[[0, 2, 5]] for source in data.test)
+    up, down = (stack(source, None)[[0, 2, 5]] for source in data.test)
     assert result.pairs[0].value("copy_l1") == pytest.approx((up - down).abs().mean().item(), rel=1e-5)
 
 
-def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(suite: Any) -> None:
+def test_viewpoints_are_read_off_content_codes_of_other_domains(suite: MetricSuite) -> None:
     """Bright squares at four places of a circle in four shades: the content code of a model that keeps the
     image tells both."""
     places, shades = (0, 1, 2, 3), (80, 130, 180, 230)
@@ -170,7 +194,7 @@ def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(suit
         new_domains=names,
         labels=ContentLabels(test=(np.array(places * 2),) * len(names), period=4),
     )
-    probes = evaluate(translator("copy"), data, style="reference", suite=suite).probes
+    probes = evaluate(copying(), data, style="reference", suite=suite).probes
     assert set(probes) == {
         f"{what}, {kind}"
         for what in ("viewpoint from content", "domain from content", "viewpoint from style")
@@ -181,18 +205,19 @@ def test_viewpoints_are_read_off_content_codes_of_domains_never_asked_about(suit
     assert probes["domain from content, linear"].chance == 0.25
 
 
-def test_tensors_are_translated_as_they_are_without_rounding_to_8_bits(data: Any, suite: Any) -> None:
+def test_tensors_are_translated_as_they_are_without_rounding_to_8_bits(
+    data: DomainData, suite: MetricSuite
+) -> None:
     """Translated there and back by an exact inverse, though what lies between is no 8-bit image."""
-    made = translator()
-    made.engine.translate = lambda batch, style: (
-        0.7013 - batch * 0.7013 if batch.max() > 0.71 else 1 - batch / 0.7013
+    made = translating_by(
+        lambda images: 0.7013 - images * 0.7013 if images.max() > 0.71 else 1 - images / 0.7013
     )
     cycle = MetricSuite(suite.lpips, cycle=True)
     result = evaluate(made, data, suite=cycle, probes=False)
     assert result.overall["cycle_lpips"].mean < 1e-8
 
 
-def test_a_model_of_another_size_than_the_data_is_refused(data: Any, suite: Any) -> None:
-    large = tuple(ArrayImages(source.array.repeat(2, 1).repeat(2, 2)) for source in data.test)
+def test_a_model_of_another_size_than_the_data_is_refused(data: DomainData, suite: MetricSuite) -> None:
+    large = tuple(ArrayImages(to_uint8(stack(source, None).repeat(1, 1, 2, 2))) for source in data.test)
     with pytest.raises(InputError, match=r"\(1, 64, 64\), the model takes \(1, 32, 32\)"):
-        evaluate(translator(), replace(data, test=large), suite=suite, probes=False)
+        evaluate(untrained(), replace(data, test=large), suite=suite, probes=False)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from benchmarks import lord, supervised_bound
 from sivae_translate.cli import main
@@ -20,7 +21,8 @@ from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation import classifier
 from sivae_translate.evaluation.baselines import ColourStatistics, Copying, NearestNeighbour
 from sivae_translate.evaluation.classifier import train_classifier
-from sivae_translate.evaluation.suite import MetricSuite, make_suite
+from sivae_translate.evaluation.fidelity import Inception
+from sivae_translate.evaluation.suite import MetricSuite, make_suite, stack
 from sivae_translate.evaluation.translation import evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
@@ -32,11 +34,11 @@ from sivae_translate.utils.errors import DataError, InputError
 COUNT = 12
 
 
-def shapes(count: int, seed: int, colour: Any, *, upside_down: bool = False) -> Any:
+def shapes(count: int, seed: int, colour: tuple[int, int, int]) -> np.ndarray:
     """Coarse random pictures in shades of one colour: uint8 (count, 32, 32, 3)."""
     coarse = np.random.default_rng(seed).uniform(0.3, 1, (count, 4, 4, 1))
-    images = (coarse * np.array(colour)).astype(np.uint8).repeat(8, axis=1).repeat(8, axis=2)
-    return images[:, ::-1].copy() if upside_down else images
+    images: np.ndarray = (coarse * np.array(colour)).astype(np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+    return images
 
 
 RED, BLUE = (210, 90, 80), (70, 100, 200)
@@ -44,12 +46,12 @@ RED, BLUE = (210, 90, 80), (70, 100, 200)
 
 @pytest.fixture(autouse=True)
 def quick_classifiers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These pictures are told apart after few steps."""
+    """Few steps are enough to tell these pictures apart."""
     monkeypatch.setattr(classifier, "STEPS", 60)
 
 
 @pytest.fixture(scope="module")
-def data() -> Any:
+def data() -> DomainData:
     """Red pictures, and blue ones of the same shapes; the test pictures are pairs."""
     train = (ArrayImages(shapes(40, 0, RED)), ArrayImages(shapes(40, 1, BLUE)))
     test = (ArrayImages(shapes(COUNT, 2, RED)), ArrayImages(shapes(COUNT, 2, BLUE)))
@@ -58,24 +60,24 @@ def data() -> Any:
 
 
 @pytest.fixture(scope="module")
-def lpips() -> Any:
+def lpips() -> Lpips:
     return Lpips.load()
 
 
 # ---- baselines
 
 
-def test_copying_returns_the_sources(data: Any) -> None:
-    sources = to_tensor(data.test[0].array)
+def test_copying_returns_the_sources(data: DomainData) -> None:
+    sources = stack(data.test[0], None)
     assert torch.equal(Copying().translate(sources, "blue", None), sources)
 
 
-def test_colour_statistics_gives_images_the_targets_mean_and_spread(data: Any) -> None:
-    sources, target = to_tensor(data.test[0].array), to_tensor(data.test[1].array)
+def test_colour_statistics_gives_images_the_targets_mean_and_spread(data: DomainData) -> None:
+    sources, target = stack(data.test[0], None), stack(data.test[1], None)
     made = ColourStatistics(data).translate(sources, "blue", target)
-    own, wanted = kornia.color.rgb_to_lab(made), kornia.color.rgb_to_lab(target)
+    own, expected = kornia.color.rgb_to_lab(made), kornia.color.rgb_to_lab(target)
     # Some colours leave the gamut and are cut, hence the tolerance; red and blue are 90 units apart.
-    torch.testing.assert_close(own.mean((2, 3)), wanted.mean((2, 3)), atol=5, rtol=0)
+    torch.testing.assert_close(own.mean((2, 3)), expected.mean((2, 3)), atol=5, rtol=0)
     by_domain = ColourStatistics(data).translate(sources, "blue", None)
     assert (by_domain - target).abs().mean() < (sources - target).abs().mean() / 2
 
@@ -89,8 +91,8 @@ def test_the_nearest_neighbour_is_the_training_image_of_the_same_shape() -> None
     torch.testing.assert_close(made, to_tensor(known[np.argsort(order)]))
 
 
-def test_baselines_name_a_target_that_they_do_not_know(data: Any) -> None:
-    sources = to_tensor(data.test[0].array)
+def test_baselines_name_a_target_that_they_do_not_know(data: DomainData) -> None:
+    sources = stack(data.test[0], None)
     for baseline in (ColourStatistics(data), NearestNeighbour(data)):
         with pytest.raises(InputError, match="green"):
             baseline.translate(sources, "green", None)
@@ -99,32 +101,33 @@ def test_baselines_name_a_target_that_they_do_not_know(data: Any) -> None:
 # ---- metrics
 
 
-def test_a_classifier_of_real_images_is_nearly_right_on_others(data: Any) -> None:
-    images = torch.cat([to_tensor(source.array) for source in data.train])
+def test_a_classifier_of_real_images_is_nearly_right_on_others(data: DomainData) -> None:
+    images = torch.cat([stack(source, None) for source in data.train])
     labels = torch.arange(2).repeat_interleave(40)
-    held = torch.cat([to_tensor(source.array) for source in data.test])
+    test = torch.cat([stack(source, None) for source in data.test])
     trained = train_classifier(
-        images, labels, (held, torch.arange(2).repeat_interleave(COUNT)), steps=60, batch=16
+        images, labels, (test, torch.arange(2).repeat_interleave(COUNT)), steps=60, batch=16
     )
     assert trained.accuracy > 0.95
-    assert (trained.classes(held[:COUNT]) == 0).float().mean() > 0.9
+    assert (trained.classes(test[:COUNT]) == 0).float().mean() > 0.9
     again = train_classifier(
-        images, labels, (held, torch.arange(2).repeat_interleave(COUNT)), steps=60, batch=16
+        images, labels, (test, torch.arange(2).repeat_interleave(COUNT)), steps=60, batch=16
     )
-    assert torch.equal(trained.network(held), again.network(held))
+    assert torch.equal(trained.network(test), again.network(test))
     with pytest.raises(InputError, match="classes"):
-        train_classifier(images, torch.zeros(80, dtype=torch.long), (held, held))
+        train_classifier(images, torch.zeros(80, dtype=torch.long), (test, test))
 
 
 class Perfect:
     """Swaps red and blue, which is the truth but for the shades."""
 
-    def translate(self, sources: Any, target: Any, references: Any) -> Any:
+    def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
         return sources.flip(1)
 
 
-def test_all_metrics_agree_on_a_perfect_and_on_a_useless_method(data: Any, lpips: Lpips) -> None:
+def test_all_metrics_agree_on_a_perfect_and_on_a_useless_method(data: DomainData, lpips: Lpips) -> None:
     suite = make_suite(data, lpips)
+    assert suite.domains is not None
     assert suite.domains.accuracy > 0.95
     good, bad = (evaluate(method, data, suite=suite) for method in (Perfect(), Copying()))
     assert good.overall["domain_accuracy"].mean > 0.9
@@ -138,7 +141,7 @@ def test_all_metrics_agree_on_a_perfect_and_on_a_useless_method(data: Any, lpips
 def test_classes_are_recognised_by_the_targets_own_classifier(lpips: Lpips) -> None:
     """Bars that lie or stand; a method that turns them keeps no class, copying keeps all."""
 
-    def bars(count: int, seed: int, bright: Any) -> Any:
+    def bars(count: int, seed: int, bright: int) -> tuple[ArrayImages, np.ndarray]:
         rng = np.random.default_rng(seed)
         images, labels = np.zeros((count, 32, 32, 1), np.uint8), np.arange(count) % 2
         for image, label in zip(images, labels, strict=True):
@@ -160,7 +163,7 @@ def test_classes_are_recognised_by_the_targets_own_classifier(lpips: Lpips) -> N
     suite = make_suite(data, lpips)
 
     class Turned:
-        def translate(self, sources: Any, target: Any, references: Any) -> Any:
+        def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
             return sources.transpose(2, 3)
 
     kept, lost = (
@@ -170,11 +173,16 @@ def test_classes_are_recognised_by_the_targets_own_classifier(lpips: Lpips) -> N
     assert lost < 0.1
 
 
-def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data: Any, lpips: Lpips) -> None:
-    class Statistics(torch.nn.Module):
+def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(
+    data: DomainData, lpips: Lpips
+) -> None:
+    class Statistics(Inception):
         """Stands for Inception: colours and their products."""
 
-        def forward(self, images: Any) -> Any:
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+
+        def forward(self, images: Tensor) -> Tensor:
             means = images.mean((2, 3))
             counted.append(len(images))
             return torch.cat([means, means.square()], 1)
@@ -199,17 +207,17 @@ def test_fid_and_kid_are_near_zero_for_real_images_and_larger_for_others(data: A
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, data: Any) -> Any:
+def folder(tmp_path_factory: pytest.TempPathFactory, data: DomainData) -> Path:
     root = tmp_path_factory.mktemp("pairs")
     for split, sources in (("train", data.train), ("test", data.test)):
         for name, source in zip(data.domains, sources, strict=True):
             (root / split / name).mkdir(parents=True)
-            for index, image in enumerate(source.array):
-                Image.fromarray(image).save(root / split / name / f"{index:03}.png")
+            for index in range(len(source)):
+                Image.fromarray(source[index]).save(root / split / name / f"{index:03}.png")
     return root
 
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "data": {"name": "folder", "image_size": 32, "channels": 3},
     "model": {
         "widths": [4, 6, 8],
@@ -249,7 +257,7 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
     alarms = written["false_alarms"]
     verdicts = Translator.from_pretrained(out / "run").typicality(sorted((folder / "test").rglob("*.png")))
     assert alarms["images"] == len(verdicts) == 2 * COUNT
-    assert alarms["percentile"] == 66  # two held-out images
+    assert alarms["percentile"] == 66  # two validation images
     assert alarms["share"]["mean"] == np.mean([verdict.percentile >= 66 for verdict in verdicts])
     assert "- false alarms of the check at percentile 66:" in (out / "report.md").read_text()
     for name in ("report.md", "grid.png", "domain/cases.png", "domain/evaluation.json", "run/report.html"):
@@ -310,13 +318,13 @@ def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_reports_of_the_first_release_are_compared() -> None:
     folder = Path(__file__).with_name("fixtures") / "report-0.1.0"
-    figures = json.loads((folder / "report.json").read_text())["results"]["domain"]["model"]["figures"]
+    metrics = json.loads((folder / "report.json").read_text())["results"]["domain"]["model"]["figures"]
     table = compare_reports([folder])
     header = next(line for line in table.splitlines() if line.startswith("| method |"))
     row = next(line for line in table.splitlines() if "report-0.1.0: model |" in line)
     cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
     for title, name in (("LPIPS", "lpips"), ("domain accuracy", "recognised"), ("L1", "l1")):
-        old = figures[name]
+        old = metrics[name]
         assert cells[title] == f"{old['mean']:.4f} ({old['low']:.4f} to {old['high']:.4f})"
 
 
@@ -329,7 +337,7 @@ def test_data_without_test_images_is_refused_before_training(folder: Path, tmp_p
 
 @pytest.mark.full
 def test_the_peer_learns_to_translate_by_latent_optimisation(
-    folder: Path, data: Any, lpips: Lpips, tmp_path: Path
+    folder: Path, data: DomainData, lpips: Lpips, tmp_path: Path
 ) -> None:
     """LORD, two hundred steps: what it makes of red pictures in the style of blue ones is blue, and its
     content is kept."""

@@ -1,0 +1,28 @@
+"""Codes of many images: tensors through the engine, without 8-bit pictures in between."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sivae_translate.inference.engine import Engine
+from sivae_translate.models.codes import Gaussian, Posterior
+
+BATCH = 64
+"""Images encoded or translated at a time."""
+
+
+def encode_all(engine: Engine, images: Tensor) -> Posterior:
+    """Posteriors of content (N, Cc, h, w) and style (N, S), on the engine's device.
+
+    Args:
+        engine: with the model.
+        images: (N, C, H, W) in [0, 1], of the model's size.
+
+    Raises:
+        InputError: the images have another shape than the model's.
+    """
+    parts = [engine.encode(part) for part in torch.split(images, BATCH)]
+    return Posterior(
+        Gaussian.join([part.content for part in parts]), Gaussian.join([part.style for part in parts])
+    )

@@ -1,0 +1,39 @@
+"""Experiments: complete, in order, and the index is current."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from assets.make_docs import EXPERIMENTS, FIELDS, TOPICS, Experiment, experiment_text, experiments, index_text
+
+
+def test_the_index_is_current() -> None:
+    written = (EXPERIMENTS / "index.md").read_text(encoding="utf-8")
+    assert written == index_text(), "run: python assets/make_docs.py"
+
+
+def test_numbers_have_no_gap() -> None:
+    numbers = [experiment.meta["number"] for experiment in experiments()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("experiment", experiments(), ids=lambda experiment: experiment.name)
+def test_an_experiment_is_complete(experiment: Experiment) -> None:
+    meta = experiment.meta
+    assert [key for key in meta if key != "expected"] == list(FIELDS)
+    assert meta["topic"] in TOPICS
+    assert experiment.name.startswith(f"{meta['number']:03d}-")
+    for key in ("command", "result"):
+        assert isinstance(meta[key], list)
+    lines = [meta[key] for key in FIELDS if key not in ("number", "seed", "command", "result")]
+    assert all(isinstance(line, str) and line for line in [*lines, *meta["command"], *meta["result"]])
+
+
+def test_a_page_shows_everything_that_the_front_matter_says() -> None:
+    one = experiments()[0]
+    page = re.sub(r"\s+", " ", experiment_text(one.meta, one.body))
+    for key in ("question", "expected", "machine", "conclusion"):
+        assert one.meta[key] in page
+    assert all(line in page for line in [*one.meta["command"], *one.meta["result"]])
