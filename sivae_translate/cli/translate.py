@@ -74,6 +74,11 @@ def run(command: Translate) -> int:
         raise ConfigError(
             "give either --to DOMAIN or --like REFERENCE", remedy="sivae-translate info RUN lists the domains"
         )
+    if command.like and command.seed is not None:
+        raise ConfigError(
+            "--seed draws a style from a domain's prior, but --like takes that of references",
+            remedy="leave --seed out, or give --to DOMAIN instead of --like",
+        )
     translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
     style: StyleLike = list(command.like)
     if command.to is not None:

@@ -42,6 +42,17 @@ class DomainFolders:
     train: dict[str, tuple[Path, ...]]
     test: dict[str, tuple[Path, ...]]
 
+    def identity(self, path: Path, domain: str) -> str:
+        """A test image's name in every domain: its path below the domain's folder, without its ending.
+
+        Args:
+            path: one of ``test``.
+            domain: its name; `UNLABELLED` where the folders are no domains.
+        """
+        parts = path.relative_to(self.root).with_suffix("").parts
+        lettered = re.fullmatch("test[A-Z]", parts[0]) is not None
+        return "/".join(parts[1 if lettered or domain == UNLABELLED else 2 :])
+
 
 def find_domains(root: Path) -> DomainFolders:
     """Recognise a data folder's layout and list its images.

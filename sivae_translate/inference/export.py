@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
@@ -140,6 +141,7 @@ _Run = Callable[[tuple[Tensor, ...]], Tensor]
 
 def _onnx(graph: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...], path: Path) -> _Run:
     """Write ``path``.onnx; returns what runs it, in onnxruntime."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it would call its maker
     import onnxruntime
 
     target = path.with_suffix(".onnx")

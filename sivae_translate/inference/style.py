@@ -151,4 +151,9 @@ class CodeStyle(Style):
             raise InputError(
                 f"a style code has shape {tuple(self.values.shape)}", remedy=f"give ({size},) or (B, {size})"
             )
-        return self.values.to(context.engine.device).reshape(-1, size)
+        if not self.values.is_floating_point() or not self.values.isfinite().all():
+            raise InputError(
+                f"the style code is of {self.values.dtype} or has numbers that are not finite",
+                remedy="give floats, such as those of Translator.style_code",
+            )
+        return self.values.to(context.engine.device).float().reshape(-1, size)

@@ -299,6 +299,8 @@ class Translator:
             raise InputError(
                 f"interpolate takes at least 2 steps, not {steps}", remedy="give steps=2 or more"
             )
+        if what not in ("both", "content", "style"):
+            raise InputError(f"interpolate has no '{what}'", remedy="choose both, content or style")
         codes = self.encode([a, b]).mean
         t = torch.linspace(0, 1, steps, device=self.device)
         along = t.view(-1, *[1] * (codes.content.ndim - 1))

@@ -25,6 +25,8 @@ from sivae_translate.utils.errors import DataError, InputError
 from sivae_translate.utils.resources import asset_path
 
 ASSET = "lpips_alexnet.safetensors"
+TOLERANCE = 1e-4
+"""How far rounding may take a pixel out of [0, 1]."""
 SMALLEST_SIDE = 32
 """AlexNet's poolings leave nothing of images below 31 pixels; at 32 its last features are a single pixel."""
 STRIDE = 4
@@ -131,6 +133,18 @@ def _rgb(images: Tensor, argument: str) -> Tensor:
     return images.float().expand(-1, 3, -1, -1)
 
 
+def _check_range(images: Tensor, which: str) -> None:
+    """Raises InputError for pixels outside [0, 1]: LPIPS of another range is a plausible wrong number."""
+    if not len(images):
+        return
+    low, high = (float(end) for end in images.detach().aminmax())
+    if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # written so that NaN fails too
+        raise InputError(
+            f"the {which} images of LPIPS have pixels from {low:g} to {high:g}",
+            remedy="give them in [0, 1] without NaN: divide bytes by 255, halve [-1, 1] and add 0.5",
+        )
+
+
 class Lpips(nn.Module):
     """LPIPS distance (version 0.1, AlexNet) between images. Its weights are frozen; gradients reach the
     images.
@@ -193,11 +207,16 @@ class Lpips(nn.Module):
             (B,) float32, non-negative; 0 for equal images.
 
         Raises:
-            InputError: wrong shapes, images that are too small, or integers.
+            InputError: wrong shapes, images that are too small, or integers; with ``exact`` also pixels
+                outside [0, 1] or NaN. Training (``exact=False``) skips that check, for which a GPU would
+                have to wait.
         """
         if a.shape[:1] != b.shape[:1] or a.shape[2:] != b.shape[2:]:
             what = f"LPIPS cannot compare images {tuple(a.shape)} with {tuple(b.shape)}"
             raise InputError(what, remedy="pass as many images on both sides, of the same height and width")
+        if exact:
+            _check_range(a, "first")
+            _check_range(b, "second")
         with exact_float32(a.device) if exact else nullcontext():
             distances: Tensor = self.network(_rgb(a, "a"), _rgb(b, "b"), normalize=True)
         return distances.flatten().float()

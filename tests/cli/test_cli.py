@@ -48,6 +48,7 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(
         (("translate", "RUN", "IN", "--to", "dosg", "--out", "OUT"), 1, "did you mean 'dogs'"),
         (("translate", "RUN", "IN", "--out", "OUT"), 2, "either --to DOMAIN or --like"),
         (("translate", "RUN", "--to", "dogs", "--out", "OUT"), 2, "no input"),
+        (("translate", "RUN", "IN", "--like", "IN", "--seed", "3", "--out", "OUT"), 2, "leave --seed out"),
         (("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--fast"), 2, "--fast"),
         (("train", "--training.stepz", "3"), 2, "--training.steps"),
         (

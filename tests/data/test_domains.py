@@ -59,6 +59,29 @@ def test_pairs_that_are_asked_for_must_have_a_common_name(root: Path) -> None:
         load_data(config(root, pairs=True))
 
 
+@pytest.mark.parametrize("layout", ["test/{}", "test{}"])
+def test_pairs_are_told_apart_by_their_whole_path(tmp_path: Path, layout: str) -> None:
+    """Nested test folders with equal file names: copying is right only for the image at the same path."""
+    for index, domain in enumerate("AB"):
+        train = layout.format(domain).replace("test", "train")
+        write(tmp_path, [f"{train}/{i}.png" for i in range(3)])
+        test = layout.format(domain)
+        write(tmp_path, [f"{test}/seq{s}/{i}.png" for s in range(2) for i in range(2)], 3 * index)
+    data = load_data(config(tmp_path, pairs=True))
+    assert data.test_ids[0] == ("seq0/0", "seq0/1", "seq1/0", "seq1/1")
+    for index in range(4):
+        truth = data.truth_of((0, index), 1)
+        assert truth is not None
+        assert truth[0, 0, 0] == 10 * index + 3
+
+
+def test_a_name_that_belongs_to_two_test_images_is_no_pair(root: Path) -> None:
+    write(root, ["test/day/1.jpg"])
+    with pytest.raises(DataError, match=r"1 names .* several test images .* '1'"):
+        load_data(config(root, pairs=True))
+    assert load_data(config(root)).truth is None
+
+
 def test_without_labels_there_is_one_domain_with_all_images(root: Path) -> None:
     data = load_data(config(root, labels=False))
     assert data.domains == ("",)

@@ -71,3 +71,11 @@ def test_a_saved_translator_translates_alike(
     assert torch.equal(
         again(pixels[0], "dogs", output="tensor"), translator(pixels[0], "dogs", output="tensor")
     )
+
+
+@pytest.mark.parametrize(
+    "code", [torch.full((8,), torch.nan), torch.arange(8), torch.full((2, 8), torch.inf)]
+)
+def test_codes_that_are_no_numbers_are_refused(translator: Translator, code: torch.Tensor) -> None:
+    with pytest.raises(InputError, match="the style code is of"):
+        translator.style_code(Style.code(code))

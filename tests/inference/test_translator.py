@@ -118,6 +118,8 @@ def test_interpolation_begins_and_ends_at_the_reconstructions(
     assert same(by_style[-1], translator(pixels[0], pixels[1]))
     with pytest.raises(InputError, match="at least 2"):
         translator.interpolate(pixels[0], pixels[1], steps=1)
+    with pytest.raises(InputError, match="no 'codes'"):
+        translator.interpolate(pixels[0], pixels[1], what="codes")
 
 
 def test_encode_then_decode_is_reconstruct(translator: Translator, pixels: np.ndarray) -> None:

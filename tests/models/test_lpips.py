@@ -267,3 +267,16 @@ def test_loading_is_silent_and_leaves_the_random_generator_alone(capfd: Any, rec
     assert torch.equal(torch.get_rng_state(), before)
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("change", [lambda x: 2 * x - 1, lambda x: 255 * x, lambda x: x * torch.nan])
+@pytest.mark.parametrize("side", [0, 1])
+def test_another_range_is_refused(change: Any, side: int) -> None:
+    """[-1, 1] and 0..255 would give distances that look right."""
+    lpips = Lpips.load()
+    images = [torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    assert lpips(*images).isfinite().all()
+    images[side] = change(images[side])
+    for call in (lpips, lpips.distances):
+        with pytest.raises(InputError, match=r"(first|second) images of LPIPS have pixels from"):
+            call(*images)

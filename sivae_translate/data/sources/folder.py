@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,11 +48,13 @@ class Folder(Source):
             train_paths, test_paths = _as_one(train_paths), _as_one(test_paths)
         problems: list[str] = []
         train = _training_images(train_paths, config, problems)
-        test = [
-            _decode(name, test_paths[name], config, problems) for name in train_paths if name in test_paths
-        ]
+        names = [name for name in train_paths if name in test_paths]
+        test = [_decode(name, test_paths[name], config, problems) for name in names]
         complete = len(test) == len(train)
-        ids = tuple(tuple(path.stem for path in paths) for _, paths in test)
+        ids = tuple(
+            tuple(folders.identity(path, name) for path in paths)
+            for name, (_, paths) in zip(names, test, strict=True)
+        )
         if config.pairs:
             _check_pairs(config.root, ids if complete else ())
         return DomainData(
@@ -94,10 +97,20 @@ def _decode(
 
 
 def _check_pairs(root: Path, ids: Sequence[Sequence[str]]) -> None:
-    """Raises DataError unless some name is common to all domains, of which there are at least two."""
+    """Raises DataError unless some name is common to all domains, of which there are at least two, and no
+    domain has a name twice.
+    """
     if len(ids) < 2 or not set.intersection(*map(set, ids)):
         raise DataError(
             f"data.pairs is set, but no file name is common to the test images of all domains in {root}",
             remedy="give the two images of a pair the same name, in test/<domain> of each domain, or "
             "leave it out",
         )
+    for some in ids:
+        twice = [name for name, count in Counter(some).items() if count > 1]
+        if twice:
+            raise DataError(
+                f"data.pairs is set, but {len(twice)} names in {root} belong to several test images of one "
+                f"domain, such as '{twice[0]}'",
+                remedy="give each image of a domain a name of its own; endings do not count",
+            )
