@@ -35,7 +35,7 @@ layers: setup
 
 # The site, in build/site; any warning is an error, and nothing is fetched while it is built or read.
 docs: .venv/docs-ready
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .venv/docs-ready: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'

@@ -58,6 +58,7 @@ The shipped glyphs model comes from one training in three stages with one seed (
 need for further stages was seen on the test letters; their settings were chosen once each and not varied.
 """
 MATH = re.compile(r"^\.\. math::(?: *(?P<line>\S.*)| *\n(?P<block>(?:(?: {4}.*|[ ]*)\n?)+))$", re.MULTILINE)
+INLINE_MATH = re.compile(r":math:`([^`]+)`")
 EXAMPLE = re.compile(r"(?:^>>> .*\n?(?:^(?!>>> )\S.*\n?| +\S.*\n?)*)+", re.MULTILINE)
 WORD = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})")
 
@@ -69,11 +70,24 @@ except ImportError:  # the tests use the rest without the extra 'docs'
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Called by mkdocs: fill in what a page leaves to the program."""
+    place = page.file.src_uri
     if page.meta.get("number"):
-        return experiment_text(page.meta, markdown)
-    fillings = {"reference/settings.md": settings_text, "reference/commands.md": commands_text}
-    make = fillings.get(page.file.src_uri)
-    return f"{markdown}\n\n{make()}" if make else markdown
+        markdown = experiment_text(page.meta, markdown)
+    if make := {"reference/settings.md": settings_text, "reference/commands.md": commands_text}.get(place):
+        return f"{markdown}\n\n{make()}"
+    return with_links(markdown, place)
+
+
+def with_links(markdown: str, place: str) -> str:
+    """'Experiment 24', where it is no link yet, as a link from the page at ``place`` within docs/."""
+    names = {int(path.name[:3]): path.name for path in EXPERIMENTS.glob("[0-9]*.md")}
+    up = "" if place.startswith("experiments/") else "../" * place.count("/") + "experiments/"
+
+    def link(match: re.Match[str]) -> str:
+        name = names.get(int(match[1]))
+        return f"[{match[0]}]({up}{name})" if name else match[0]
+
+    return re.sub(r"(?<![\[\"#])\b[Ee]xperiment (\d+)\b(?!\])", link, markdown)
 
 
 class Docstrings(Extension):  # type: ignore[misc]
@@ -82,12 +96,18 @@ class Docstrings(Extension):  # type: ignore[misc]
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Called by mkdocstrings for every module, class and function."""
         if obj.docstring:
-            text = MATH.sub(_equation, obj.docstring.value)
+            text = INLINE_MATH.sub(_formula, MATH.sub(_equation, obj.docstring.value))
             obj.docstring.value = EXAMPLE.sub(_fence, text)
 
 
 def _fence(match: re.Match[str]) -> str:
     return f"```pycon\n{match[0].rstrip()}\n```\n"
+
+
+def _formula(match: re.Match[str]) -> str:
+    from latex2mathml.converter import convert
+
+    return str(convert(" ".join(match[1].split())))
 
 
 def _equation(match: re.Match[str]) -> str:

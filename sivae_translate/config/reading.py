@@ -43,6 +43,10 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     Raises:
         ConfigError: no such file, not YAML, an unknown name (the nearest known one is suggested), a wrong
             type or value.
+
+    >>> config = load_config(None, {"training.minutes": 60, "data.image_size": 128})
+    >>> config.training.minutes, config.data.image_size, config.training.batch
+    (60.0, 128, 32)
     """
     values = read_yaml(path) if path else {}
     budget = {f"training.{name}" for name in BUDGETS}

@@ -301,7 +301,12 @@ class TrainingConfig(Section):
 
 
 class Config(Section):
-    """A whole run."""
+    """A whole run.
+
+    >>> config = Config(training=TrainingConfig(steps=20000))
+    >>> config.training.steps, config.objective.name
+    (20000, 'soft_introvae')
+    """
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()

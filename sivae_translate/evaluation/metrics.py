@@ -38,6 +38,9 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
 
     Raises:
         InputError: the shapes differ, or the images are not floats.
+
+    >>> l1(torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 0.25))
+    tensor([0.2500, 0.2500])
     """
     _check_pair(a, b)
     return (a.float() - b.float()).abs().flatten(1).mean(1)
@@ -56,6 +59,9 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
     Raises:
         InputError: the shapes differ, or the images are not floats.
+
+    >>> psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1))
+    tensor([20.])
     """
     _check_pair(a, b)
     error = (a.float() - b.float()).square().flatten(1).mean(1)

@@ -31,6 +31,12 @@ class Engine:
 
     Raises:
         ConfigError: the device is not there, or ``dtype`` is no precision.
+
+    >>> from sivae_translate import Translator
+    >>> engine = Translator.from_pretrained("glyphs", device="cpu").engine
+    >>> images = engine.place(torch.ones(2, 1, 32, 32))
+    >>> engine.translate(images, engine.prior_mean(3).expand(2, -1)).shape
+    torch.Size([2, 1, 32, 32])
     """
 
     def __init__(

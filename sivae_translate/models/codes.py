@@ -16,6 +16,10 @@ class Gaussian:
     Attributes:
         mean: (B, ...) float.
         logvar: (B, ...) float, natural logarithm of the variance.
+
+    >>> posterior = Gaussian(torch.zeros(2, 3), torch.zeros(2, 3))
+    >>> posterior.kl(prior_mean=1.0)
+    tensor([1.5000, 1.5000])
     """
 
     mean: Tensor
@@ -71,6 +75,10 @@ class Codes:
     Attributes:
         content: (B, Cc, h, w) float; shared across domains.
         style: (B, S) float; the domain and, within it, the image.
+
+    >>> codes = Codes(torch.zeros(5, 16, 4, 4), torch.zeros(5, 32))
+    >>> len(codes[:2]), codes[:2].style.shape
+    (2, torch.Size([2, 32]))
     """
 
     content: Tensor
@@ -98,6 +106,10 @@ class Posterior:
     Attributes:
         content: Gaussian with parameters (B, Cc, h, w).
         style: Gaussian with parameters (B, S).
+
+    >>> narrow = [Gaussian(torch.ones(size), torch.zeros(size)) for size in ((1, 16, 4, 4), (1, 32))]
+    >>> Posterior(*narrow).mean.style.sum()
+    tensor(32.)
     """
 
     content: Gaussian

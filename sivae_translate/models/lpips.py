@@ -155,6 +155,10 @@ class Lpips(nn.Module):
 
     Raises:
         DataError: a tensor is missing or has the wrong shape.
+
+    >>> images = torch.linspace(0, 1, 2 * 64 * 64).view(2, 1, 64, 64)
+    >>> Lpips.load()(images, images)
+    tensor([0., 0.])
     """
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:

@@ -30,6 +30,13 @@ class TranslationVAE(LatentModel):
 
     Raises:
         ConfigError: the widths do not lead from the image size to the content size.
+
+    >>> import torch
+    >>> sizes = {"content_channels": 4, "content_size": 4, "style_dim": 8, "style_features": 16}
+    >>> model = TranslationVAE((3, 16, 16), domains=2, widths=(8, 16), style_widths=(8, 8), **sizes)
+    >>> codes = model.encode(torch.rand(5, 3, 16, 16)).mean
+    >>> codes.content.shape, codes.style.shape, model.decode(codes).shape
+    (torch.Size([5, 4, 4, 4]), torch.Size([5, 8]), torch.Size([5, 3, 16, 16]))
     """
 
     def __init__(

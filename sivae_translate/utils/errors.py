@@ -9,6 +9,10 @@ class SivaeError(Exception):
     Args:
         what: what went wrong and where (the path, the field, the value).
         remedy: what the user can do about it.
+
+    >>> print(SivaeError("there is no folder 'images'", remedy="name another one"))
+    there is no folder 'images'
+      remedy: name another one
     """
 
     def __init__(self, what: str, *, remedy: str) -> None:

@@ -6,7 +6,16 @@ import re
 
 import pytest
 
-from assets.make_docs import EXPERIMENTS, FIELDS, TOPICS, Experiment, experiment_text, experiments, index_text
+from assets.make_docs import (
+    EXPERIMENTS,
+    FIELDS,
+    TOPICS,
+    Experiment,
+    experiment_text,
+    experiments,
+    index_text,
+    with_links,
+)
 
 
 def test_the_index_is_current() -> None:
@@ -37,3 +46,11 @@ def test_a_page_shows_everything_that_the_front_matter_says() -> None:
     for key in ("question", "expected", "machine", "conclusion"):
         assert one.meta[key] in page
     assert all(line in page for line in [*one.meta["command"], *one.meta["result"]])
+
+
+def test_an_experiment_that_is_named_is_a_link_on_the_site() -> None:
+    text = "Experiment 24 and [experiment 25](x.md); experiment 999."
+    linked = (
+        "[Experiment 24](../experiments/024-fashion-beta-neg.md) and [experiment 25](x.md); experiment 999."
+    )
+    assert with_links(text, "howto/resume.md") == linked

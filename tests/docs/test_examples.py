@@ -1,0 +1,72 @@
+"""Python in the documentation runs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sivae_translate.inference.translator import Translator
+from sivae_translate.models.typicality import Calibration
+from tests.docs.pages import DOCS, ROOT, blocks, name
+
+RUN = [
+    ROOT / "README.md",
+    DOCS / "tutorial.md",
+    DOCS / "data.md",
+    DOCS / "translating.md",
+    DOCS / "howto" / "translate-a-folder.md",
+    DOCS / "howto" / "references-and-seeds.md",
+    DOCS / "howto" / "calibrate-the-check.md",
+]
+"""Pages whose Python is run from top to bottom, in a folder as the tutorial lays it out."""
+PACKAGE = ROOT / "sivae_translate"
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if ">>> " in path.read_text(encoding="utf-8")
+)
+"""Modules with examples in their docstrings."""
+
+
+@pytest.fixture
+def workplace(
+    tmp_path: Path, translator: Translator, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """images/{train,test}/{day,night}/00N.png and runs/mine, an untrained model of both domains."""
+    for domain, shift in (("day", 0), ("night", 100)):
+        for part in ("train", "test"):
+            folder = tmp_path / "images" / part / domain
+            folder.mkdir(parents=True)
+            for number, image in enumerate(pixels, 1):
+                Image.fromarray(image // 2 + shift).save(folder / f"{number:03d}.png")
+    generator = torch.Generator().manual_seed(0)
+    measured = [(torch.rand(40, 4, generator=generator), torch.zeros(40, dtype=torch.long)) for _ in range(2)]
+    calibration = Calibration.fit(measured[0], measured[1], 3)
+    domains = ("day", "night", "dusk")
+    model = Translator(translator.model, translator.config, domains, device="cpu", calibration=calibration)
+    Image.fromarray(pixels[0]).save(tmp_path / "letter.png")
+    (tmp_path / "assets").symlink_to(ROOT / "assets")
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    model.save(tmp_path / "runs" / "mine" / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", RUN, ids=name)
+def test_the_python_of_a_page_runs(page: Path, workplace: Path) -> None:
+    code = "\n".join(blocks(page, "python"))
+    assert code
+    exec(compile(code, str(page), "exec"), {"__name__": page.stem})
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings_are_right(module: str, workplace: Path) -> None:
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted, "no example any more"
+    assert not result.failed
