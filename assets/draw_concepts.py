@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "concepts.png"
 LETTER, SOURCE, TARGET, REFERENCE = "a", "dejavu-sans", "dejavu-serif-bold-italic", "dejavu-serif"
 WIDTH, HEIGHT = 11.0, 5.6
+SHRINK = 0.82
+"""Of all but the letters, which then are larger beside the rest."""
 SEED = 3
 BLUE, ORANGE = "#1f5fa8", "#c45a11"
 
@@ -129,7 +131,7 @@ def draw() -> Figure:
     model = Translator.from_pretrained("glyphs-64", device="cpu", dtype="float32")
     image, reference = (letters(model, font, (ord(LETTER),)) for font in (SOURCE, REFERENCE))
     codes = model.engine.encode(image).mean
-    figure = new_figure(WIDTH, HEIGHT)
+    figure = new_figure(SHRINK * WIDTH, SHRINK * HEIGHT)
     figure.set_layout_engine("none")
     show(figure, image[0], 0.25, 2.2, 1.3)
     write(figure, 0.9, 3.65, "image x")
@@ -172,4 +174,4 @@ def draw() -> Figure:
 if __name__ == "__main__":
     np.seterr(all="raise")
     with torch.no_grad():
-        save_figure(draw(), PICTURE, dpi=130)
+        save_figure(draw(), PICTURE, dpi=160)

@@ -12,6 +12,7 @@ import contextlib
 import io
 import re
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ FIELDS = (
     "conclusion",
 )
 """What the front matter of every experiment has; ``expected`` may come between question and command."""
+FOLD = 78
+"""Characters of a command that fit beside each other on a page."""
 TOPICS = ("method", "glyphs", "benchmarks", "generation", "out of distribution", "2D", "speed")
 INTRODUCTION = """# Experiments
 
@@ -225,10 +228,25 @@ def experiments() -> list[Experiment]:
     return [Experiment.read(path) for path in sorted(EXPERIMENTS.glob("[0-9]*.md"))]
 
 
+def folded(command: str) -> list[str]:
+    """A command in lines that fit the page; a remark in brackets behind it becomes a comment."""
+    text, _, remark = command.partition(" (")
+    if not text.startswith(("sivae-translate", "python", "pytest", "make")):
+        return [f"# {line}" for line in textwrap.wrap(command, FOLD)]
+    lines: list[str] = []
+    for part in re.split(r" (?=--)", text):  # an option stays beside its value
+        if lines and len(lines[-1]) + len(part) < FOLD:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(f"    {part}" if lines else part)
+    lines = [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
+    return [*lines, *(f"# {line}" for line in textwrap.wrap(remark.removesuffix(")"), FOLD))]
+
+
 def experiment_text(meta: Mapping[str, Any], body: str) -> str:
     """A page of the site from an experiment's front matter and body."""
     expected = f"*Expected:* {meta['expected']}\n\n" if "expected" in meta else ""
-    commands = "\n".join(f"    {command}" for command in meta["command"])
+    commands = "\n".join(f"    {line}" for command in meta["command"] for line in folded(command))
     results = "\n".join(f"- {line}" for line in meta["result"])
     return (
         f"# {meta['number']}. {meta['title']}\n\n{meta['question']}\n\n{expected}"

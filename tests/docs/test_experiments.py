@@ -13,6 +13,7 @@ from assets.make_docs import (
     Experiment,
     experiment_text,
     experiments,
+    folded,
     index_text,
     with_links,
 )
@@ -45,7 +46,20 @@ def test_a_page_shows_everything_that_the_front_matter_says() -> None:
     page = re.sub(r"\s+", " ", experiment_text(one.meta, one.body))
     for key in ("question", "expected", "machine", "conclusion"):
         assert one.meta[key] in page
-    assert all(line in page for line in [*one.meta["command"], *one.meta["result"]])
+    assert all(line in page for line in one.meta["result"])
+    assert all(command in page.replace(" \\ ", " ") for command in one.meta["command"])
+
+
+def test_long_commands_are_folded_and_remarks_are_comments() -> None:
+    options = [f"--option-{number} {number}" for number in range(9)]
+    lines = folded(f"sivae-translate train {' '.join(options)} (as it was then)")
+    assert max(map(len, lines)) <= 90
+    *command, remark = lines
+    assert remark == "# as it was then"
+    assert (
+        " ".join(line.removesuffix(" \\").strip() for line in command).split()[2:]
+        == " ".join(options).split()
+    )
 
 
 def test_an_experiment_that_is_named_is_a_link_on_the_site() -> None:
