@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from sivae_translate.training.averaging import average_of, is_finite, settle_ave
 from sivae_translate.training.budget import Budget
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.distributed import World, joined
+from sivae_translate.training.lock import locked
 from sivae_translate.training.log import MetricsLog
 from sivae_translate.training.signals import Interrupted, collect_signals
 from sivae_translate.training.starting import fine_tune, require_same_run
@@ -127,8 +128,15 @@ class Trainer:
             TrainingError: training went wrong more often than ``training.max_rollbacks`` allows; the last
                 good state is saved.
             Interrupted: SIGINT or SIGTERM; a checkpoint was saved.
-            OutputError: the disk is full; the previous checkpoint is whole.
+            OutputError: another training uses the run folder; or the disk is full, and the previous
+                checkpoint is whole.
         """
+        require_writable(self.out)
+        with locked(self.out) if self.world.writes else nullcontext():
+            return self._run()
+
+    def _run(self) -> Path:
+        """`run`, in a folder that is this training's alone."""
         self.open_run()
         if self.progress.step == 0 and (problem := self.checkpoint()):
             self.roll_back(problem)
@@ -144,7 +152,6 @@ class Trainer:
 
     def open_run(self) -> None:
         """Write the configuration and open the log, once all processes have read what was there before."""
-        require_writable(self.out)
         self.world.wait()
         if self.world.writes:
             write_text(self.out / "config.yaml", to_yaml(self.config))

@@ -23,6 +23,7 @@ from sivae_translate.inference.translator import Translator
 from sivae_translate.models.weights import load_model
 from sivae_translate.training import checkpoints
 from sivae_translate.training.guard import Guard
+from sivae_translate.training.lock import locked
 from sivae_translate.training.log import read_metrics
 from sivae_translate.training.trainer import Trainer, train
 from sivae_translate.utils.errors import CheckpointError, ConfigError, OutputError, TrainingError
@@ -484,3 +485,11 @@ def test_sigint_and_sigterm_save_a_checkpoint_and_leave(job: Any, tmp_path: Path
     step = int(checkpoints.latest(tmp_path / "stopped" / "checkpoints").name.removeprefix("step-"))
     assert step >= 25
     assert step == len((tmp_path / "stopped" / "metrics.jsonl").read_text().splitlines())
+
+
+def test_a_run_folder_in_use_is_refused_and_stays_as_it_is(tmp_path: Path, data: Any) -> None:
+    train(settings(steps=4), tmp_path, data=data)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    with locked(tmp_path), pytest.raises(OutputError, match="is in use by the training of process"):
+        train(settings(steps=6), tmp_path, data=data, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
