@@ -79,3 +79,18 @@ def test_every_public_name_is_in_the_reference() -> None:
         item = getattr(sivae_translate, public)
         home = item.__module__
         assert {home, f"{home}.{item.__qualname__}"} & shown, public
+
+
+def test_code_names_pages_and_experiments_that_exist() -> None:
+    sources = [
+        *ROOT.glob("sivae_translate/**/*.py"),
+        *ROOT.glob("configs/*.yaml"),
+        *ROOT.glob("benchmarks/*.py"),
+    ]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    pages = set(re.findall(r"\bdocs/[\w/-]+\.md", text))
+    assert "docs/method.md" in pages
+    assert not {page for page in pages if not (ROOT / page).is_file()}
+    numbers = set(re.findall(r"\bexperiment (\d+)", text))
+    assert "51" in numbers
+    assert not {number for number in numbers if not list(DOCS.glob(f"experiments/{int(number):03d}-*.md"))}
