@@ -37,6 +37,8 @@ FIELDS = (
     "conclusion",
 )
 """What the front matter of every experiment has; ``expected`` may come between question and command."""
+LOADS = re.compile(r"""(?:\bsrc=|<link [^>]*?href=)["']?(https?://[^"'\s>]+)""")
+"""What a page of HTML takes from the network when it is read."""
 FOLD = 78
 """Characters of a command that fit beside each other on a page."""
 TOPICS = ("method", "glyphs", "benchmarks", "generation", "out of distribution", "2D", "speed")
@@ -79,6 +81,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if make := {"reference/settings.md": settings_text, "reference/commands.md": commands_text}.get(place):
         return f"{markdown}\n\n{make()}"
     return with_links(markdown, place)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> None:
+    """Called by mkdocs: a page may link to the network, but loads nothing from it."""
+    if loaded := LOADS.findall(output):
+        raise SystemExit(f"{page.file.src_uri} loads {', '.join(loaded)}; keep a copy in docs/ instead")
 
 
 def with_links(markdown: str, place: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from assets.make_docs import EXAMPLE, commands_text, describe, settings_text
+from assets.make_docs import EXAMPLE, LOADS, commands_text, describe, settings_text
 from sivae_translate.cli.app import COMMANDS
 from sivae_translate.config import field_names
 
@@ -48,3 +48,10 @@ def test_an_example_in_a_docstring_is_found_with_its_output() -> None:
     text = "Before.\n\n>>> a = [\n...     1,\n... ]\n>>> print(a)\n[1]\n\nAfter."
     (example,) = EXAMPLE.findall(text)
     assert example == ">>> a = [\n...     1,\n... ]\n>>> print(a)\n[1]\n"
+
+
+def test_what_a_page_loads_is_told_from_what_it_links_to() -> None:
+    page = '<a href="https://a.org">a</a> <link rel="x" href="style.css"> <script src="x.js"></script>'
+    assert not LOADS.findall(page)
+    assert LOADS.findall('<link rel="stylesheet" href="https://b.org/x.css">') == ["https://b.org/x.css"]
+    assert LOADS.findall("<img alt=p src='https://c.org/p.png'>") == ["https://c.org/p.png"]
