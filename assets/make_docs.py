@@ -137,7 +137,7 @@ def settings_text() -> str:
     parts = [
         text for name, info in Config.model_fields.items() for text in _section(name, _kind(info.annotation))
     ]
-    return "\n".join([*parts, *_section("objective.ramps[]", RampConfig)])
+    return "\n".join([*parts, *_section("ramp", RampConfig)])
 
 
 def _section(prefix: str, section: type[BaseModel]) -> Iterator[str]:
