@@ -59,7 +59,7 @@ setup(
         "safetensors>=0.4.3",
         "pydantic>=2.7",
         "pyyaml>=6",
-        "tyro>=1.0",
+        "tyro>=1.0.17",  # whose messages cli/messages.py shortens
         "rich>=13",
         "matplotlib>=3.9",
     ],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sivae_translate.cli.parser import parse_options, parse_with_settings
+from sivae_translate.utils.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -19,8 +21,12 @@ def read_options(kind: type[T], about: str | None, arguments: Sequence[str] | No
         kind: a dataclass; a field's name is the option's, the string below it the help.
         about: the script's docstring.
         arguments: the process's, unless given.
+
+    Raises:
+        SystemExit: help is wanted, or the arguments do not fit.
     """
-    return parse_options(kind, sys.argv[1:] if arguments is None else arguments, description=about)
+    with _exit_on_mistakes():
+        return parse_options(kind, _arguments(arguments), prog=_program(), description=about)
 
 
 def read_options_and_settings(
@@ -31,10 +37,29 @@ def read_options_and_settings(
     An option ``data`` that is not None is the setting ``data.root``.
 
     Raises:
-        SystemExit: an argument is neither an option nor a setting.
+        SystemExit: help is wanted, or an argument is neither an option nor a setting.
     """
-    options, settings = parse_with_settings(
-        kind, sys.argv[1:] if arguments is None else arguments, description=about
-    )
+    with _exit_on_mistakes():
+        options, settings = parse_with_settings(
+            kind, _arguments(arguments), prog=_program(), description=about
+        )
     data: Path | None = getattr(options, "data", None)
     return options, ({"data.root": str(data)} if data else {}) | settings
+
+
+def _arguments(arguments: Sequence[str] | None) -> Sequence[str]:
+    return sys.argv[1:] if arguments is None else arguments
+
+
+def _program() -> str:
+    return f"python -m benchmarks.{Path(sys.argv[0]).stem}"
+
+
+@contextmanager
+def _exit_on_mistakes() -> Iterator[None]:
+    """A message instead of a traceback."""
+    try:
+        yield
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

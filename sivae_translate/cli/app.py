@@ -5,6 +5,7 @@ Heavy imports happen inside the commands, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -31,8 +32,11 @@ from sivae_translate.cli import (
     translate,
 )
 from sivae_translate.cli.parser import complete, parse_options, parse_with_settings
+from sivae_translate.config import Config, load_config
 from sivae_translate.utils.errors import ConfigError, SivaeError
+from sivae_translate.utils.resources import config_path
 
+HELP = ("-h", "--help")
 INTERRUPTED = 130
 CLOSED = 141
 """128 + SIGPIPE: what programs that the signal ends return."""
@@ -92,9 +96,22 @@ def parse(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
         hint = f"did you mean '{near[0]}'?" if near else f"commands are {', '.join(COMMANDS)}"
         raise ConfigError(f"there is no command '{name}'", remedy=hint)
     kind, prog = COMMANDS[name][0], f"sivae-translate {name}"
-    if kind in WITH_SETTINGS:
-        return parse_with_settings(kind, rest, prog=prog)
-    return parse_options(kind, rest, prog=prog), {}
+    if kind not in WITH_SETTINGS:
+        return parse_options(kind, rest, prog=prog), {}
+    if set(HELP) & set(rest):
+        return parse_with_settings(kind, HELP[:1], prog=prog, defaults=_defaults(kind, rest))
+    return parse_with_settings(kind, rest, prog=prog)
+
+
+def _defaults(kind: type, arguments: Sequence[str]) -> Config | None:
+    """For help: the settings of the file that the other arguments name; None where they name none."""
+    options: Any
+    with contextlib.suppress(ConfigError):
+        others = [argument for argument in arguments if argument not in HELP]
+        options, settings = parse_with_settings(kind, others, prog="")
+        if options.config is not None:
+            return load_config(config_path(str(options.config)), settings)
+    return None
 
 
 def overview() -> str:
@@ -106,6 +123,7 @@ def overview() -> str:
         "usage: sivae-translate COMMAND ...",
         "       sivae-translate COMMAND --help",
         "       sivae-translate --version",
+        "       sivae-translate --completion {bash,zsh}    a script for the shell to read",
     ]
     for group, commands in GROUPS.items():
         lines += ["", f"{group}:"]
@@ -117,12 +135,13 @@ def overview() -> str:
 
 def _answer(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; the exit status."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in HELP:
         return _say(overview())
     if arguments[0] == "--version":
         return _say(f"sivae-translate {__version__}")
-    if arguments[0].startswith("--tyro-"):
-        complete({name: kind for name, (kind, _) in COMMANDS.items()}, WITH_SETTINGS, arguments)
+    if arguments[0] == "--completion":
+        shell = arguments[1] if len(arguments) > 1 else "bash"
+        complete({name: kind for name, (kind, _) in COMMANDS.items()}, WITH_SETTINGS, shell)
     try:
         options, overrides = parse(arguments)
         run = COMMANDS[arguments[0]][1]

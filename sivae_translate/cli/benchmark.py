@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from sivae_translate.cli.common import show
+from sivae_translate.cli.common import Limit, show
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -21,7 +21,7 @@ class Benchmark:
     Any setting can be given as --section.name VALUE; it replaces that of the benchmark's file.
     """
 
-    name: Annotated[str | None, tyro.conf.Positional] = None
+    config: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[CONFIG]")] = None
     """glyphs, glyphs-64, glyphs-colour, cars3d, facades, emoji, digits, or a YAML file of your own; left out,
     with --data: the default settings."""
     root: Path | None = None
@@ -39,8 +39,7 @@ class Benchmark:
     """Of training, references, classifiers and the bootstrap; left out: the configuration's."""
     kid: bool = True
     """Also FID and KID to the target domains, which need the extra 'fid' and are slow on a CPU."""
-    limit: int | None = None
-    """At most this many test images a domain, spread evenly over them."""
+    limit: Limit = None
     against: tuple[str, ...] = ()
     """Run folders or model files of the same domains, measured too: a bound, a peer, an ablation."""
 
@@ -53,18 +52,18 @@ def run(command: Benchmark, overrides: dict[str, Any]) -> int:
     from sivae_translate.utils.progress import console
     from sivae_translate.utils.resources import config_path
 
-    if command.name is None and command.data is None:
+    if command.config is None and command.data is None:
         raise ConfigError(
             "no benchmark is named", remedy="sivae-translate benchmark glyphs, or benchmark --data FOLDER"
         )
-    path = config_path(command.name) if command.name else None
+    path = config_path(command.config) if command.config else None
     given = {"training.seed": command.seed, "training.minutes": command.minutes, "data.root": command.root}
     shortcuts = {name: value for name, value in given.items() if value is not None}
     config = load_config(path, shortcuts | overrides)
     if command.data is not None:
         data = config.data.model_copy(update={"name": "folder", "root": command.data, "pairs": command.pairs})
         config = config.model_copy(update={"data": data})
-    called = command.data.absolute().name if command.data else Path(command.name or "").stem
+    called = command.data.absolute().name if command.data else Path(command.config or "").stem
     out = command.out or Path("runs", f"benchmark-{called}")
     try:
         run_benchmark(

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from sivae_translate.utils.choices import Precision
 
 if TYPE_CHECKING:
     from sivae_translate.config import DataConfig
     from sivae_translate.inference.folders import BatchResult
+
+
+Run = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="RUN", help="Run folder, model file, or a pretrained model (glyphs, glyphs-64)."),
+]
+Device = Annotated[str, tyro.conf.arg(help="auto, cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[
+    Precision, tyro.conf.arg(help="Of matrix products; auto is bfloat16 where that is fast, else float32.")
+]
+Limit = Annotated[
+    int | None, tyro.conf.arg(help="At most this many test images per domain, spread evenly over them.")
+]
 
 
 def show(table: str) -> None:

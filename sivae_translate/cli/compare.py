@@ -16,7 +16,7 @@ from sivae_translate.utils.errors import ConfigError
 class Compare:
     """Put the reports of several benchmark runs side by side."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
     """Output folders of 'benchmark'."""
 
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
-
-from sivae_translate.cli.common import data_of, evaluation_folder
-from sivae_translate.utils.choices import Precision
+from sivae_translate.cli.common import Device, Dtype, Limit, Run, data_of, evaluation_folder
 
 
 @dataclass(frozen=True)
 class Evaluate:
     """Measure a model on test images: LPIPS, L1, SSIM, gain over copying."""
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Run folder, model file, or the name of a model that ships."""
+    run: Run
     data: Path | None = None
     """Folder with test images; left out: the run's own data."""
     pairs: bool = False
@@ -32,12 +28,9 @@ class Evaluate:
     """torchvision's AlexNet weights, if not the ones that ship."""
     seed: int = 0
     """Of the references, draws and the bootstrap."""
-    limit: int | None = None
-    """At most this many test images a domain, spread evenly over them."""
-    device: str = "auto"
-    """auto, cpu, cuda, mps."""
-    dtype: Precision = "auto"
-    """Of matrix products; auto is bfloat16 where that is fast."""
+    limit: Limit = None
+    device: Device = "auto"
+    dtype: Dtype = "auto"
 
 
 def run(command: Evaluate) -> int:

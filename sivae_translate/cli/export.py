@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
+from sivae_translate.cli.common import Run
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,7 @@ class Export:
     take any number of images.
     """
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Run folder, model file, or the name of a model that ships."""
+    run: Run
     out: Path
     """Folder; it must not exist."""
     format: Literal["onnx", "torch"] = "onnx"

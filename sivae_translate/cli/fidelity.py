@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from sivae_translate.cli.common import data_of, evaluation_folder, show
+from sivae_translate.cli.common import Device, Run, data_of, evaluation_folder, show
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -16,8 +13,7 @@ from sivae_translate.utils.errors import ConfigError
 class Fidelity:
     """Measure samples (FID, KID, precision, recall) and reconstructions; needs the extra 'fid'."""
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Run folder, model file, or the name of a model that ships."""
+    run: Run
     data: Path | None = None
     """Folder with the data; left out: the run's own."""
     images: int = 1000
@@ -26,8 +22,7 @@ class Fidelity:
     """Where to write generation.json and generation.md; left out: evaluation/ in the run folder."""
     seed: int = 0
     """Of samples and choices."""
-    device: str = "auto"
-    """auto, cpu, cuda, mps."""
+    device: Device = "auto"
 
 
 def run(command: Fidelity) -> int:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-import tyro
+from sivae_translate.cli.common import Run
 
 
 @dataclass(frozen=True)
 class Info:
     """Show what a model is: domains, sizes, parameters, facts about its training."""
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Run folder, model file, or the name of a model that ships."""
+    run: Run
 
 
 def run(command: Info) -> int:

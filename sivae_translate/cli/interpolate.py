@@ -8,16 +8,17 @@ from typing import Annotated, Literal
 
 import tyro
 
+from sivae_translate.cli.common import Device, Run
+
 
 @dataclass(frozen=True)
 class Interpolate:
     """A strip of images on the straight line between the codes of two images."""
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Run folder, model file, or the name of a model that ships (glyphs)."""
-    a: Annotated[Path, tyro.conf.Positional]
+    run: Run
+    a: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
     """First image; it also gives the code that does not move."""
-    b: Annotated[Path, tyro.conf.Positional]
+    b: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """Last image."""
     out: Path
     """PNG file."""
@@ -25,8 +26,7 @@ class Interpolate:
     """Images in the strip."""
     what: Literal["both", "content", "style"] = "both"
     """Which code moves."""
-    device: str = "auto"
-    """auto, cpu, cuda, mps."""
+    device: Device = "auto"
 
 
 def run(command: Interpolate) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from sivae_translate.cli.common import data_of, evaluation_folder, show
+from sivae_translate.cli.common import Device, Run, data_of, evaluation_folder, show
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -16,8 +16,7 @@ from sivae_translate.utils.errors import ConfigError
 class Ood:
     """How well several scores tell out-of-distribution images: AUROC, AUPR, FPR at 95 % TPR."""
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Run folder, model file, or the name of a model that ships."""
+    run: Run
     outside: Annotated[Path, tyro.conf.arg(name="out")]
     """Folder with foreign images, or with idx files."""
     inside: Annotated[Path | None, tyro.conf.arg(name="in")] = None
@@ -35,8 +34,7 @@ class Ood:
     out."""
     seed: int = 0
     """Of choices, draws and the bootstrap."""
-    device: str = "auto"
-    """auto, cpu, cuda, mps."""
+    device: Device = "auto"
 
 
 def run(command: Ood) -> int:

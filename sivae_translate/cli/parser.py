@@ -2,136 +2,294 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, make_dataclass
+import contextlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import tyro
 import yaml
 from pydantic import BaseModel
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
-from sivae_translate.config import OLD_NAMES, Config, RampConfig
+from sivae_translate.cli.messages import explained
+from sivae_translate.config import OLD_NAMES, OLD_VALUES, Config, RampConfig, Section, load_config
 
 T = TypeVar("T")
-BOOLEANS = {"true": True, "false": False}
-
+FIRST = (
+    "training.minutes",
+    "data.image_size",
+    "training.batch",
+    "objective.likelihood",
+    "objective.beta_kl",
+)
+"""The settings that most people change; help shows them before all others."""
+NONE = ("none", "null", "None")
+MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
 _registry = ConstructorRegistry()
 
 
-@_registry.primitive_rule
-def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[bool] | None:
-    """``true`` or ``false``, as in YAML."""
-    if info.type is not bool:
-        return None
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="{true,false}",
-        instance_from_str=lambda words: BOOLEANS[words[0].lower()],
-        is_instance=lambda value: isinstance(value, bool),
-        str_from_instance=lambda value: [str(value).lower()],
-        choices=tuple(BOOLEANS),
-    )
+@dataclass(frozen=True)
+class Typed:
+    """The value of a setting that the user named, as `load_config` takes it."""
+
+    value: Any
 
 
-@_registry.primitive_rule
-def _ramps(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[RampConfig, ...]] | None:
-    """Ramps as one word of YAML."""
-    if get_origin(info.type) is not tuple or RampConfig not in get_args(info.type):
-        return None
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="YAML",
-        instance_from_str=lambda words: tuple(RampConfig(**one) for one in yaml.safe_load(words[0])),
-        is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda value: [str([ramp.model_dump() for ramp in value])],
-    )
-
-
-def parse_options(kind: type[T], arguments: Sequence[str], **texts: str | None) -> T:
+def parse_options(kind: type[T], arguments: Sequence[str], *, prog: str, description: str | None = None) -> T:
     """Options of a command without settings.
 
     Args:
         kind: a dataclass; a field's name is the option's, the string below it the help.
         arguments: what the user typed.
-        texts: ``prog`` and ``description`` of the help.
+        prog: the command, for help and errors.
+        description: the first lines of the help; the dataclass's docstring where it is None.
 
     Raises:
-        SystemExit: help is wanted, or the arguments do not fit; the message is on standard error.
+        ConfigError: the arguments do not fit.
+        SystemExit: help is wanted; it is on standard output.
     """
-    return tyro.cli(kind, args=arguments, config=(tyro.conf.FlagCreatePairsOff,), **texts)  # type: ignore[call-overload,no-any-return]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return _tyro(kind, arguments, prog, description)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+    options = re.findall(r"--[a-z][\w.-]*\w", _output(kind, ["--help"], prog))
+    raise explained(_output(kind, arguments, prog), arguments, prog, options)
 
 
 def parse_with_settings(
-    kind: type[T], arguments: Sequence[str], **texts: str | None
+    kind: type[T],
+    arguments: Sequence[str],
+    *,
+    prog: str,
+    description: str | None = None,
+    defaults: Config | None = None,
 ) -> tuple[T, dict[str, Any]]:
     """Options of a command that also takes every setting as ``--section.name VALUE``.
 
     Args:
         kind: a dataclass, as for `parse_options`.
         arguments: what the user typed. Names that settings had in earlier versions are understood.
-        texts: ``prog`` and ``description`` of the help.
+        prog: the command, for help and errors.
+        description: the first lines of the help; the dataclass's docstring where it is None.
+        defaults: what the help shows as defaults.
 
     Returns:
-        The options, and the settings that the arguments name: dotted name to value.
+        The options, and the settings that the arguments name: dotted name to value, for `load_config`, which
+        checks them.
 
     Raises:
-        SystemExit: help is wanted, or the arguments do not fit; the message is on standard error.
+        ConfigError: the arguments do not fit.
+        SystemExit: help is wanted; it is on standard output.
     """
-    today = [_with_new_name(argument) for argument in arguments]
-    with _registry:
-        both = parse_options(_with_settings(kind), today, **texts)
-    return both.options, dict(_named(both.settings, today))
+    both = parse_options(
+        _with_settings(kind, defaults or Config()), [*_modern(arguments)], prog=prog, description=description
+    )
+    values = [*_values(both.settings), *zip(FIRST, vars(both.common).values(), strict=True)]
+    settings = {name: value.value for name, value in values if isinstance(value, Typed)}
+    load_config(None, settings)  # a mistake in an option is told apart from one in the file
+    return both.options, settings
 
 
-def complete(kinds: Mapping[str, type], with_settings: Sequence[type], arguments: Sequence[str]) -> None:
+def complete(kinds: Mapping[str, type], with_settings: Sequence[type], shell: str) -> None:
     """Print a shell's completion script, which knows all commands, options and settings.
 
     Args:
         kinds: command name to its options.
         with_settings: options of the commands that take settings.
-        arguments: such as ``["--tyro-print-completion", "bash"]``.
+        shell: bash, zsh or another one that tyro knows.
 
     Raises:
         SystemExit: always, when done.
     """
     commands = (
         Annotated[
-            _with_settings(kind) if kind in with_settings else kind,
+            _with_settings(kind, Config()) if kind in with_settings else kind,
             tyro.conf.subcommand(name, prefix_name=False),
         ]
         for name, kind in kinds.items()
     )
-    with _registry:
-        tyro.cli(reduce(or_, commands), prog="sivae-translate", args=arguments)  # type: ignore[call-overload]
+    union: Any = reduce(or_, commands)
+    _tyro(union, ["--tyro-print-completion", shell], "sivae-translate")
 
 
-def _with_settings(kind: type) -> Any:
-    """A dataclass of the options and a `Config`, side by side without a prefix."""
+def _with_settings(kind: type, defaults: Config) -> Any:
+    """A dataclass of the options, the first settings, and all the others."""
     flat = tyro.conf.arg(name="")
-    settings = Annotated[Config, flat, tyro.conf.FlagConversionOff]
-    fields: list[tuple[str, Any, Any]] = [
+    first = []
+    for name in FIRST:
+        spec = _first(name, defaults)
+        flag = tyro.conf.arg(name=name.replace("_", "-"), prefix_name=False, help=str(spec.helptext))
+        first.append((name.replace(".", "_"), Annotated[spec.type, flag], field(default=spec.default)))
+    common = make_dataclass("Common", first, namespace={"__doc__": "What most people set first."})
+    fields = [
         ("options", Annotated[kind, flat], field()),
-        ("settings", settings, Config()),
+        ("common", common, field(default_factory=common)),
+        ("settings", Annotated[Config, flat], field(default=defaults)),
     ]
-    return make_dataclass(kind.__name__, fields, frozen=True, namespace={"__doc__": kind.__doc__})
+    return make_dataclass(kind.__name__, fields, namespace={"__doc__": kind.__doc__})
 
 
-def _with_new_name(argument: str) -> str:
-    """An option under today's name."""
-    name, equals, value = argument.partition("=")
-    new = OLD_NAMES.get(name.removeprefix("--").replace("-", "_")) if name.startswith("--") else None
-    return argument if new is None else f"--{new}{equals}{value}"
+def _tyro(kind: type[T], arguments: Sequence[str], prog: str, description: str | None = None) -> T:
+    with _registry:
+        return tyro.cli(kind, args=arguments, prog=prog, description=description, config=MARKERS)
 
 
-def _named(settings: BaseModel, arguments: Sequence[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings that the arguments name, with their values."""
-    given = {argument.partition("=")[0].removeprefix("--").replace("-", "_") for argument in arguments}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
+def _output(kind: type, arguments: Sequence[str], prog: str) -> str:
+    """What tyro writes instead of returning options; without colours and frames, as to no terminal."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text), contextlib.suppress(SystemExit):
+        _tyro(kind, arguments, prog)
+    return text.getvalue()
+
+
+def _first(name: str, defaults: Config) -> StructFieldSpec:
+    """One of the first settings, by its dotted name."""
+    *sections, last = name.split(".")
+    section: Any = defaults
+    for part in sections:
+        section = getattr(section, part)
+    return _setting(section, last)
+
+
+@_registry.struct_rule
+def _section(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """The settings of a section that are not among the first. They are not checked here: the file's settings
+    and the user's may be valid only together.
+    """
+    if not (isinstance(info.type, type) and issubclass(info.type, Section)):
+        return None
+    kind: type[Section] = info.type
+    first = [name.rpartition(".")[2] for name in FIRST if _holds(kind, name)]
+    names = [name for name in kind.model_fields if name not in first]
+
+    def construct(**values: Any) -> Section:
+        return kind.model_construct(**values)
+
+    construct.__doc__ = kind.__doc__  # the first lines of the group in the help
+    return StructConstructorSpec(construct, tuple(_setting(info.default, name) for name in names))
+
+
+def _holds(section: type[Section], name: str) -> bool:
+    """Whether a section holds the setting of this dotted name."""
+    kind: Any = Config
+    for part in name.split(".")[:-1]:
+        kind = kind.model_fields[part].annotation
+    return kind is section
+
+
+def _setting(section: BaseModel, name: str) -> StructFieldSpec:
+    """A field of a section as tyro's: a word or words that stand for a value, or a section."""
+    info, default = type(section).model_fields[name], getattr(section, name)
+    if isinstance(default, BaseModel):
+        return StructFieldSpec(name=name, type=type(default), default=default)
+    kinds = list(_kinds(info.annotation))
+    several = int in kinds and tuple in kinds
+    spec = PrimitiveConstructorSpec(
+        nargs="*" if several else 1,
+        metavar=_metavar(kinds),
+        instance_from_str=_reader(kinds),
+        is_instance=lambda _: True,
+        str_from_instance=_words,
+        choices=_choices(kinds),
+    )
+    word: Any = Annotated[Any, spec]
+    return StructFieldSpec(name=name, type=word, default=default, helptext=info.description or "")
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The plain types and the literals' values in an annotation: ``Count | None`` is int and NoneType."""
+    if get_origin(annotation) is Literal:
+        yield annotation
+    elif get_origin(annotation) is Annotated:
+        yield from _kinds(get_args(annotation)[0])
+    elif get_args(annotation):
+        if get_origin(annotation) is tuple:
+            yield tuple
+        for part in get_args(annotation):
+            yield from _kinds(part)
+    else:
+        yield annotation
+
+
+def _choices(kinds: Sequence[Any]) -> tuple[str, ...] | None:
+    if bool in kinds:
+        return ("true", "false")
+    values = [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
+    return tuple(values) or None
+
+
+def _metavar(kinds: Sequence[Any]) -> str:
+    """What help shows in a value's place."""
+    if choices := _choices(kinds):
+        return "{" + ",".join(choices) + "}"
+    names = {int: "INT", float: "FLOAT", Path: "PATH", str: "TEXT", RampConfig: "YAML", type(None): "none"}
+    name = "|".join(word for kind, word in names.items() if kind in kinds)
+    return f"{name} [{name} ...]" if tuple in kinds and int in kinds else name
+
+
+def _reader(kinds: Sequence[Any]) -> Callable[[list[str]], Typed]:
+    """From words to a value. They are YAML, but for names and paths."""
+
+    def read(words: list[str]) -> Typed:
+        if not words:
+            raise ValueError("no value")
+        if type(None) in kinds and words[0] in NONE:
+            return Typed(None)
+        if str in kinds or Path in kinds:
+            return Typed(words[0])
+        several = tuple in kinds and not words[0].startswith("[")
+        text = f"[{', '.join(words)}]" if several else " ".join(words)
+        try:
+            return Typed(yaml.safe_load(text))
+        except yaml.YAMLError:
+            raise ValueError(f"'{text}' is not YAML") from None
+
+    return read
+
+
+def _words(value: Any) -> list[str]:
+    """A default as the user would type it."""
+    if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+        return [json.dumps([one.model_dump() for one in value])]
+    if isinstance(value, tuple):
+        return [str(one) for one in value] or ["[]"]
+    return [str(value).lower() if value is None or isinstance(value, bool) else str(value)]
+
+
+def _values(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of a section by dotted name."""
+    for name, value in vars(section).items():
         if isinstance(value, BaseModel):
-            yield from _named(value, arguments, f"{prefix}{name}.")
-        elif f"{prefix}{name}" in given:
+            yield from _values(value, f"{prefix}{name}.")
+        else:
             yield f"{prefix}{name}", value
+
+
+def _modern(arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments with today's names for settings and objectives."""
+    previous = ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name.startswith("--"):
+            dotted = name[2:].replace("-", "_")
+            name = f"--{OLD_NAMES[dotted]}" if dotted in OLD_NAMES else name
+            value = OLD_VALUES.get(value, value) if dotted == "objective.name" else value
+            yield f"{name}{equals}{value}"
+        else:
+            yield OLD_VALUES.get(argument, argument) if previous == "--objective.name" else argument
+        previous = name

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from sivae_translate.cli.common import report_files
+from sivae_translate.cli.common import Device, Run, report_files
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -16,9 +16,8 @@ from sivae_translate.utils.errors import ConfigError
 class Reconstruct:
     """Encode and decode files and folders with their own codes: what the model keeps of an image."""
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Run folder, model file, or the name of a model that ships (glyphs)."""
-    inputs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    run: Run
+    inputs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IN [IN ...]")]
     """Images, and folders that are searched recursively."""
     out: Path
     """Output folder."""
@@ -30,8 +29,7 @@ class Reconstruct:
     """Also write a picture that compares sources and reconstructions."""
     batch_size: int = 64
     """Images computed at a time."""
-    device: str = "auto"
-    """auto, cpu, cuda, mps."""
+    device: Device = "auto"
 
 
 def run(command: Reconstruct) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from sivae_translate.cli.common import Device, Run
 
 
 @dataclass(frozen=True)
@@ -16,8 +15,7 @@ class Sample:
     They are PNG files; samples.png is a grid of the first ones.
     """
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Run folder, model file, or the name of a model that ships (glyphs)."""
+    run: Run
     out: Path
     """Output folder."""
     domain: str | None = None
@@ -26,8 +24,7 @@ class Sample:
     """Images of each domain."""
     seed: int = 0
     """The same seed gives the same images on the same kind of device."""
-    device: str = "auto"
-    """auto, cpu, cuda, mps."""
+    device: Device = "auto"
 
 
 def run(command: Sample) -> int:

@@ -16,12 +16,10 @@ from sivae_translate.utils.errors import ConfigError
 class Train:
     """Train a model on folders of images or on the built-in glyphs.
 
-    Most people touch five settings: --training.minutes (how long), --data.image-size, --training.batch,
-    --objective.beta-kl (how much content passes) and --objective.likelihood. All are listed below. A setting
-    on the command line replaces the file's; the defaults shown are those without a file.
+    An option replaces the file's setting. With CONFIG, --help shows the file's settings as defaults.
     """
 
-    config: Annotated[Path | None, tyro.conf.Positional] = None
+    config: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[CONFIG]")] = None
     """YAML file with settings, or the name of one that ships (glyphs, fashion); left out: the defaults."""
     data: Path | None = None
     """Folder with one sub-folder of images a domain (or with idx files, where the settings say so)."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from sivae_translate.cli.common import report_files
-from sivae_translate.utils.choices import Check, Precision
+from sivae_translate.cli.common import Device, Dtype, Run, report_files
+from sivae_translate.utils.choices import Check
 from sivae_translate.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 class Translate:
     """Translate files and folders into a domain's style, or into the style of reference images."""
 
-    run: Annotated[str, tyro.conf.Positional]
-    """Run folder, model file, or the name of a model that ships (glyphs)."""
-    inputs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    run: Run
+    inputs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IN [IN ...]")]
     """Images, and folders that are searched recursively; with --engine ray also s3:// and what else fsspec
     knows."""
     out: str
@@ -53,10 +52,8 @@ class Translate:
     none."""
     workers: int | None = None
     """With --engine ray: models at work; left out: one a GPU, or one a processor."""
-    device: str = "auto"
-    """auto, cpu, cuda, mps."""
-    dtype: Precision = "auto"
-    """Of matrix products; auto is bfloat16 where that is fast."""
+    device: Device = "auto"
+    dtype: Dtype = "auto"
 
 
 def run(command: Translate) -> int:

@@ -56,7 +56,7 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
             values["training"] = {name: value for name, value in training.items() if name not in BUDGETS}
     for name, value in (overrides or {}).items():
         _set(values, name.replace("-", "_").split("."), value, name)
-    return from_dict(values, str(path or "the given settings"))
+    return from_dict(values, str(path or "settings"))
 
 
 def from_dict(values: Mapping[str, Any], source: str) -> Config:
@@ -105,10 +105,9 @@ def validated(kind: type[S], values: Mapping[str, Any], source: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = "\n    ".join(_explain(problem, kind) for problem in error.errors())
-        raise ConfigError(
-            f"settings in {source} are not valid:\n    {problems}", remedy="correct them and start again"
-        ) from error
+        problems = [_explain(problem, kind) for problem in error.errors()]
+        text = f" {problems[0]}" if len(problems) == 1 else "".join(f"\n    {one}" for one in problems)
+        raise ConfigError(f"{source}:{text}", remedy="see sivae-translate settings") from error
 
 
 def field_names(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -165,10 +164,13 @@ def _set(values: dict[str, Any], keys: list[str], value: Any, name: str) -> None
 def _explain(problem: Mapping[str, Any], kind: type[Section]) -> str:
     dotted = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
-        parent = dotted.rpartition(".")[0]
-        siblings = _children(parent, kind)
-        return f"{dotted}: unknown; {_suggestion(dotted, siblings)}"
-    return f"{dotted}: {problem['msg']} (got {problem['input']!r})" if problem["loc"] else str(problem["msg"])
+        siblings = _children(dotted.rpartition(".")[0], kind)
+        return f"{dotted} is unknown; {_suggestion(dotted, siblings)}" if siblings else f"{dotted} is unknown"
+    if problem["type"] == "missing":
+        return f"{dotted} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    got = "" if problem["type"] == "value_error" else f" (got {problem['input']!r})"
+    return f"{dotted}: {message}{got}" if dotted else message
 
 
 def _children(parent: str, kind: type[Section]) -> list[str]:
@@ -179,13 +181,16 @@ def _children(parent: str, kind: type[Section]) -> list[str]:
     return sorted({".".join(name.split(".")[:depth]) for name in inside})
 
 
-def _suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
-    tails = {candidate.rpartition(".")[2]: candidate for candidate in known}
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    close = close or [
-        tails[tail]
-        for tail in difflib.get_close_matches(name.rpartition(".")[2], list(tails), n=1, cutoff=0.5)
-    ]
-    if close:
-        return f"did you mean {prefix}{close[0]}?"
-    return f"known are {', '.join(prefix + candidate for candidate in known)}"
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known dotted name that a wrong one stands for, as far as one can tell: it may lack its section."""
+    tails = {candidate.rpartition(".")[2]: candidate for candidate in reversed(known)}
+    section, _, tail = name.rpartition(".")
+    whole = difflib.get_close_matches(name, known, n=1)
+    last = [tails[near] for near in difflib.get_close_matches(tail, list(tails), n=1)]
+    close = whole + last if section and tail not in tails else last + whole
+    return close[0] if close else None
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else f"known are {', '.join(known)}"

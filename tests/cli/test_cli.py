@@ -56,7 +56,7 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(
             1,
             "/nowhere/at/all",
         ),
-        (("info", "RUN", "--training.steps", "100"), 2, "Unrecognized options"),
+        (("info", "RUN", "--training.steps", "100"), 2, "no option '--training.steps'"),
         (("train",), 2, "nothing to train on"),
         (("train", "nosuch"), 2, "glyphs"),
         (("train", "--data", "/nowhere/at/all", "--out", "OUT"), 1, "/nowhere/at/all"),
