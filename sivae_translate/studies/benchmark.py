@@ -68,7 +68,9 @@ def run_benchmark(
     check_limit(limit, 2 if inception else 1)  # FID needs a covariance
     device, seed = pick_device(config.training.device), config.training.seed
     features = Inception(device if device.type == "cuda" else "cpu") if inception else None
-    others: list[Named] = [(name, Translator.from_pretrained(name, device=device.type)) for name in against]
+    others: list[Named] = [
+        (name, Translator.from_pretrained(name, device=config.training.device)) for name in against
+    ]
     data = _load(config.data)
     began = time.monotonic()
     run = train(config, out / "run", resume=True, data=data)
