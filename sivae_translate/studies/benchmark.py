@@ -68,9 +68,7 @@ def run_benchmark(
     check_limit(limit, 2 if inception else 1)  # FID needs a covariance
     device, seed = pick_device(config.training.device), config.training.seed
     features = Inception(device if device.type == "cuda" else "cpu") if inception else None
-    others: list[Named] = [
-        (name, Translator.from_pretrained(name, device=config.training.device)) for name in against
-    ]
+    others = _named_models(against, config.training.device)
     data = _load(config.data)
     began = time.monotonic()
     run = train(config, out / "run", resume=True, data=data)
@@ -99,6 +97,11 @@ def _write(results: Mapping[StyleKind, Sequence[MethodResult]], about: dict[str,
     write_json(out / "report.json", {**about, "results": styles})
     write_text(out / "report.md", markdown(about, results, curves=(out / "run" / "curves.png").exists()))
     return out
+
+
+def _named_models(against: Sequence[str], device: str) -> list[Named]:
+    """The models to compare with, by the names that they were given."""
+    return [(name, Translator.from_pretrained(name, device=device)) for name in against]
 
 
 def _load(config: DataConfig) -> DomainData:
