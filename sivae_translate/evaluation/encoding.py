@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sivae_translate.inference.engine import Engine
-from sivae_translate.models.codes import Gaussian, Posterior
+from sivae_translate.models.codes import Posterior
 
 BATCH = 64
 """Images encoded or translated at a time."""
@@ -22,7 +22,4 @@ def encode_all(engine: Engine, images: Tensor) -> Posterior:
     Raises:
         InputError: the images have another shape than the model's.
     """
-    parts = [engine.encode(part) for part in torch.split(images, BATCH)]
-    return Posterior(
-        Gaussian.join([part.content for part in parts]), Gaussian.join([part.style for part in parts])
-    )
+    return Posterior.join([engine.encode(part) for part in torch.split(images, BATCH)])

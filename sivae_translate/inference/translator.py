@@ -24,7 +24,7 @@ from sivae_translate.inference.arguments import (
 )
 from sivae_translate.inference.engine import Engine
 from sivae_translate.inference.style import Style, StyleContext
-from sivae_translate.models.codes import Codes, Gaussian, Posterior
+from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration, Verdict
 from sivae_translate.models.weights import find_model, load_model, save_model
@@ -334,10 +334,7 @@ class Translator:
     def encode(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> Posterior:
         """Posteriors of content (B, Cc, h, w) and style (B, S), on the device, float32."""
         _, sources = as_list(images)
-        parts = [self.engine.encode(batch) for batch in self._batches(sources, batch_size)]
-        return Posterior(
-            Gaussian.join([part.content for part in parts]), Gaussian.join([part.style for part in parts])
-        )
+        return Posterior.join([self.engine.encode(batch) for batch in self._batches(sources, batch_size)])
 
     def decode(self, codes: Codes) -> Tensor:
         """Codes to images (B, C, H, W) in [0, 1], on the CPU."""

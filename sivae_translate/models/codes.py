@@ -115,6 +115,12 @@ class Posterior:
     content: Gaussian
     style: Gaussian
 
+    @classmethod
+    def join(cls, parts: Sequence[Posterior]) -> Posterior:
+        """The posteriors of several batches, one after the other."""
+        content, style = ([getattr(part, name) for part in parts] for name in ("content", "style"))
+        return cls(Gaussian.join(content), Gaussian.join(style))
+
     def sample(self, generator: torch.Generator | None = None) -> Codes:
         """One reparametrised draw of both codes."""
         return Codes(self.content.sample(generator), self.style.sample(generator))
