@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sivae_translate.data.image import IMAGE_SUFFIXES
+from sivae_translate.data.listing import contents, images_below, is_image, subfolders, visible
 from sivae_translate.utils.errors import DataError
 
 UNLABELLED = ""
@@ -71,7 +70,7 @@ def find_domains(root: Path) -> DomainFolders:
     train, test = _split(root)
     if not any(train.values()):
         raise DataError(
-            f"there is no training image in {root}: {_contents(root)}", remedy=f"arrange {LAYOUTS}"
+            f"there is no training image in {root}: {contents(root)}", remedy=f"arrange {LAYOUTS}"
         )
     _require_two(root, train, "")
     _require_two(root, test, "test ")
@@ -82,47 +81,6 @@ def find_domains(root: Path) -> DomainFolders:
             remedy="sort the test images into folders with the names of the domains, or move them away",
         )
     return DomainFolders(root, train, test)
-
-
-def list_images(inputs: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """The images of a batch translation.
-
-    Args:
-        inputs: files, taken whatever their names end in, and folders, searched through all their sub-folders
-            for images.
-
-    Returns:
-        Each image's path, and its path relative to the input folder it was found in (a file's is its name):
-        where its translation belongs inside the output folder.
-
-    Raises:
-        DataError: an input is missing or a folder without images, or two images have the same relative path.
-    """
-    sources: dict[Path, Path] = {}
-    for given in map(Path, inputs):
-        for path, relative in _expand(given):
-            if relative in sources:
-                raise DataError(
-                    f"{sources[relative]} and {path} would both be written to '{relative}'",
-                    remedy="translate them into different folders, one call each, or rename one",
-                )
-            sources[relative] = path
-    return [(path, relative) for relative, path in sources.items()]
-
-
-def _expand(given: Path) -> Iterator[tuple[Path, Path]]:
-    if not given.exists():
-        raise DataError(f"there is no file or folder {given}", remedy="check the path")
-    if not given.is_dir():
-        yield given, Path(given.name)
-        return
-    images = _images_below(given)
-    if not images:
-        raise DataError(
-            f"there is no image in {given}: {_contents(given)}",
-            remedy=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}",
-        )
-    yield from ((path, path.relative_to(given)) for path in images)
 
 
 def _require_folder(root: Path) -> None:
@@ -137,10 +95,10 @@ _Domains = dict[str, tuple[Path, ...]]
 
 def _split(root: Path) -> tuple[_Domains, _Domains]:
     """Training and test images by domain, not yet checked."""
-    folders = _subfolders(root)
+    folders = subfolders(root)
     if any(re.fullmatch("train[A-Z]", name) for name in folders):
         return _lettered(folders, "train"), _lettered(folders, "test")
-    if "train" in folders and (_subfolders(folders["train"]) or set(folders) <= _SPLITS):
+    if "train" in folders and (subfolders(folders["train"]) or set(folders) <= _SPLITS):
         return _domains(folders["train"]), _domains(folders["test"]) if "test" in folders else {}
     # Without folders inside it, a "train" among other folders is a domain of locomotives
     return _domains(root), {}
@@ -149,7 +107,7 @@ def _split(root: Path) -> tuple[_Domains, _Domains]:
 def _lettered(folders: Mapping[str, Path], split: str) -> _Domains:
     """``trainA`` and so on to domains "A" and so on."""
     return {
-        name[-1]: _images_below(path) for name, path in folders.items() if re.fullmatch(f"{split}[A-Z]", name)
+        name[-1]: images_below(path) for name, path in folders.items() if re.fullmatch(f"{split}[A-Z]", name)
     }
 
 
@@ -159,8 +117,8 @@ def _domains(folder: Path) -> _Domains:
     Raises:
         DataError: there are both.
     """
-    direct = tuple(path for path in _visible(folder) if _is_image(path.name) and not path.is_dir())
-    named = {name: _images_below(path) for name, path in _subfolders(folder).items()}
+    direct = tuple(path for path in visible(folder) if is_image(path.name) and not path.is_dir())
+    named = {name: images_below(path) for name, path in subfolders(folder).items()}
     if not direct:
         return named
     filled = [name for name, paths in named.items() if paths]
@@ -189,66 +147,3 @@ def _require_two(root: Path, domains: Mapping[str, Sequence[Path]], kind: str) -
         "the folder. "
         f"Understood are {LAYOUTS}",
     )
-
-
-def _is_image(name: str) -> bool:
-    stem, dot, suffix = name.rpartition(".")
-    return bool(stem) and dot + suffix.lower() in IMAGE_SUFFIXES
-
-
-def _visible(folder: Path) -> list[Path]:
-    """What lies directly in a folder, hidden names left out, sorted by name."""
-    try:
-        return sorted(
-            (path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name
-        )
-    except OSError as error:
-        raise _unlistable(error) from error
-
-
-def _subfolders(folder: Path) -> dict[str, Path]:
-    return {path.name: path for path in _visible(folder) if path.is_dir()}
-
-
-def _images_below(folder: Path) -> tuple[Path, ...]:
-    """Images in a folder and all its sub-folders, sorted by relative path on every machine alike."""
-    files = [parts for parts in _files_below(folder) if _is_image(parts[-1])]
-    return tuple(folder.joinpath(*parts) for parts in sorted(files))
-
-
-def _files_below(folder: Path) -> Iterator[tuple[str, ...]]:
-    """Parts of the relative paths of all visible files; data sets are often put together from links, so those
-    are followed.
-    """
-    visited: set[tuple[int, int]] = set()
-    for where, folders, files in os.walk(folder, onerror=_raise_unlistable, followlinks=True):
-        status = Path(where).stat()
-        if (status.st_dev, status.st_ino) in visited:  # a link back to a folder that was read already
-            folders.clear()
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        parts = Path(where).relative_to(folder).parts
-        yield from ((*parts, name) for name in files if not name.startswith("."))
-
-
-def _raise_unlistable(error: OSError) -> None:
-    raise _unlistable(error) from error
-
-
-def _unlistable(error: OSError) -> DataError:
-    return DataError(
-        f"cannot list the folder {error.filename}: {error.strerror}", remedy="allow yourself to read it"
-    )
-
-
-def _contents(folder: Path) -> str:
-    """What a folder holds instead of images, in words."""
-    endings = Counter(Path(parts[-1]).suffix.lower() or "without an ending" for parts in _files_below(folder))
-    if not endings:
-        return "it holds no files"
-    listed = ", ".join(
-        f"{number} {ending}"
-        for ending, number in sorted(endings.items(), key=lambda item: (-item[1], item[0]))[:5]
-    )
-    return f"its {endings.total()} files are {listed}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.domains import DomainData, read
-from sivae_translate.data.folders import list_images
+from sivae_translate.data.listing import list_images
 from sivae_translate.data.sources import get_source, idx, source_names
 from sivae_translate.utils.errors import ConfigError, DataError
 from sivae_translate.utils.progress import track

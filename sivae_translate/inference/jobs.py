@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sivae_translate.data.folders import list_images
+from sivae_translate.data.listing import list_images
 from sivae_translate.utils.errors import InputError
 
 
@@ -56,10 +57,10 @@ def _check_no_input_is_replaced(jobs: Sequence[Job]) -> None:
 def real_folder(folder: Path, known: dict[Path, Path]) -> Path:
     """A folder with its links followed; each is looked up once, then found in ``known``."""
     if folder not in known:
-        known[folder] = folder.resolve()
+        known[folder] = Path(os.path.realpath(folder))  # resolve() fails on a link to itself
     return known[folder]
 
 
 def real_file(path: Path, known: dict[Path, Path]) -> Path:
     """A file with its links followed; ``known`` as for `real_folder`."""
-    return path.resolve() if path.is_symlink() else real_folder(path.parent, known) / path.name
+    return Path(os.path.realpath(path)) if path.is_symlink() else real_folder(path.parent, known) / path.name

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sivae_translate.data.folders import UNLABELLED, find_domains, list_images
+from sivae_translate.data.folders import UNLABELLED, find_domains
 from sivae_translate.utils.errors import DataError
 
 
@@ -187,32 +187,3 @@ def test_a_missing_folder_and_a_file_are_errors(tmp_path: Path) -> None:
     make(tmp_path, "x.zip")
     with pytest.raises(DataError, match=r"x\.zip is a file, not a folder"):
         find_domains(tmp_path / "x.zip")
-
-
-def test_list_images_keeps_sub_folders_and_the_order_of_inputs(tmp_path: Path) -> None:
-    make(tmp_path, "in/b.png", "in/sub/a.png", "in/sub/.hidden.png", "in/notes.txt", "single.JFIF")
-    listed = list_images([tmp_path / "single.JFIF", tmp_path / "in"])
-    assert listed == [
-        (tmp_path / "single.JFIF", Path("single.JFIF")),
-        (tmp_path / "in/b.png", Path("b.png")),
-        (tmp_path / "in/sub/a.png", Path("sub/a.png")),
-    ]
-
-
-def test_list_images_refuses_two_sources_of_one_output(tmp_path: Path) -> None:
-    make(tmp_path, "one/sub/a.png", "two/sub/a.png")
-    with pytest.raises(DataError) as caught:
-        list_images([tmp_path / "one", tmp_path / "two"])
-    for name in ("one/sub/a.png", "two/sub/a.png"):
-        assert str(tmp_path / name) in caught.value.what
-
-
-@pytest.mark.parametrize(
-    ("name", "message"), [("missing", "no file or folder .*missing"), ("texts", r"no image in .*1 \.txt")]
-)
-def test_list_images_refuses_missing_inputs_and_folders_without_images(
-    name: str, message: str, tmp_path: Path
-) -> None:
-    make(tmp_path, "texts/a.txt")
-    with pytest.raises(DataError, match=message):
-        list_images([tmp_path / name])

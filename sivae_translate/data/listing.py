@@ -1,0 +1,143 @@
+"""Which image files lie in a folder, on every machine in the same order."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sivae_translate.data.image import IMAGE_SUFFIXES
+from sivae_translate.utils.errors import DataError
+
+_FOREIGN = {"__MACOSX"}
+"""Folders that a system adds to a zip file; they hold no images, whatever their names end in."""
+
+
+def list_images(inputs: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """The images of a batch translation.
+
+    Args:
+        inputs: files, taken whatever their names end in, and folders, searched through all their sub-folders
+            for images.
+
+    Returns:
+        Each image's path, and its path relative to the input folder it was found in (a file's is its name):
+        where its translation belongs inside the output folder.
+
+    Raises:
+        DataError: an input is missing or a folder without images, or two images have the same relative path.
+    """
+    sources: dict[Path, Path] = {}
+    for given in map(Path, inputs):
+        for path, relative in _expand(given):
+            if relative in sources:
+                raise DataError(
+                    f"{sources[relative]} and {path} would both be written to '{relative}'",
+                    remedy="translate them into different folders, one call each, or rename one",
+                )
+            sources[relative] = path
+    return [(path, relative) for relative, path in sources.items()]
+
+
+def _expand(given: Path) -> Iterator[tuple[Path, Path]]:
+    if not given.exists():
+        raise DataError(f"there is no file or folder {given}", remedy="check the path")
+    if not given.is_dir():
+        yield given, Path(given.name)
+        return
+    images = images_below(given)
+    if not images:
+        raise DataError(
+            f"there is no image in {given}: {contents(given)}",
+            remedy=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}",
+        )
+    yield from ((path, path.relative_to(given)) for path in images)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image."""
+    stem, dot, suffix = name.rpartition(".")
+    return bool(stem) and dot + suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name not in _FOREIGN
+
+
+def visible(folder: Path) -> list[Path]:
+    """What lies directly in a folder, hidden names left out, sorted by name.
+
+    Raises:
+        DataError: the folder cannot be listed.
+    """
+    try:
+        return sorted(
+            (path for path in folder.iterdir() if _is_visible(path.name)), key=lambda path: path.name
+        )
+    except OSError as error:
+        raise _unlistable(error) from error
+
+
+def subfolders(folder: Path) -> dict[str, Path]:
+    """Name to path of the folders directly in a folder; see `visible`."""
+    return {path.name: path for path in visible(folder) if path.is_dir()}
+
+
+def images_below(folder: Path) -> tuple[Path, ...]:
+    """Images in a folder and all its sub-folders, sorted by relative path on every machine alike.
+
+    Links are followed, but each real folder is read once, and none that the folder itself lies in.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    files = [parts for parts in _files_below(folder) if is_image(parts[-1])]
+    return tuple(folder.joinpath(*parts) for parts in sorted(files))
+
+
+def _files_below(folder: Path) -> Iterator[tuple[str, ...]]:
+    """Parts of the relative paths of all visible files; data sets are often put together from links, so those
+    are followed.
+    """
+    visited = {identity for above in Path(os.path.realpath(folder)).parents if (identity := _identity(above))}
+    for where, folders, files in os.walk(folder, onerror=_raise_unlistable, followlinks=True):
+        identity = _identity(Path(where))
+        if identity is None or identity in visited:  # gone, or a link back to a folder that was read already
+            folders.clear()
+            continue
+        visited.add(identity)
+        folders[:] = sorted(name for name in folders if _is_visible(name))
+        parts = Path(where).relative_to(folder).parts
+        yield from ((*parts, name) for name in files if _is_visible(name))
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """The same for all paths to a folder; None where it is gone or hidden from us."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _raise_unlistable(error: OSError) -> None:
+    raise _unlistable(error) from error
+
+
+def _unlistable(error: OSError) -> DataError:
+    return DataError(
+        f"cannot list the folder {error.filename}: {error.strerror}", remedy="allow yourself to read it"
+    )
+
+
+def contents(folder: Path) -> str:
+    """What a folder holds instead of images, in words."""
+    endings = Counter(Path(parts[-1]).suffix.lower() or "without an ending" for parts in _files_below(folder))
+    if not endings:
+        return "it holds no files"
+    listed = ", ".join(
+        f"{number} {ending}"
+        for ending, number in sorted(endings.items(), key=lambda item: (-item[1], item[0]))[:5]
+    )
+    return f"its {endings.total()} files are {listed}"
