@@ -24,6 +24,7 @@ from sivae_translate.training.averaging import average_of, is_finite, settle_ave
 from sivae_translate.training.budget import Budget
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.distributed import World, joined
+from sivae_translate.training.folder import tidy
 from sivae_translate.training.lock import locked
 from sivae_translate.training.log import MetricsLog
 from sivae_translate.training.signals import Interrupted, collect_signals
@@ -137,6 +138,9 @@ class Trainer:
 
     def _run(self) -> Path:
         """`run`, in a folder that is this training's alone."""
+        self.world.wait()  # all processes have read what was there before
+        if self.world.writes:
+            tidy(self.out, self.progress.step)
         self.open_run()
         if self.progress.step == 0 and (problem := self.checkpoint()):
             self.roll_back(problem)
@@ -151,8 +155,7 @@ class Trainer:
         return self.out
 
     def open_run(self) -> None:
-        """Write the configuration and open the log, once all processes have read what was there before."""
-        self.world.wait()
+        """Write the configuration and open the log."""
         if self.world.writes:
             write_text(self.out / "config.yaml", to_yaml(self.config))
             self.log = MetricsLog(self.out, self.progress.step, self.config.training.tensorboard)

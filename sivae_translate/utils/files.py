@@ -1,10 +1,19 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, whatever happens meanwhile.
+
+What is written has a temporary name first, one of its own for every process, thread and call:
+``.NAME.HOST-PID-TOKEN.tmp``. When a process is killed, such files stay; `remove_leftovers` takes them away.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from sivae_translate.utils.errors import OutputError
+
+LONGEST_SUFFIX = 16
+"""Bytes of a file's ending that a temporary name keeps: writers choose their format by it."""
+LONGEST_NAME = 100
+"""Bytes of a file's name in a temporary one, which must not be longer than file systems allow (255)."""
+LEFTOVER = re.compile(
+    r"\.(?P<name>.+)\.((?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]+|\d+|[a-z0-9_]{8})(?P<old>\.old)?\.tmp(\..+)?",
+    re.DOTALL,
+)
+"""Temporary names, those of earlier versions included: they had a process's number, or eight characters."""
 
 
 def _umask() -> int:
@@ -33,18 +52,18 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be written to, or the disk is full.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp{target.suffix}")
+    temporary = _temporary(target, ".tmp" + _ending(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        _sync(temporary)
         temporary.chmod(0o666 & ~UMASK)
         temporary.replace(target)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -52,21 +71,20 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``target`` to fill; on success it takes the target's place.
 
     An older folder is moved aside and removed afterwards, so that at no time half of one has the name.
+    Between the two moves it has none: `whole_folders` finds it then, and `remove_leftovers` moves it back.
 
     Raises:
         OutputError: the folder cannot be written to, or the disk is full.
     """
-    temporary: Path | None = None
-    aside = target.with_name(f".{target.name}.{os.getpid()}.old.tmp")
+    temporary, aside = _temporary(target, ".tmp"), _temporary(target, ".old.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        remove_leftovers(target.parent, _short(target.name))
+        temporary.mkdir()
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():
-                with path.open("rb") as written:
-                    os.fsync(written.fileno())
-        temporary.chmod(0o777 & ~UMASK)  # mkdtemp makes folders for one user alone
+                _sync(path)
         if target.exists():
             target.replace(aside)
         temporary.replace(target)
@@ -74,10 +92,96 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         raise cannot_write(target, error) from error
     finally:
         if aside.exists() and not target.exists():
-            aside.replace(target)
-        for leftover in (temporary, aside):
-            if leftover is not None:
-                shutil.rmtree(leftover, ignore_errors=True)
+            with contextlib.suppress(OSError):  # what cannot be moved back now is at the next start
+                aside.replace(target)
+        shutil.rmtree(temporary, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def whole_folders(parent: Path) -> dict[str, Path]:
+    """Folders that `replacing_folder` has finished, by name: those whose swap was interrupted lie aside."""
+    entries = _entries(parent)
+    asides = {match["name"]: path for path, match in _leftovers(entries) if match["old"]}
+    hidden = {path for path, _ in _leftovers(entries)}
+    return asides | {path.name: path for path in entries if path.is_dir() and path not in hidden}
+
+
+def remove_leftovers(folder: Path, name: str | None = None, *, exclusive: bool = False) -> None:
+    """Remove the temporary files and folders of processes that have ended; finish interrupted swaps.
+
+    Args:
+        folder: where they lie; not below it. It need not exist.
+        name: of the target whose leftovers are meant; None is any.
+        exclusive: nobody else writes to the folder, so all of them are left over; otherwise those of other
+            machines and of earlier versions stay, since nobody can tell.
+    """
+    for path, match in _leftovers(_entries(folder)):
+        if (name is not None and match["name"] != name) or not (exclusive or _is_abandoned(match)):
+            continue
+        with contextlib.suppress(OSError):
+            target = folder / match["name"]
+            if match["old"] and not target.exists():
+                path.replace(target)
+            elif path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, in the order of names; nothing where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _leftovers(entries: list[Path]) -> list[tuple[Path, re.Match[str]]]:
+    matches = ((path, LEFTOVER.fullmatch(path.name)) for path in entries)
+    return [(path, match) for path, match in matches if match]
+
+
+def _is_abandoned(match: re.Match[str]) -> bool:
+    """Whether a temporary name's process ran on this machine and has ended, as far as one can tell."""
+    if match["host"] != _host() or os.name == "nt":  # there os.kill ends the process
+        return False
+    try:
+        os.kill(int(match["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _temporary(target: Path, ending: str) -> Path:
+    """A name beside a target that nobody else has."""
+    return target.with_name(f".{_short(target.name)}.{_host()}-{os.getpid()}-{secrets.token_hex(6)}{ending}")
+
+
+def _short(name: str) -> str:
+    """A name, or the beginning of a long one with a digest."""
+    raw = os.fsencode(name)
+    if len(raw) <= LONGEST_NAME:
+        return name
+    start = raw[: LONGEST_NAME // 2].decode("utf-8", "ignore")
+    return f"{start}~{hashlib.sha256(raw).hexdigest()[:16]}"
+
+
+def _ending(target: Path) -> str:
+    return target.suffix if len(os.fsencode(target.suffix)) <= LONGEST_SUFFIX else ""
+
+
+def _host() -> str:
+    """Eight digits for the name of this machine."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file is on the disk; it is opened for writing, since Windows refuses otherwise."""
+    with path.open("r+b") as written:
+        os.fsync(written.fileno())
 
 
 def write_json(target: Path, value: Any) -> None:

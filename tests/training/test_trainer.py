@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 from sivae_translate.config import from_dict, to_yaml
@@ -27,7 +26,7 @@ from sivae_translate.training.lock import locked
 from sivae_translate.training.log import read_metrics
 from sivae_translate.training.trainer import Trainer, train
 from sivae_translate.utils.errors import CheckpointError, ConfigError, OutputError, TrainingError
-from sivae_translate.utils.files import replacing_folder
+from sivae_translate.utils.tensor_files import write_tensors
 
 SETTINGS: dict[str, Any] = {
     "data": {"image_size": 32, "channels": 1},
@@ -266,51 +265,28 @@ def test_the_guard_notices_a_collapsed_kl_difference_and_forgives_a_short_one() 
 def test_a_checkpoint_of_an_earlier_version_keeps_its_guard(tmp_path: Path) -> None:
     layer = torch.nn.Linear(2, 2)
     progress = checkpoints.Progress(step=7, guard=Guard(0.5, rollbacks=1, kl_real=4.0, observations=9))
-    checkpoints.save(tmp_path / "step-7", {"layer": layer}, {}, progress)
-    path = tmp_path / "step-7" / "progress.json"
+    checkpoints.save(tmp_path / "step-00000007", {"layer": layer}, {}, progress)
+    path = tmp_path / "step-00000007" / "progress.json"
     state = json.loads(path.read_text())
     state["guard"]["retreats"] = state["guard"].pop("rollbacks")
     state["guard"]["seen"] = state["guard"].pop("observations")
     path.write_text(json.dumps(state))
-    assert checkpoints.load(tmp_path / "step-7", {"layer": layer}, {}) == progress
-
-
-@pytest.mark.parametrize("stopped", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
-def test_a_checkpoint_that_cannot_take_its_place_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: Any
-) -> None:
-    target, rename = tmp_path / "step-4", Path.replace
-    with replacing_folder(target) as folder:
-        (folder / "old").touch()
-
-    def fail(self: Any, other: Any) -> Any:
-        if self.name.endswith(".old.tmp") or other != target:
-            return rename(self, other)
-        raise stopped
-
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises((OutputError, KeyboardInterrupt)), replacing_folder(target) as folder:
-        (folder / "new").touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["step-4", "old"]
-    monkeypatch.undo()
-    with replacing_folder(target) as folder:
-        (folder / "new").touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["step-4", "new"]
+    assert checkpoints.load(tmp_path / "step-00000007", {"layer": layer}, {}) == progress
 
 
 def test_a_full_disk_is_reported_and_keeps_the_last_checkpoint(
     tmp_path: Path, data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(settings(), tmp_path, data=data)
-    save_file = safetensors.torch.save_file
+    write = write_tensors
 
-    def full(tensors: Any, path: Path, **options: Any) -> None:
+    def full(path: Path, tensors: Any) -> None:
         if trainer.progress.step == 8:
-            Path(path).write_bytes(b"half")
+            path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        save_file(tensors, path, **options)
+        write(path, tensors)
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(checkpoints, "write_tensors", full)
     with pytest.raises(OutputError, match="No space left"):
         trainer.run()
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
@@ -493,3 +469,34 @@ def test_a_run_folder_in_use_is_refused_and_stays_as_it_is(tmp_path: Path, data:
     with locked(tmp_path), pytest.raises(OutputError, match="is in use by the training of process"):
         train(settings(steps=6), tmp_path, data=data, resume=True)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_leftovers_of_killed_trainings_are_removed_at_the_next_start(tmp_path: Path, data: Any) -> None:
+    train(settings(steps=4), tmp_path, data=data)
+    left = [tmp_path / ".best.safetensors.123.tmp.safetensors", tmp_path / "pictures" / ".a.png.7.tmp.png"]
+    (tmp_path / "pictures").mkdir()
+    for path in left:
+        path.write_text("half")
+    (tmp_path / "checkpoints" / "step-00000004").rename(
+        tmp_path / "checkpoints" / ".step-00000004.0123abcd-7-00ff.old.tmp"
+    )
+    train(settings(steps=6), tmp_path, data=data, resume=True)
+    hidden = [path.name for path in tmp_path.rglob(".*")]
+    assert not hidden
+    assert [line["step"] for line in read_metrics(tmp_path)] == [2, 4, 6]
+
+
+def test_a_training_that_another_one_has_overtaken_stops(tmp_path: Path, data: Any) -> None:
+    train(settings(steps=4), tmp_path, data=data)
+    late = Trainer(settings(steps=8), tmp_path, data=data, resume=True)
+    train(settings(steps=6), tmp_path, data=data, resume=True)
+    with pytest.raises(OutputError, match="another training has continued"):
+        late.run()
+    assert checkpoints.latest(tmp_path / "checkpoints").name == "step-00000006"
+
+
+def test_a_checkpoint_without_one_of_its_files_is_never_passed_over(tmp_path: Path, data: Any) -> None:
+    train(settings(steps=8), tmp_path, data=data)
+    (tmp_path / "checkpoints" / "step-00000008" / "progress.json").unlink()
+    with pytest.raises(CheckpointError, match=r"progress\.json.*\n.*remove .*step-00000008.* from step 4"):
+        Trainer(settings(steps=8), tmp_path, data=data, resume=True)

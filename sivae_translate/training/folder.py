@@ -1,0 +1,28 @@
+"""The run folder: what killed trainings have left in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sivae_translate.training import checkpoints
+from sivae_translate.utils.errors import OutputError
+from sivae_translate.utils.files import remove_leftovers
+
+
+def tidy(out: Path, step: int) -> None:
+    """Remove what killed trainings have left in a run folder, which is this training's alone.
+
+    Args:
+        out: the run folder.
+        step: of the checkpoint that this training has read, or 0.
+
+    Raises:
+        OutputError: another training has used the folder since that was read.
+    """
+    for folder in (out, out / "pictures", out / "checkpoints"):
+        remove_leftovers(folder, exclusive=True)
+    newest = checkpoints.latest(out / "checkpoints")
+    if newest is not None and checkpoints.read_progress(newest).step != step:
+        raise OutputError(
+            f"another training has continued the run in {out} meanwhile", remedy="resume once more"
+        )

@@ -1,0 +1,79 @@
+"""Safetensors files: whatever is wrong with one or with the disk is an OSError or a `TensorFileError`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+class TensorFileError(Exception):
+    """A file is missing, damaged or no safetensors file; the message says what is wrong."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors, on the CPU and in plain memory order, which is what safetensors stores.
+
+    Raises:
+        OSError: they cannot be written; safetensors has an error of its own for a full disk.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, path, metadata=metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise OSError(str(error)) from error
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts beside the tensors.
+
+    Raises:
+        TensorFileError: see there.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except Exception as error:  # a damaged header raises whatever its readers stumble over
+        raise TensorFileError(_reason(path, error)) from error
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors; none of them is loaded.
+
+    Raises:
+        TensorFileError: see there.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise TensorFileError(_reason(path, error)) from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors.
+
+    Raises:
+        TensorFileError: see there.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except Exception as error:
+        raise TensorFileError(_reason(path, error)) from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError) and not path.exists():
+        return "there is no such file"
+    if path.is_dir():
+        return "it is a folder"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
