@@ -27,8 +27,9 @@ from PIL import Image
 from benchmarks import measure
 from benchmarks.common import read_options
 from sivae_translate.config import DataConfig
-from sivae_translate.data.batches import TrainingBatches, iterate, split_training
+from sivae_translate.data.batches import TrainingBatches, iterate
 from sivae_translate.data.loading import load_data
+from sivae_translate.data.splits import split_training
 from sivae_translate.utils.files import write_json
 
 PIXELS = 256

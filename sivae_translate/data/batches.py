@@ -6,7 +6,6 @@ nothing about the loader needs to be saved in a checkpoint.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.augment import Augmentation
-from sivae_translate.data.domains import DomainData, ImageSource
+from sivae_translate.data.domains import DomainData
+from sivae_translate.data.splits import Split
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.utils.errors import DataError
 
@@ -42,44 +42,6 @@ class Batch:
         return Batch(images, self.domain.to(device, non_blocking=True), self.unreadable)
 
 
-VALIDATION_IMAGES, VALIDATION_EACH = 256, 64
-"""Validation takes no more images of a domain than the second, or than its part of the first where that is
-more."""
-FEWEST = 10
-"""Images of a domain from which on validation takes at least one, where it takes any."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """A domain's images by their positions, in a pseudo-random order: files lie sorted by what they show.
-
-    Attributes:
-        train: those that are trained on.
-        validation: those that are for validation and calibration alone.
-    """
-
-    train: np.ndarray
-    validation: np.ndarray
-
-
-def split_training(sources: Sequence[ImageSource], share: float) -> tuple[Split, ...]:
-    """The training and the validation images of each domain; the same for every seed.
-
-    Args:
-        sources: one a domain.
-        share: for validation, 0 to 1. Unless it is 0, a domain of `FEWEST` images or more gives at least one.
-    """
-    most = max(VALIDATION_EACH, math.ceil(VALIDATION_IMAGES / len(sources)))
-    splits = []
-    for index, source in enumerate(sources):
-        count = min(most, int(len(source) * share))
-        if share and len(source) >= FEWEST:
-            count = max(1, count)
-        order = np.random.default_rng((VALIDATION_IMAGES, index)).permutation(len(source))
-        splits.append(Split(order[count:], order[:count]))
-    return tuple(splits)
-
-
 class TrainingBatches(Dataset[Batch]):
     """Batch number n, for every n.
 
@@ -92,7 +54,7 @@ class TrainingBatches(Dataset[Batch]):
         config: augmentation.
         batch: B.
         seed: of the draws.
-        splits: which images of each domain are drawn; see `split_training`.
+        splits: which images of each domain are drawn; see `sivae_translate.data.splits.split_training`.
         rank: which of the processes that share the run; each draws batches of its own.
     """
 

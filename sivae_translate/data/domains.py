@@ -131,6 +131,9 @@ class DomainData:
         labels: labels of the content; None where there are none.
         new_domains: names of the test domains where they are not the training domains (new cars).
         unreadable: path and reason of each image that was skipped while the set was read.
+        train_ids: one tuple a domain: names of its training images that stay when others come or go (paths
+            below the domain's folder); empty where their positions are their names.
+        notes: what a user should know about the set, such as folders that are not used.
     """
 
     domains: tuple[str, ...]
@@ -141,6 +144,8 @@ class DomainData:
     labels: ContentLabels | None = field(default=None, repr=False)
     new_domains: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    train_ids: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -194,6 +199,11 @@ class DomainData:
             return self.new_domains
         same = len(self.domains) == len(self.test)
         return self.domains if same else tuple(f"domain {index}" for index in range(len(self.test)))
+
+    @property
+    def training_names(self) -> tuple[tuple[str, ...], ...]:
+        """Names of each domain's training images; see ``train_ids``."""
+        return self.train_ids or tuple(tuple(map(str, range(len(source)))) for source in self.train)
 
     def truth_of(self, content: Place, style: Place | int) -> np.ndarray | None:
         """What the translation of a test image should be.

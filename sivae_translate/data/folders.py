@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,32 +25,24 @@ LAYOUTS = (
 _SPLITS = {"train", "test", "val", "valid", "validation"}
 
 
+Files = Mapping[str, Path]
+"""Images of a domain by their paths below the domain's folder, in a stable order."""
+
+
 @dataclass(frozen=True)
 class DomainFolders:
     """The image files of a data set.
 
     Attributes:
         root: the folder that was searched.
-        train: domain name, in sorted order, to its files in a stable order; the only name is `UNLABELLED`
-            without labels.
+        train: domain name, in sorted order, to its files; the only name is `UNLABELLED` without labels.
         test: the same for test images; empty when there are none. It may name domains that are not in
             ``train``.
     """
 
     root: Path
-    train: dict[str, tuple[Path, ...]]
-    test: dict[str, tuple[Path, ...]]
-
-    def identity(self, path: Path, domain: str) -> str:
-        """A test image's name in every domain: its path below the domain's folder, without its ending.
-
-        Args:
-            path: one of ``test``.
-            domain: its name; `UNLABELLED` where the folders are no domains.
-        """
-        parts = path.relative_to(self.root).with_suffix("").parts
-        lettered = re.fullmatch("test[A-Z]", parts[0]) is not None
-        return "/".join(parts[1 if lettered or domain == UNLABELLED else 2 :])
+    train: dict[str, Files]
+    test: dict[str, Files]
 
 
 def find_domains(root: Path) -> DomainFolders:
@@ -90,7 +82,7 @@ def _require_folder(root: Path) -> None:
         raise DataError(f"{root} is a file, not a folder", remedy=f"name a folder that holds {LAYOUTS}")
 
 
-_Domains = dict[str, tuple[Path, ...]]
+_Domains = dict[str, Files]
 
 
 def _split(root: Path) -> tuple[_Domains, _Domains]:
@@ -106,9 +98,11 @@ def _split(root: Path) -> tuple[_Domains, _Domains]:
 
 def _lettered(folders: Mapping[str, Path], split: str) -> _Domains:
     """``trainA`` and so on to domains "A" and so on."""
-    return {
-        name[-1]: images_below(path) for name, path in folders.items() if re.fullmatch(f"{split}[A-Z]", name)
-    }
+    return {name[-1]: _files(path) for name, path in folders.items() if re.fullmatch(f"{split}[A-Z]", name)}
+
+
+def _files(folder: Path) -> Files:
+    return {path.relative_to(folder).as_posix(): path for path in images_below(folder)}
 
 
 def _domains(folder: Path) -> _Domains:
@@ -117,21 +111,21 @@ def _domains(folder: Path) -> _Domains:
     Raises:
         DataError: there are both.
     """
-    direct = tuple(path for path in visible(folder) if is_image(path.name) and not path.is_dir())
-    named = {name: images_below(path) for name, path in subfolders(folder).items()}
+    direct = {path.name: path for path in visible(folder) if is_image(path.name) and not path.is_dir()}
+    named = {name: _files(path) for name, path in subfolders(folder).items()}
     if not direct:
         return named
     filled = [name for name, paths in named.items() if paths]
     if filled:
         raise DataError(
-            f"{folder} holds images both directly ({direct[0].name}, {len(direct)} in all) and in "
+            f"{folder} holds images both directly ({next(iter(direct))}, {len(direct)} in all) and in "
             f"sub-folders ({filled[0]})",
             remedy="move the former into the folder of their domain, or out of the data",
         )
     return {UNLABELLED: direct}
 
 
-def _require_two(root: Path, domains: Mapping[str, Sequence[Path]], kind: str) -> None:
+def _require_two(root: Path, domains: Mapping[str, Files], kind: str) -> None:
     few = {name: len(paths) for name, paths in domains.items() if len(paths) < 2}
     if not few:
         return

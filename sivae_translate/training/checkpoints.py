@@ -43,6 +43,7 @@ class Progress:
         guard: the guard's state.
         started_from: the model whose weights it started from, with the steps and minutes of all trainings
             before this run.
+        domains: names, in their order; None in checkpoints of earlier versions.
     """
 
     step: int = 0
@@ -50,6 +51,7 @@ class Progress:
     best_score: float | None = None
     guard: Guard = field(default_factory=Guard)
     started_from: dict[str, Any] | None = None
+    domains: list[str] | None = None
 
 
 def save(
@@ -215,6 +217,7 @@ class _StoredProgress(_Stored):
     best_score: float | None = None
     guard: _StoredGuard
     started_from: dict[str, Any] | None = None
+    domains: list[str] | None = None
 
 
 def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,19 +1,15 @@
-"""Where a run starts: from the weights of a trained model (fine-tuning), or where it stopped (resuming)."""
+"""Fine-tuning: a run that starts from the weights of a trained model."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sivae_translate.config import Config, load_config
+from sivae_translate.config import Config
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.networks import grown
 from sivae_translate.models.weights import SavedModel, find_model, load_model
 from sivae_translate.training import checkpoints
 from sivae_translate.utils.errors import CheckpointError
-
-FREE = {"steps", "epochs", "minutes", "device", "precision", "channels_last", "log_every", "picture_every"}
-FREE |= {"checkpoint_every", "keep_checkpoints", "tensorboard", "max_rollbacks"}
-"""Settings of training that may change when a run is resumed."""
 
 
 def fine_tune(model: LatentModel, config: Config, domains: tuple[str, ...], source: str) -> dict[str, object]:
@@ -68,17 +64,3 @@ def _require_growable(saved: SavedModel, config: Config, path: Path) -> None:
             f"{path} cannot be grown: it has another {' and '.join(other)}",
             remedy="change the image size and widths only",
         )
-
-
-def require_same_run(config: Config, out: Path) -> None:
-    """Raises CheckpointError when the run in ``out`` had other settings than may change (`FREE`)."""
-    before, now = (one.model_dump() for one in (load_config(out / "config.yaml"), config))
-    for section, values in now.items():
-        other = [name for name, value in values.items() if value != before[section][name]]
-        if bound := [name for name in other if section != "training" or name not in FREE]:
-            raise CheckpointError(
-                f"the run in {out} was started with other settings: "
-                f"{', '.join(f'{section}.{name}' for name in bound)}",
-                remedy=f"resume with its own settings (sivae-translate train --out {out} --resume), "
-                "or choose another --out",
-            )

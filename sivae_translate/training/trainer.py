@@ -8,14 +8,16 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
+from rich.markup import escape
 from rich.progress import Progress as ProgressBar
 from rich.progress import TaskID
 from torch import nn
 
 from sivae_translate.config import Config, to_yaml
-from sivae_translate.data.batches import Batch, TrainingBatches, iterate, split_training
+from sivae_translate.data.batches import Batch, TrainingBatches, iterate
 from sivae_translate.data.domains import DomainData, check_unreadable
 from sivae_translate.data.loading import load_data
+from sivae_translate.data.splits import summary
 from sivae_translate.models.build import make_model
 from sivae_translate.models.weights import save_model
 from sivae_translate.objectives import make_objective
@@ -27,8 +29,9 @@ from sivae_translate.training.distributed import World, joined
 from sivae_translate.training.folder import tidy
 from sivae_translate.training.lock import locked
 from sivae_translate.training.log import MetricsLog
+from sivae_translate.training.resuming import choose_split, store_split
 from sivae_translate.training.signals import Interrupted, collect_signals
-from sivae_translate.training.starting import fine_tune, require_same_run
+from sivae_translate.training.starting import fine_tune
 from sivae_translate.training.step import Stepper
 from sivae_translate.training.validation import Validation
 from sivae_translate.utils.devices import autocast, pick_dtype
@@ -59,7 +62,7 @@ class Trainer:
     Raises:
         ConfigError: the settings do not fit together, or ``out`` holds another run and ``resume`` is not set.
         CheckpointError: ``resume`` is set and the checkpoint cannot be read or the run was started with other
-            settings.
+            settings or domains.
         DataError: the data cannot be used.
         OutputError: ``out`` cannot be written to.
     """
@@ -86,9 +89,9 @@ class Trainer:
         self.dtype = pick_dtype(config.training.precision, self.device)
         self.progress, self.rate = Progress(), 0.0
         self.log: MetricsLog | None = None
+        self.split = choose_split(config, self.data, out, checkpoint)
         self._build(None if checkpoint else config.training.fine_tune)
         if checkpoint:
-            require_same_run(config, out)
             self.progress = checkpoints.load(checkpoint, self.modules, self.stepper.optimizers)
 
     def _build(self, start: str | None) -> None:
@@ -108,11 +111,11 @@ class Trainer:
             processes=self.world.size,
             means_rate=training.means_rate,
         )
-        self.splits = split_training(self.data.train, training.validation)
+        splits = self.split.splits
         share, rank = self.world.share(training.batch), self.world.rank
-        self.batches = TrainingBatches(self.data, self.config.data, share, training.seed, self.splits, rank)
-        self.budget = Budget(training, sum(len(split.train) for split in self.splits))
-        self.validation = Validation(self.data, self.splits, self.ema, self._autocast, self._note_unreadable)
+        self.batches = TrainingBatches(self.data, self.config.data, share, training.seed, splits, rank)
+        self.budget = Budget(training, sum(len(split.train) for split in splits))
+        self.validation = Validation(self.data, splits, self.ema, self._autocast, self._note_unreadable)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -155,9 +158,11 @@ class Trainer:
         return self.out
 
     def open_run(self) -> None:
-        """Write the configuration and open the log."""
+        """Say what is trained on, write the configuration and open the log."""
+        self._say(escape("\n".join([summary(self.data, self.split.splits), *self.split.changes])))
         if self.world.writes:
             write_text(self.out / "config.yaml", to_yaml(self.config))
+            store_split(self.out, self.data, self.split.splits)
             self.log = MetricsLog(self.out, self.progress.step, self.config.training.tensorboard)
 
     def _train(self, bar: ProgressBar, task: TaskID, received: Sequence[int]) -> str | None:
@@ -235,8 +240,8 @@ class Trainer:
         if guard.rollbacks >= self.config.training.max_rollbacks:
             raise TrainingError(
                 f"training went wrong again at step {step}: {problem}; the last good state is {saved}",
-                remedy="start again with a lower training.learning_rate or objective.beta_neg, "
-                "or continue with --resume and more training.max_rollbacks",
+                remedy="continue with --resume and a lower training.learning_rate or objective.beta_neg, or "
+                "with more training.max_rollbacks",
             )
         self.progress = checkpoints.load(saved, self.modules, self.stepper.optimizers)
         self.progress.guard = guard.rolled_back()
@@ -270,6 +275,7 @@ class Trainer:
         if improved:
             self.progress.best_score = score
         root = self.out / "checkpoints"
+        self.progress.domains = list(self.data.domains)
         folder = root / f"step-{self.progress.step:08d}"
         checkpoints.save(folder, self.modules, self.stepper.optimizers, self.progress)
         checkpoints.prune(root, self.config.training.keep_checkpoints)
@@ -317,7 +323,7 @@ class Trainer:
     def _say(self, text: str) -> None:
         """A line on the terminal, from one process only."""
         if self.world.writes:
-            console.print(text, highlight=False)
+            console.print(text, highlight=False, soft_wrap=True)
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False, data: DomainData | None = None) -> Path:

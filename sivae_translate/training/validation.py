@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sivae_translate.data.batches import Split
 from sivae_translate.data.domains import DomainData
+from sivae_translate.data.splits import Split
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration, measure

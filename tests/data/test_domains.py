@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from sivae_translate.config import AugmentConfig, DataConfig
-from sivae_translate.data.batches import TrainingBatches, iterate, split_training
+from sivae_translate.data.batches import TrainingBatches, iterate
 from sivae_translate.data.domains import ArrayImages, DomainData, FileImages
 from sivae_translate.data.loading import load_data
+from sivae_translate.data.splits import split_training
 from sivae_translate.utils.errors import ConfigError, DataError
 
 

@@ -19,7 +19,10 @@ def make(root: Path, *names: Any) -> Any:
 
 
 def relative(domains: Any, root: Path) -> Any:
-    return {name: [path.relative_to(root).as_posix() for path in paths] for name, paths in domains.items()}
+    return {
+        name: [path.relative_to(root).as_posix() for path in files.values()]
+        for name, files in domains.items()
+    }
 
 
 def test_train_and_test_folders_of_domains(tmp_path: Path) -> None:

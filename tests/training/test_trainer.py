@@ -306,7 +306,7 @@ def test_an_existing_run_is_not_overwritten(tmp_path: Path, data: Any) -> None:
     [
         ("model", "style_dim", 7),
         ("training", "seed", 1),
-        ("training", "learning_rate", 2e-3),
+        ("training", "ema", 0.9),
         ("objective", "beta_kl", 0.1),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -86,13 +87,10 @@ class ArchivedSource(Source):
             ConfigError: ``data.root`` is not set.
             DataError: there is nothing there.
         """
-        if config.root is None:
-            raise ConfigError(f"data.root is not set for {config.name}", remedy=self.remedy)
-        if not config.root.exists():
-            raise DataError(
-                f"there is no folder or zip file {config.root} with {config.name}", remedy=self.remedy
-            )
-        return list_files(config.root)
+        root = require_root(config, self.remedy)
+        if not root.exists():
+            raise DataError(f"there is no folder or zip file {root} with {config.name}", remedy=self.remedy)
+        return list_files(root)
 
     def missing(self, files: Files, what: str) -> DataError:
         """The error for a set that is not in its folder."""
@@ -105,6 +103,20 @@ class ArchivedSource(Source):
             f"get {self.origin}; name its folder or zip file by --root (benchmark) or --data (train); "
             "docs/data.md has the addresses"
         )
+
+
+def require_root(config: DataConfig, remedy: str = "") -> Path:
+    """``data.root``.
+
+    Raises:
+        ConfigError: it is not set.
+    """
+    if config.root is None:
+        raise ConfigError(
+            f"data.root is not set for {config.name}",
+            remedy=remedy or "name the folder: --data FOLDER, or data.root in the config",
+        )
+    return config.root
 
 
 def check_validation_size(config: DataConfig, available: int, what: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.cache import decode
@@ -16,12 +17,9 @@ from sivae_translate.data.domains import (
     PairedTruth,
     check_unreadable,
 )
-from sivae_translate.data.folders import UNLABELLED, find_domains
-from sivae_translate.data.sources.base import Source
-from sivae_translate.utils.errors import ConfigError, DataError
-
-Paths = Mapping[str, Sequence[Path]]
-"""Domain name to files."""
+from sivae_translate.data.folders import UNLABELLED, Files, find_domains
+from sivae_translate.data.sources.base import Source, require_root
+from sivae_translate.utils.errors import DataError
 
 
 class Folder(Source):
@@ -37,63 +35,77 @@ class Folder(Source):
             DataError: the folder has no usable layout, too many of its images are unreadable, or
                 ``data.pairs`` is set where no two test images have the same name.
         """
-        if config.root is None:
-            raise ConfigError(
-                "data.root is not set", remedy="name the folder: --data FOLDER, or data.root in the config"
-            )
-        folders = find_domains(config.root)
-        train_paths: Paths = folders.train
-        test_paths: Paths = folders.test
-        if not config.labels or list(train_paths) == [UNLABELLED]:
-            train_paths, test_paths = _as_one(train_paths), _as_one(test_paths)
+        root = require_root(config)
+        folders = find_domains(root)
+        train_files, test_files = folders.train, folders.test
+        if not config.labels or list(train_files) == [UNLABELLED]:
+            train_files, test_files = _as_one(train_files), _as_one(test_files)
         problems: list[str] = []
-        train = _training_images(train_paths, config, problems)
-        names = [name for name in train_paths if name in test_paths]
-        test = [_decode(name, test_paths[name], config, problems) for name in names]
+        train = _training_images(train_files, config, problems)
+        names = [name for name in train_files if name in test_files]
+        test = [_decode(name, test_files[name], config, problems) for name in names]
         complete = len(test) == len(train)
-        ids = tuple(
-            tuple(folders.identity(path, name) for path in paths)
-            for name, (_, paths) in zip(names, test, strict=True)
-        )
+        # Files of a pair may have different endings
+        ids = tuple(tuple(str(PurePosixPath(name).with_suffix("")) for name in some.names) for some in test)
         if config.pairs:
-            _check_pairs(config.root, ids if complete else ())
+            _check_pairs(root, ids if complete else ())
         return DomainData(
-            domains=tuple(train_paths),
-            train=train,
-            test=tuple(images for images, _ in test) if complete else (),
+            domains=tuple(train_files),
+            train=tuple(some.images for some in train),
+            train_ids=tuple(some.names for some in train),
+            test=tuple(some.images for some in test) if complete else (),
             test_ids=ids if complete else (),
             truth=PairedTruth() if config.pairs else None,
             unreadable=tuple(problems),
         )
 
 
-def _as_one(paths: Paths) -> Paths:
+@dataclass(frozen=True)
+class _Named:
+    """Images, and the name of each: its path below the domain's folder."""
+
+    images: ImageSource
+    names: tuple[str, ...]
+
+
+def _as_one(domains: Mapping[str, Files]) -> dict[str, Files]:
     """All domains' files as those of one without a label; nothing of nothing."""
-    return {UNLABELLED: tuple(path for some in paths.values() for path in some)} if paths else {}
+    if not domains:
+        return {}
+    return {
+        UNLABELLED: {
+            f"{domain}/{name}" if domain else name: path
+            for domain, files in domains.items()
+            for name, path in files.items()
+        }
+    }
 
 
-def _training_images(paths: Paths, config: DataConfig, problems: list[str]) -> tuple[ImageSource, ...]:
+def _training_images(
+    domains: Mapping[str, Files], config: DataConfig, problems: list[str]
+) -> tuple[_Named, ...]:
     """Decoded images, or files where these would take more memory than ``config.cache_megabytes``."""
-    total = config.image_size**2 * config.channels * sum(map(len, paths.values()))
+    total = config.image_size**2 * config.channels * sum(map(len, domains.values()))
     if total > config.cache_megabytes * 2**20:
-        return tuple(FileImages(tuple(some), config) for some in paths.values())
-    return tuple(_decode(name, some, config, problems)[0] for name, some in paths.items())
+        return tuple(
+            _Named(FileImages(tuple(some.values()), config), tuple(some)) for some in domains.values()
+        )
+    return tuple(_decode(name, some, config, problems) for name, some in domains.items())
 
 
-def _decode(
-    domain: str, paths: Sequence[Path], config: DataConfig, problems: list[str]
-) -> tuple[ArrayImages, tuple[Path, ...]]:
+def _decode(domain: str, files: Files, config: DataConfig, problems: list[str]) -> _Named:
     """Decode a domain's files; unreadable ones are added to ``problems`` and left out."""
-    decoded = decode(paths, config, f"reading {domain or 'images'}")
+    decoded = decode(tuple(files.values()), config, f"reading {domain or 'images'}")
     problems += decoded.problems
     check_unreadable(problems, config.max_unreadable)
     if len(decoded.kept) < 2:
         raise DataError(
-            f"domain '{domain}' has {len(decoded.kept)} readable images of {len(paths)} files; "
+            f"domain '{domain}' has {len(decoded.kept)} readable images of {len(files)} files; "
             f"the first problem: {problems[0]}",
             remedy="a domain needs at least 2 readable images, and 200 or more to learn from",
         )
-    return ArrayImages(decoded.pixels), tuple(paths[index] for index in decoded.kept)
+    names = tuple(files)
+    return _Named(ArrayImages(decoded.pixels), tuple(names[index] for index in decoded.kept))
 
 
 def _check_pairs(root: Path, ids: Sequence[Sequence[str]]) -> None:

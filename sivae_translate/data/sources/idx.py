@@ -15,8 +15,8 @@ import numpy as np
 from sivae_translate.config import DataConfig
 from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.data.folders import UNLABELLED
-from sivae_translate.data.sources.base import Source
-from sivae_translate.utils.errors import ConfigError, DataError
+from sivae_translate.data.sources.base import Source, require_root
+from sivae_translate.utils.errors import DataError
 
 UNSIGNED_BYTE = 8
 SPLITS = {"train": "train", "test": "t10k"}
@@ -36,11 +36,8 @@ class Idx(Source):
             ConfigError: ``data.root`` is not set.
             DataError: a file is missing or damaged, or the images are larger than ``data.image_size``.
         """
-        if config.root is None:
-            raise ConfigError(
-                "data.root is not set", remedy="name the folder: --data FOLDER, or data.root in the config"
-            )
-        train, test = (_by_class(config.root, split, config) for split in ("train", "test"))
+        root = require_root(config)
+        train, test = (_by_class(root, split, config) for split in ("train", "test"))
         tested = [name for name in train if name in test]
         return DomainData(
             domains=tuple(train),
