@@ -37,6 +37,8 @@ from sivae_translate.utils.errors import ConfigError, SivaeError
 from sivae_translate.utils.resources import config_path
 
 HELP = ("-h", "--help")
+FAILED = 2
+"""The message says why; 1 is for work with exceptions, such as unreadable files."""
 INTERRUPTED = 130
 CLOSED = 141
 """128 + SIGPIPE: what programs that the signal ends return."""
@@ -148,7 +150,7 @@ def _answer(arguments: Sequence[str]) -> int:
         return run(options, overrides) if type(options) in WITH_SETTINGS else run(options)
     except SivaeError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
-        return 2 if isinstance(error, ConfigError) else 1
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -19,7 +19,7 @@ from sivae_translate.data.augment import Augmentation
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.splits import Split
 from sivae_translate.data.tensors import to_tensor
-from sivae_translate.utils.errors import DataError
+from sivae_translate.utils.errors import DataError, SivaeError
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,31 @@ class TrainingBatches(Dataset[Batch]):
 def iterate(batches: TrainingBatches, start: int, stop: int, workers: int) -> Iterator[Batch]:
     """Batches ``start`` to ``stop``, loaded ahead by worker processes when there are any."""
     loader = DataLoader(
-        batches,
+        _WithErrors(batches),
         batch_size=None,
         sampler=range(start, stop),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
     )
-    return iter(loader)
+    for batch in loader:
+        if isinstance(batch, SivaeError):
+            raise batch
+        yield batch
+
+
+class _WithErrors(Dataset[Batch | SivaeError]):
+    """Batches, or the error in place of one: raised in a loader process, it would come as a traceback.
+
+    Args:
+        batches: where they come from.
+    """
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Batch | SivaeError:
+        try:
+            return self.batches[step]
+        except SivaeError as error:
+            return error

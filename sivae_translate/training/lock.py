@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -44,7 +45,8 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         _held.discard(path)
         if _read(path) == own:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # gone read-only: it is stale as soon as this process ends
+                path.unlink(missing_ok=True)
 
 
 def _create(path: Path, owner: dict[str, Any]) -> bool:
@@ -72,7 +74,12 @@ def _remove_stale(path: Path) -> None:
                 f"{path.parent} is in use by the training of process {owner['pid']} on {owner['host']}",
                 remedy=f"choose another --out or wait for it; if there is no such training, remove {path}",
             )
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"cannot remove {path}: {error.strerror}", remedy="remove it yourself"
+            ) from error
 
 
 @contextmanager
@@ -99,7 +106,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             owner = json.loads(path.read_text(encoding="utf-8"))
         except OSError:
             return None
-        except ValueError:
+        except (ValueError, RecursionError):
             owner = None
         if isinstance(owner, dict) and {"host", "pid", "started"} <= set(owner):
             return owner
@@ -116,7 +123,7 @@ def _is_alive(owner: dict[str, Any], path: Path) -> bool:
         return path in _held
     try:
         os.kill(owner["pid"], 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # another user's
         pass

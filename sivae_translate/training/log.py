@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sivae_translate.utils.errors import ConfigError
-from sivae_translate.utils.files import write_text
+from sivae_translate.utils.files import cannot_write, write_text
 
 
 class MetricsLog:
@@ -39,14 +39,21 @@ class MetricsLog:
             self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_step)
 
     def forget_after(self, step: int) -> None:
-        """Drop the lines after a step."""
+        """Drop the lines after a step, and those that are damaged."""
         earlier = [line for line in read_metrics(self.path.parent) if line["step"] <= step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in earlier))
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        """One line.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **metrics}) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         if self.writer is not None:
             for name, value in metrics.items():
                 self.writer.add_scalar(name, value, step)
@@ -58,14 +65,20 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """All lines of a run's metrics.jsonl; a last line that was cut off by a crash is left out."""
+    """All lines of a run's metrics.jsonl; those that a crash or a disk has damaged are left out."""
     path = folder / "metrics.jsonl"
-    if not path.exists():
+    if not path.is_file():
         return []
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
+    lines = map(_parsed, path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return [line for line in lines if line is not None]
+
+
+def _parsed(line: str) -> dict[str, float] | None:
+    """The numbers of a line by name, a whole "step" among them; None for anything else."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or type(values.get("step")) is not int:
+        return None
+    return values if all(isinstance(value, int | float) for value in values.values()) else None

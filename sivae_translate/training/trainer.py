@@ -26,6 +26,7 @@ from sivae_translate.training.averaging import average_of, is_finite, settle_ave
 from sivae_translate.training.budget import Budget
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.distributed import World, joined
+from sivae_translate.training.failures import explained
 from sivae_translate.training.folder import tidy
 from sivae_translate.training.lock import locked
 from sivae_translate.training.log import MetricsLog
@@ -129,14 +130,15 @@ class Trainer:
             the run folder, with model.safetensors in it.
 
         Raises:
-            TrainingError: training went wrong more often than ``training.max_rollbacks`` allows; the last
-                good state is saved.
+            TrainingError: training went wrong more often than ``training.max_rollbacks`` allows, a loader
+                process was killed, or memory has run out; the last good state is saved.
             Interrupted: SIGINT or SIGTERM; a checkpoint was saved.
             OutputError: another training uses the run folder; or the disk is full, and the previous
                 checkpoint is whole.
+            DataError: too many images cannot be read.
         """
         require_writable(self.out)
-        with locked(self.out) if self.world.writes else nullcontext():
+        with explained(self.out), locked(self.out) if self.world.writes else nullcontext():
             return self._run()
 
     def _run(self) -> Path:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 
 class SivaeError(Exception):
     """Base of every error that this library raises on purpose.
@@ -19,6 +22,10 @@ class SivaeError(Exception):
         super().__init__(f"{what}\n  remedy: {remedy}")
         self.what = what
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Callable[..., SivaeError], tuple[str]]:
+        """So that errors come whole from other processes."""
+        return partial(type(self), remedy=self.remedy), (self.what,)
 
 
 class ConfigError(SivaeError):

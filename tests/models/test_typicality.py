@@ -263,7 +263,7 @@ def test_the_command_lists_unusual_files_or_stops_at_them(
     assert len(list((tmp_path / "a").rglob("*.png"))) == 4
     with pytest.raises(SystemExit) as stop:
         main([*arguments, "--out", str(tmp_path / "b"), "--check", "raise"])
-    assert stop.value.code == 1
+    assert stop.value.code == 2
     assert "--check warn" in capsys.readouterr().err
 
 

@@ -312,7 +312,7 @@ def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         assert words in table
     with pytest.raises(SystemExit) as stop:
         main(["compare", str(tmp_path / "nothing")])
-    assert stop.value.code == 1
+    assert stop.value.code == 2
     assert "benchmark first" in capsys.readouterr().err
 
 

@@ -1,0 +1,50 @@
+"""What can end a training from outside: disks, memory, loader processes; each is one clear error."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from sivae_translate.utils.errors import TrainingError
+from sivae_translate.utils.files import cannot_write
+
+DISK = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EISDIR}
+DISK |= {errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EDQUOT, errno.ESTALE}
+"""Errors of the system that are about a file or its disk."""
+
+
+@contextmanager
+def explained(out: Path) -> Iterator[None]:
+    """Turn errors of the system while a run trains into errors with a remedy.
+
+    Args:
+        out: the run folder.
+
+    Raises:
+        OutputError: a file cannot be written.
+        TrainingError: a loader process was killed, or memory has run out.
+    """
+    resume = f"continue with --resume --out {out}"
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK:
+            path = Path(error.filename) if isinstance(error.filename, str) else out
+            raise cannot_write(path, error) from error
+        raise TrainingError(f"the system refuses: {error}", remedy=f"once it does not, {resume}") from error
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        what = str(error).partition(". ")[0] or "the memory does not suffice"
+        raise TrainingError(
+            what, remedy="choose a smaller training.batch, data.image_size or model.widths"
+        ) from error
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise TrainingError(
+            f"a loader process ended: {str(error).splitlines()[0].strip()}",
+            remedy=f"where memory is short, set fewer data.workers; {resume}",
+        ) from error
