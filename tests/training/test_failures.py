@@ -230,6 +230,7 @@ WAYS = ("gone", "a folder", "empty", "half", "other bytes", "deep", "other JSON"
 FILES = {
     "config.yaml": WAYS,
     "metrics.jsonl": WAYS[1:5:2],
+    "split.json": WAYS[:6],
     "model.safetensors": WAYS[1:2],
     ".lock": WAYS[1:6:2],
     "checkpoints/step-00000004/weights.safetensors": WAYS,
