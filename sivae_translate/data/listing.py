@@ -65,23 +65,36 @@ def _is_visible(name: str) -> bool:
     return not name.startswith(".") and name not in _FOREIGN
 
 
-def visible(folder: Path) -> list[Path]:
-    """What lies directly in a folder, hidden names left out, sorted by name.
+def scan(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the folders and of the other files directly in a folder, sorted, without hidden ones.
 
     Raises:
         DataError: the folder cannot be listed.
     """
     try:
-        return sorted(
-            (path for path in folder.iterdir() if _is_visible(path.name)), key=lambda path: path.name
-        )
+        with os.scandir(folder) as entries:
+            kinds = {entry.name: _is_folder(entry) for entry in entries if _is_visible(entry.name)}
     except OSError as error:
         raise _unlistable(error) from error
+    names = sorted(kinds)
+    return [name for name in names if kinds[name]], [name for name in names if not kinds[name]]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
-    """Name to path of the folders directly in a folder; see `visible`."""
-    return {path.name: path for path in visible(folder) if path.is_dir()}
+    """Name to path of the folders directly in a folder; see `scan`."""
+    return {name: folder / name for name in scan(folder)[0]}
+
+
+def holds_image(folder: Path) -> bool:
+    """Whether there is an image in a folder or in one of its sub-folders; see `images_below`."""
+    return any(is_image(parts[-1]) for parts in _files_below(folder))
 
 
 def images_below(folder: Path) -> tuple[Path, ...]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from sivae_translate.data.folders import UNLABELLED, find_domains
+from sivae_translate.data.folders import find_domains
+from sivae_translate.data.layouts import UNLABELLED
 from sivae_translate.utils.errors import DataError
 
 

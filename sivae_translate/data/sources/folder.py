@@ -17,7 +17,8 @@ from sivae_translate.data.domains import (
     PairedTruth,
     check_unreadable,
 )
-from sivae_translate.data.folders import UNLABELLED, Files, find_domains
+from sivae_translate.data.folders import find_domains
+from sivae_translate.data.layouts import UNLABELLED, Files
 from sivae_translate.data.sources.base import Source, require_root
 from sivae_translate.utils.errors import DataError
 
@@ -57,6 +58,7 @@ class Folder(Source):
             test_ids=ids if complete else (),
             truth=PairedTruth() if config.pairs else None,
             unreadable=tuple(problems),
+            notes=folders.notes,
         )
 
 

@@ -28,7 +28,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from sivae_translate.config import DataConfig
 from sivae_translate.data.cache import default_folder
 from sivae_translate.data.domains import ArrayImages, DomainData, PairedTruth, Place, Truth, ranked
-from sivae_translate.data.folders import UNLABELLED
+from sivae_translate.data.layouts import UNLABELLED
 from sivae_translate.data.sources.base import Source, StyleKind
 from sivae_translate.utils.errors import ConfigError, DataError, OutputError
 from sivae_translate.utils.files import replacing

@@ -14,7 +14,7 @@ import numpy as np
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.domains import ArrayImages, DomainData
-from sivae_translate.data.folders import UNLABELLED
+from sivae_translate.data.layouts import UNLABELLED
 from sivae_translate.data.sources.base import Source, require_root
 from sivae_translate.utils.errors import DataError
 
