@@ -15,7 +15,7 @@ class Evaluate:
 
     run: Run
     data: Path | None = None
-    """Folder with test images; left out: the run's own data."""
+    """Folder with test images, FOLDER/<domain>/* or FOLDER/test/<domain>/*; left out: the run's own data."""
     pairs: bool = False
     """Test files of equal names in two domains show the same content, so the truth of a translation is
     known."""
@@ -43,6 +43,7 @@ def run(command: Evaluate) -> int:
     from sivae_translate.evaluation.translation import evaluate
     from sivae_translate.inference.translator import Translator
     from sivae_translate.models.lpips import Lpips
+    from sivae_translate.utils.progress import console as progress
 
     translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
     run = Path(command.run)
@@ -50,7 +51,11 @@ def run(command: Evaluate) -> int:
     if command.pairs:
         data_config = data_config.model_copy(update={"pairs": True})
     suite = MetricSuite(Lpips.load(command.lpips_weights, device=str(translator.device)))
-    data = load_data(data_config)
+    data = load_data(data_config, for_tests=command.data is not None)
+    if data.test:
+        counts = [f"{name} {len(images)}" for name, images in zip(data.test_domains, data.test, strict=True)]
+        line = "; ".join([f"test images: {', '.join(counts)}", *data.notes])
+        progress.print(line, markup=False, highlight=False, soft_wrap=True)
     result = evaluate(
         translator, data, style=command.style, suite=suite, seed=command.seed, limit=command.limit
     )

@@ -205,6 +205,14 @@ class DomainData:
         """Names of each domain's training images; see ``train_ids``."""
         return self.train_ids or tuple(tuple(map(str, range(len(source)))) for source in self.train)
 
+    def require_tests(self) -> None:
+        """Raises DataError, with what is missing, where there are no test images of each domain."""
+        if not self.test:
+            raise DataError(
+                ": ".join(["the data has no test images", *self.notes]),
+                remedy="lay it out as train/<domain> and test/<domain>, or name a folder with unseen images",
+            )
+
     def truth_of(self, content: Place, style: Place | int) -> np.ndarray | None:
         """What the translation of a test image should be.
 

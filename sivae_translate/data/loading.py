@@ -10,12 +10,16 @@ from sivae_translate.config import DataConfig
 from sivae_translate.data.domains import DomainData, read
 from sivae_translate.data.listing import list_images
 from sivae_translate.data.sources import get_source, idx, source_names
-from sivae_translate.utils.errors import ConfigError, DataError
+from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.progress import track
 
 
-def load_data(config: DataConfig) -> DomainData:
+def load_data(config: DataConfig, *, for_tests: bool = False) -> DomainData:
     """The data set that a configuration names.
+
+    Args:
+        config: the settings.
+        for_tests: only its test images matter; a folder without training and test folders is all test.
 
     Raises:
         ConfigError: no data set has that name, ``data.root`` is missing where the set needs it, or
@@ -26,7 +30,7 @@ def load_data(config: DataConfig) -> DomainData:
     if config.validation_size and not source.supports_validation:
         able = ", ".join(name for name in source_names() if get_source(name).supports_validation)
         raise ConfigError(f"data.validation_size is for {able}, not for {config.name}", remedy="leave it out")
-    return source.load(config)
+    return source.load_tests(config) if for_tests else source.load(config)
 
 
 def at_root(config: DataConfig, root: Path) -> DataConfig:
@@ -70,9 +74,9 @@ def load_test_images(config: DataConfig, limit: int | None = None, seed: int = 0
         ConfigError: see `load_data`.
         DataError: see `load_data`, or the set has no test images.
     """
-    images = [source[index] for source in load_data(config).test for index in range(len(source))]
-    if not images:
-        raise DataError("the data has no test images", remedy="name a folder with unseen images")
+    data = load_data(config)
+    data.require_tests()
+    images = [source[index] for source in data.test for index in range(len(source))]
     chosen = np.random.default_rng(seed).permutation(len(images))[:limit]
     return np.stack([images[index] for index in chosen])
 

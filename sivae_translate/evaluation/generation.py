@@ -96,10 +96,7 @@ class GenerationSuite:
     def __init__(
         self, data: DomainData, *, images: int = 1000, seed: int = 0, device: torch.device | str = "cpu"
     ) -> None:
-        if not data.test:
-            raise DataError(
-                "the data has no test images", remedy="lay it out as train/<domain> and test/<domain>"
-            )
+        data.require_tests()
         self.seed = seed
         self.inception, self.lpips = Inception(device), Lpips.load(device=str(device))
         self.test, training = _pick(data.test, images, seed), _pick(data.train, images, seed + 1)

@@ -190,7 +190,7 @@ def read_codes(
     if data.labels is not None and data.labels.period:
         return _read_viewpoints(translator, data, seed)
     known = len(data.domains) > 1 and set(data.domains) <= set(translator.domains)
-    if not known or len(data.domains) != len(data.test):
+    if not known or not data.train or len(data.domains) != len(data.test):
         return {}
     readable = [
         _readable(source, range(0, len(source), -(-len(source) // TRAINING_IMAGES))) for source in data.train

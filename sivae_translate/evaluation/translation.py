@@ -92,10 +92,7 @@ def check_limit(limit: int | None, least: int = 1) -> None:
 
 def _check(translator: Translator | None, data: DomainData, style: StyleKind, limit: int | None) -> None:
     """Raises what `evaluate` raises, but for domains that the model does not know."""
-    if not data.test:
-        raise DataError(
-            "the data has no test images", remedy="add root/test/<domain>/, or evaluate on another --data"
-        )
+    data.require_tests()
     check_limit(limit)
     if len(data.test[0][0]) < SMALLEST_SIDE:
         raise DataError(f"LPIPS needs {SMALLEST_SIDE} px or more", remedy="evaluate a model of larger images")

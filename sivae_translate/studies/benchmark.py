@@ -26,7 +26,6 @@ from sivae_translate.training.trainer import train
 from sivae_translate.utils import pictures
 from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.environment import environment, peak_memory
-from sivae_translate.utils.errors import DataError
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.progress import console
 
@@ -111,10 +110,7 @@ def _load(config: DataConfig) -> DomainData:
         DataError: it has none.
     """
     data = load_data(config)
-    if not data.test:
-        raise DataError(
-            "the data has no test images", remedy="lay it out as train/<domain> and test/<domain>"
-        )
+    data.require_tests()
     return data
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import sivae_translate
 from sivae_translate import __version__
@@ -163,3 +166,24 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
         parse([name, "--help"])
     assert stop.value.code == 0
     assert f"sivae-translate {name}" in capsys.readouterr().out
+
+
+def test_evaluate_takes_a_folder_of_domains_and_names_a_missing_partner(
+    capsys: pytest.CaptureFixture[str], tiny_run: Path, tmp_path: Path
+) -> None:
+    for domain, grey in (("cats", 50), ("dogs", 200)):
+        for index in range(2):
+            path = tmp_path / "new" / domain / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 40), (grey, 20 * index, 90)).save(path)
+    code, text = call(capsys, "evaluate", tiny_run, "--data", tmp_path / "new", "--out", tmp_path / "out")
+    assert code == 0, text
+    assert "test images: cats 2, dogs 2" in text
+    assert [
+        pair["images"] for pair in json.loads((tmp_path / "out" / "evaluation.json").read_text())["pairs"]
+    ] == [2, 2]
+    shutil.copytree(tmp_path / "new", tmp_path / "split" / "train")
+    shutil.copytree(tmp_path / "new" / "cats", tmp_path / "split" / "test" / "cats")
+    code, text = call(capsys, "evaluate", tiny_run, "--data", tmp_path / "split")
+    assert code == 2
+    assert "test/dogs is missing" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,27 @@ def test_a_name_that_belongs_to_two_test_images_is_no_pair(root: Path) -> None:
     with pytest.raises(DataError, match=r"1 names .* several test images .* '1'"):
         load_data(config(root, pairs=True))
     assert load_data(config(root)).truth is None
+
+
+def test_a_missing_partner_is_named_where_test_images_are_needed(root: Path) -> None:
+    shutil.rmtree(root / "test" / "night")
+    data = load_data(config(root))
+    assert data.domains == ("day", "night")
+    assert data.test == ()
+    with pytest.raises(DataError, match="no test images: test/night is missing"):
+        data.require_tests()
+    with pytest.raises(DataError, match="test/night is missing"):
+        load_data(config(root, pairs=True))
+
+
+def test_for_an_evaluation_a_folder_without_splits_is_all_test(root: Path) -> None:
+    data = load_data(config(root / "train", pairs=True), for_tests=True)
+    assert data.test_domains == ("day", "night")
+    assert data.train == ()
+    assert [len(source) for source in data.test] == [8, 8]
+    assert data.truth_of((0, 1), 1)[0, 0, 0] == 110
+    split = load_data(config(root), for_tests=True)
+    assert [len(source) for source in (*split.train, *split.test)] == [8, 8, 3, 3]
 
 
 def test_without_labels_there_is_one_domain_with_all_images(root: Path) -> None:

@@ -45,6 +45,15 @@ class Source(ABC):
             DataError: its files are missing, incomplete or damaged.
         """
 
+    def load_tests(self, config: DataConfig) -> DomainData:
+        """The data set for an evaluation, which may have no training images where it is not split.
+
+        Raises:
+            ConfigError: see `load`.
+            DataError: see `load`.
+        """
+        return self.load(config)
+
     def load_pairs(self, config: DataConfig) -> np.ndarray:
         """Training images with the truths that no unsupervised method may see, for supervised bounds.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.cache import decode
@@ -17,7 +17,7 @@ from sivae_translate.data.domains import (
     PairedTruth,
     check_unreadable,
 )
-from sivae_translate.data.folders import find_domains
+from sivae_translate.data.folders import DomainFolders, find_domains
 from sivae_translate.data.layouts import UNLABELLED, Files
 from sivae_translate.data.sources.base import Source, require_root
 from sivae_translate.utils.errors import DataError
@@ -36,30 +36,42 @@ class Folder(Source):
             DataError: the folder has no usable layout, too many of its images are unreadable, or
                 ``data.pairs`` is set where no two test images have the same name.
         """
-        root = require_root(config)
-        folders = find_domains(root)
-        train_files, test_files = folders.train, folders.test
-        if not config.labels or list(train_files) == [UNLABELLED]:
-            train_files, test_files = _as_one(train_files), _as_one(test_files)
-        problems: list[str] = []
-        train = _training_images(train_files, config, problems)
-        names = [name for name in train_files if name in test_files]
-        test = [_decode(name, test_files[name], config, problems) for name in names]
-        complete = len(test) == len(train)
-        # Files of a pair may have different endings
-        ids = tuple(tuple(str(PurePosixPath(name).with_suffix("")) for name in some.names) for some in test)
-        if config.pairs:
-            _check_pairs(root, ids if complete else ())
-        return DomainData(
-            domains=tuple(train_files),
-            train=tuple(some.images for some in train),
-            train_ids=tuple(some.names for some in train),
-            test=tuple(some.images for some in test) if complete else (),
-            test_ids=ids if complete else (),
-            truth=PairedTruth() if config.pairs else None,
-            unreadable=tuple(problems),
-            notes=folders.notes,
-        )
+        return _load(config, find_domains(require_root(config)))
+
+    def load_tests(self, config: DataConfig) -> DomainData:
+        """See `Source.load_tests`: where no folder is called train or test, all images are test images.
+
+        Raises:
+            ConfigError: ``data.root`` is not set.
+            DataError: see `load`.
+        """
+        return _load(config, find_domains(require_root(config), for_tests=True))
+
+
+def _load(config: DataConfig, folders: DomainFolders) -> DomainData:
+    """The images of folders; see `Folder.load`."""
+    train_files, test_files = folders.train, folders.test
+    if not config.labels or UNLABELLED in {*train_files, *test_files}:
+        train_files, test_files = _as_one(train_files), _as_one(test_files)
+    problems: list[str] = []
+    train = _training_images(train_files, config, problems)
+    domains = tuple(train_files) or tuple(test_files)
+    complete = all(name in test_files for name in domains)
+    test = [_decode(name, test_files[name], config, problems) for name in domains if complete]
+    # Files of a pair may have different endings
+    ids = tuple(tuple(str(PurePosixPath(name).with_suffix("")) for name in some.names) for some in test)
+    if config.pairs:
+        _check_pairs(folders, ids)
+    return DomainData(
+        domains=domains,
+        train=tuple(some.images for some in train),
+        train_ids=tuple(some.names for some in train),
+        test=tuple(some.images for some in test),
+        test_ids=ids,
+        truth=PairedTruth() if config.pairs else None,
+        unreadable=tuple(problems),
+        notes=folders.notes,
+    )
 
 
 @dataclass(frozen=True)
@@ -110,13 +122,14 @@ def _decode(domain: str, files: Files, config: DataConfig, problems: list[str]) 
     return _Named(ArrayImages(decoded.pixels), tuple(names[index] for index in decoded.kept))
 
 
-def _check_pairs(root: Path, ids: Sequence[Sequence[str]]) -> None:
+def _check_pairs(folders: DomainFolders, ids: Sequence[Sequence[str]]) -> None:
     """Raises DataError unless some name is common to all domains, of which there are at least two, and no
     domain has a name twice.
     """
     if len(ids) < 2 or not set.intersection(*map(set, ids)):
         raise DataError(
-            f"data.pairs is set, but no file name is common to the test images of all domains in {root}",
+            f"data.pairs is set, but no file name is common to the test images of all domains in "
+            f"{'; '.join([str(folders.root), *folders.notes])}",
             remedy="give the two images of a pair the same name, in test/<domain> of each domain, or "
             "leave it out",
         )
@@ -124,7 +137,7 @@ def _check_pairs(root: Path, ids: Sequence[Sequence[str]]) -> None:
         twice = [name for name, count in Counter(some).items() if count > 1]
         if twice:
             raise DataError(
-                f"data.pairs is set, but {len(twice)} names in {root} belong to several test images of one "
-                f"domain, such as '{twice[0]}'",
+                f"data.pairs is set, but {len(twice)} names in {folders.root} belong to several test images "
+                f"of one domain, such as '{twice[0]}'",
                 remedy="give each image of a domain a name of its own; endings do not count",
             )
