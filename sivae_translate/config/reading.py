@@ -16,6 +16,8 @@ from sivae_translate.utils.errors import ConfigError
 S = TypeVar("S", bound=Section)
 
 BUDGETS = ("steps", "epochs", "minutes")
+MOST_PROBLEMS, LONGEST = 10, 200
+"""How many wrong values an error lists, and how many characters it shows of each."""
 OLD_NAMES = {
     "data.hold_out": "data.validation_size",
     "objective.back": "objective.back_translation",
@@ -105,7 +107,7 @@ def validated(kind: type[S], values: Mapping[str, Any], source: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = [_explain(problem, kind) for problem in error.errors()]
+        problems = [_explain(problem, kind) for problem in error.errors()[:MOST_PROBLEMS]]
         text = f" {problems[0]}" if len(problems) == 1 else "".join(f"\n    {one}" for one in problems)
         raise ConfigError(f"{source}:{text}", remedy="see sivae-translate settings") from error
 
@@ -162,15 +164,19 @@ def _set(values: dict[str, Any], keys: list[str], value: Any, name: str) -> None
 
 
 def _explain(problem: Mapping[str, Any], kind: type[Section]) -> str:
-    dotted = ".".join(map(str, problem["loc"]))
+    dotted = _shortened(".".join(map(str, problem["loc"])))
     if problem["type"] == "extra_forbidden":
         siblings = _children(dotted.rpartition(".")[0], kind)
         return f"{dotted} is unknown; {_suggestion(dotted, siblings)}" if siblings else f"{dotted} is unknown"
     if problem["type"] == "missing":
         return f"{dotted} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    got = "" if problem["type"] == "value_error" else f" (got {problem['input']!r})"
+    got = "" if problem["type"] == "value_error" else f" (got {_shortened(repr(problem['input']))})"
     return f"{dotted}: {message}{got}" if dotted else message
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _children(parent: str, kind: type[Section]) -> list[str]:

@@ -12,13 +12,18 @@ from sivae_translate.utils.choices import ObjectiveName, Precision
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+MOST = 10**9
+"""Of anything that is counted. Bounds only keep slips and damaged files from being taken at their word."""
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Width = Annotated[int, Field(ge=1, le=8192)]
+Dimension = Annotated[int, Field(ge=1, le=65_536)]
+Blocks = Annotated[int, Field(ge=1, le=64)]
 
 
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class AugmentConfig(Section):
@@ -40,8 +45,9 @@ class DataConfig(Section):
     name: Annotated[
         str,
         Field(
+            max_length=200,
             description="data set: folder (images below data.root), glyphs, glyphs-colour, idx (the files of "
-            "MNIST and its relatives), cars3d, facades, emoji, digits, or a registered one"
+            "MNIST and its relatives), cars3d, facades, emoji, digits, or a registered one",
         ),
     ] = "folder"
     root: Annotated[Path | None, Field(description="folder with one sub-folder a domain")] = None
@@ -55,26 +61,29 @@ class DataConfig(Section):
         bool, Field(description="folders: test files of equal names in two domains show the same content")
     ] = False
     split_seed: Annotated[
-        int, Field(ge=0, description="glyphs: which letters are for the test; 0 is the benchmark")
+        int, Field(ge=0, le=MOST, description="glyphs: which letters are for the test; 0 is the benchmark")
     ] = 0
     validation_size: Annotated[
         int,
         Field(
             ge=0,
+            le=MOST,
             description="cars3d, facades, emoji: so many training cars or pairs replace the test's, to "
             "choose settings on",
         ),
     ] = 0
-    max_unreadable: Annotated[int, Field(ge=0, description="unreadable images to skip before giving up")] = (
-        100
-    )
+    max_unreadable: Annotated[
+        int, Field(ge=0, le=MOST, description="unreadable images to skip before giving up")
+    ] = 100
     cache_megabytes: Annotated[
-        int, Field(ge=0, description="decode sets up to this size once and keep them")
+        int, Field(ge=0, le=MOST, description="decode sets up to this size once and keep them")
     ] = 2048
     cache: Annotated[
         Path | None, Field(description="folder for decoded images; none is the user's cache folder")
     ] = None
-    workers: Annotated[int, Field(ge=0, description="loader processes; 0 loads in the training process")] = 0
+    workers: Annotated[
+        int, Field(ge=0, le=1024, description="loader processes; 0 loads in the training process")
+    ] = 0
     augment: AugmentConfig = AugmentConfig()
 
 
@@ -90,27 +99,39 @@ class ModelConfig(Section):
             "with the paper's networks"
         ),
     ] = "translation"
-    latent_dim: Annotated[Count, Field(description="plain models: size of the latent vector")] = 128
+    latent_dim: Annotated[Dimension, Field(description="plain models: size of the latent vector")] = 128
     prior_components: Annotated[
         int,
         Field(
-            ge=0, description="learned prior of the content or latent: Gaussians in the mixture; 0 is N(0, I)"
+            ge=0,
+            le=65_536,
+            description="learned prior of the content or latent: Gaussians in the mixture; 0 is N(0, I)",
         ),
     ] = 0
     content_size: Annotated[
-        int, Field(ge=1, description="h = w of the content code (7 for images of 28 px)")
+        int, Field(ge=1, le=128, description="h = w of the content code (7 for images of 28 px)")
     ] = 4
-    content_channels: Annotated[Count, Field(description="Cc")] = 16
-    style_dim: Annotated[Count, Field(description="S")] = 32
-    style_features: Count = 128
-    widths: Annotated[tuple[Count, ...], Field(description="content encoder and decoder")] = (32, 64, 96, 192)
-    style_widths: Annotated[tuple[Count, ...], Field(description="style encoder")] = (16, 32, 64, 128)
-    encoder_blocks: Count = 1
+    content_channels: Annotated[Dimension, Field(description="Cc")] = 16
+    style_dim: Annotated[Dimension, Field(description="S")] = 32
+    style_features: Dimension = 128
+    widths: Annotated[tuple[Width, ...], Field(max_length=16, description="content encoder and decoder")] = (
+        32,
+        64,
+        96,
+        192,
+    )
+    style_widths: Annotated[tuple[Width, ...], Field(max_length=16, description="style encoder")] = (
+        16,
+        32,
+        64,
+        128,
+    )
+    encoder_blocks: Blocks = 1
     antialias: Annotated[
         bool,
         Field(description="smooth images before our encoders see them: no texture of single pixels in fakes"),
     ] = False
-    decoder_blocks: Count = 1
+    decoder_blocks: Blocks = 1
 
 
 class EncoderAugmentConfig(Section):
@@ -231,7 +252,10 @@ class ObjectiveConfig(Section):
     augment_encoder: EncoderAugmentConfig = EncoderAugmentConfig()
     ramps: Annotated[
         tuple[RampConfig, ...],
-        Field(description="weights that move: [{name: beta_rec, start: 0.1, end: 1, until: 0.5}]"),
+        Field(
+            max_length=100,
+            description="weights that move: [{name: beta_rec, start: 0.1, end: 1, until: 0.5}]",
+        ),
     ] = ()
 
 
@@ -244,11 +268,12 @@ class TrainingConfig(Section):
     fine_tune: Annotated[
         str | None,
         Field(
+            max_length=4096,
             description="start from the weights of this run, model file or pretrained name; it may be "
-            "for smaller images"
+            "for smaller images",
         ),
     ] = None
-    batch: Annotated[int, Field(ge=2, description="images in a step")] = 32
+    batch: Annotated[int, Field(ge=2, le=65_536, description="images in a step")] = 32
     learning_rate: Annotated[Positive, Field(description="Adam's, of both halves")] = 1e-3
     means_rate: Annotated[
         Positive,
@@ -257,7 +282,7 @@ class TrainingConfig(Section):
             "is drawn rarely"
         ),
     ] = 1.0
-    warmup_steps: Annotated[int, Field(ge=0, description="the learning rate rises over these")] = 100
+    warmup_steps: Annotated[int, Field(ge=0, le=MOST, description="the learning rate rises over these")] = 100
     decay_from: Annotated[
         Share, Field(description="time from which the learning rate falls to a twentieth")
     ] = 0.6
@@ -265,13 +290,13 @@ class TrainingConfig(Section):
     ema: Annotated[
         float, Field(ge=0, lt=1, description="decay of the averaged weights, which are what ships")
     ] = 0.995
-    seed: Annotated[int, Field(ge=0)] = 0
-    device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1, mps")] = "auto"
+    seed: Annotated[int, Field(ge=0, le=10**12)] = 0
+    device: Annotated[str, Field(max_length=50, description="auto, cpu, cuda, cuda:1, mps")] = "auto"
     precision: Annotated[Precision, Field(description="auto is bfloat16 where it is fast")] = "auto"
     channels_last: bool = True
     log_every: Annotated[Count, Field(description="steps between two lines of metrics.jsonl")] = 20
     picture_every: Annotated[
-        int, Field(ge=0, description="steps between two picture grids; 0 is none but the last")
+        int, Field(ge=0, le=MOST, description="steps between two picture grids; 0 is none but the last")
     ] = 1000
     checkpoint_every: Annotated[Count, Field(description="steps between two checkpoints")] = 500
     keep_checkpoints: Annotated[
@@ -289,7 +314,8 @@ class TrainingConfig(Section):
         bool, Field(description="write TensorBoard events too (needs the extra 'tensorboard')")
     ] = False
     max_rollbacks: Annotated[
-        int, Field(ge=0, description="how often to roll back to the last good state before giving up")
+        int,
+        Field(ge=0, le=MOST, description="how often to roll back to the last good state before giving up"),
     ] = 4
 
     @model_validator(mode="after")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import torch
+
 from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.networks import coarse_end, resolutions
 from sivae_translate.models.plain import PlainVAE
 from sivae_translate.models.translation import TranslationVAE
+from sivae_translate.utils.errors import ConfigError
+
+MOST_PARAMETERS = 1_000_000_000
+"""Training needs about twenty bytes for each."""
 
 
 def make_model(model: ModelConfig, data: DataConfig, domains: int) -> LatentModel:
@@ -20,8 +26,43 @@ def make_model(model: ModelConfig, data: DataConfig, domains: int) -> LatentMode
         domains: how many the data has; one means that there are no labels.
 
     Raises:
+        ConfigError: the widths do not lead from the image size to the content size, or the model would have
+            more than `MOST_PARAMETERS`, for which nothing is allocated.
+    """
+    if parameter_bound(model, data, domains) > MOST_PARAMETERS:
+        count = sum(shape.numel() for shape in model_shapes(model, data, domains).values())
+        if count > MOST_PARAMETERS:
+            raise ConfigError(
+                f"the model would have {count:,} parameters, more than {MOST_PARAMETERS:,}",
+                remedy="choose smaller model.widths, model.style_widths, blocks or codes",
+            )
+    return _build(model, data, domains)
+
+
+def model_shapes(model: ModelConfig, data: DataConfig, domains: int) -> dict[str, torch.Size]:
+    """Names and shapes of a model's tensors; none of them is allocated.
+
+    Raises:
         ConfigError: the widths do not lead from the image size to the content size.
     """
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        return {name: value.shape for name, value in _build(model, data, domains).state_dict().items()}
+
+
+def parameter_bound(model: ModelConfig, data: DataConfig, domains: int) -> int:
+    """More than a model has parameters, and quicker to know: all layers as wide as the widest."""
+    levels = len(resolutions(data.image_size, model.content_size))
+    width = max(*coarse_end(model.widths, levels), *coarse_end(model.style_widths, levels), 12)
+    code = max(model.style_features, model.style_dim, model.latent_dim, model.content_channels)
+    blocks = max(model.encoder_blocks, model.decoder_blocks) + 2
+    layers = 3 * levels * blocks * (24 * width**2 + 8 * width * code + 8 * code**2)
+    sides = model.content_size**2
+    priors = 2 * model.prior_components * max(model.latent_dim, model.content_channels * sides)
+    return layers + 4 * sides * width * code + priors + domains * model.style_dim
+
+
+def _build(model: ModelConfig, data: DataConfig, domains: int) -> LatentModel:
+    """`make_model`, of any size."""
     shape = (data.channels, data.image_size, data.image_size)
     levels = len(resolutions(data.image_size, model.content_size))
     widths, style_widths = coarse_end(model.widths, levels), coarse_end(model.style_widths, levels)

@@ -8,20 +8,36 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sivae_translate.config import Config, from_dict
-from sivae_translate.models.build import make_model
+from sivae_translate.models.build import make_model, model_shapes, parameter_bound
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration
-from sivae_translate.utils.errors import CheckpointError
+from sivae_translate.utils.errors import CheckpointError, ConfigError
 from sivae_translate.utils.files import replacing
 from sivae_translate.utils.resources import asset_path
+from sivae_translate.utils.tensor_files import (
+    TensorFileError,
+    read_metadata,
+    read_shapes,
+    read_tensors,
+    write_tensors,
+)
 
 FORMAT = "sivae-translate 1"
+BEST = "best.safetensors"
+"""The best checkpoint of a run so far, as a model file in its folder."""
+VARIANCE = "variance"
+UNCHECKED_PARAMETERS = 50_000_000
+"""A model that may have more is compared with the shapes in its file before it is allocated."""
+MOST_DOMAINS = 100_000
+_Name = Annotated[str, Field(max_length=1000)]
+_Numbers = Annotated[list[float], Field(min_length=3, max_length=4)]
+_Deviations = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=4)]
 PRETRAINED = {"glyphs": "glyphs.safetensors", "glyphs-64": "glyphs-64.safetensors"}
 """Names of the models that come with the library, and their files in assets/."""
 
@@ -63,41 +79,128 @@ def save_model(
     calibrated = calibration.as_json() if calibration else None
     about = {"config": settings, "domains": list(domains), "facts": dict(facts), "calibration": calibrated}
     metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
-    weights = {name: value.detach().float().cpu().contiguous() for name, value in model.state_dict().items()}
+    weights = {name: value.float() for name, value in model.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(weights, temporary, metadata=metadata)
+        write_tensors(temporary, weights, metadata)
 
 
 def load_model(path: Path) -> SavedModel:
-    """Read a model file.
+    """Read a model file. Its settings and shapes are checked before anything is allocated.
+
+    Raises:
+        CheckpointError: missing, damaged, or no model of this library.
+    """
+    about, config = _read_about(path)
+    count = len(about.domains)
+    try:
+        if parameter_bound(config.model, config.data, count) > UNCHECKED_PARAMETERS:
+            _check_shapes(path, read_shapes(path), model_shapes(config.model, config.data, count))
+        model = make_model(config.model, config.data, count)
+        weights = read_tensors(path)
+    except ConfigError as error:
+        raise damaged(path, error.what) from error
+    except TensorFileError as error:
+        raise damaged(path, str(error)) from error
+    weights.setdefault(VARIANCE, torch.tensor(0.0))  # files older than the likelihood have none: not fitted
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    _check_shapes(path, {name: tuple(value.shape) for name, value in weights.items()}, shapes)
+    for name, value in weights.items():
+        if not value.is_floating_point() or not value.isfinite().all():
+            raise damaged(path, f"'{name}' has numbers that are not finite, or no fractions")
+    model.load_state_dict(weights, strict=True)
+    calibration = about.calibration.fitted() if about.calibration else None
+    if calibration is not None and len(calibration.medians) != max(1, model.domains):
+        raise damaged(path, "its calibration is for another number of domains")
+    model.eval().requires_grad_(False)
+    return SavedModel(model, config, tuple(about.domains), about.facts, calibration)
+
+
+def read_facts(path: Path) -> dict[str, object]:
+    """The facts about a model's training, without its weights.
+
+    Raises:
+        CheckpointError: missing, damaged, or no model of this library.
+    """
+    return _read_about(path)[0].facts
+
+
+def damaged(path: Path, reason: str) -> CheckpointError:
+    """The error for a model file that cannot be used."""
+    return CheckpointError(
+        f"cannot read the model {path}: {reason}",
+        remedy="copy it anew, use another (best.safetensors and model.safetensors of a run), or train again",
+    )
+
+
+class _Calibration(BaseModel):
+    """`Calibration` as a model file holds it."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    medians: Annotated[list[_Numbers], Field(min_length=1, max_length=MOST_DOMAINS)]
+    deviations: Annotated[list[_Deviations], Field(min_length=1, max_length=MOST_DOMAINS)]
+    levels: Annotated[list[float], Field(min_length=1, max_length=10_000_000)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> _Calibration:
+        shapes = {(len(rows), *{len(row) for row in rows}) for rows in (self.medians, self.deviations)}
+        if len(shapes) != 1 or len(shapes.pop()) != 2:
+            raise ValueError("medians and deviations have different shapes")
+        if self.levels != sorted(self.levels):
+            raise ValueError("levels are not sorted")
+        return self
+
+    def fitted(self) -> Calibration:
+        return Calibration.from_json(dict(self))
+
+
+class _About(BaseModel):
+    """What a model file says about itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: dict[str, Any]
+    domains: Annotated[list[_Name], Field(min_length=1, max_length=MOST_DOMAINS)]
+    facts: dict[str, Any]
+    calibration: _Calibration | None = None
+
+
+def _read_about(path: Path) -> tuple[_About, Config]:
+    """What a model file says about itself, and its settings.
 
     Raises:
         CheckpointError: missing, damaged, or no model of this library.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot read the model {path}: {error}", remedy="name a run folder or a model.safetensors"
-        ) from error
+        metadata = read_metadata(path)
+    except TensorFileError as error:
+        raise damaged(path, str(error)) from error
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is no model of this library", remedy="name a model.safetensors that training wrote"
         )
-    about = json.loads(metadata["about"])
-    weights.setdefault("variance", torch.tensor(0.0))  # files older than the likelihood have none: not fitted
-    config, domains = from_dict(about["config"], str(path)), tuple(about["domains"])
-    model = make_model(config.model, config.data, len(domains))
     try:
-        model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path} is damaged: its weights do not fit its configuration", remedy="train again"
-        ) from error
-    calibration = Calibration.from_json(about["calibration"]) if about.get("calibration") else None
-    return SavedModel(model.eval().requires_grad_(False), config, domains, about["facts"], calibration)
+        about = _About.model_validate(json.loads(metadata["about"]))
+        return about, from_dict(about.config, "its settings")
+    except ConfigError as error:
+        raise damaged(path, error.what) from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise damaged(path, f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+    except (KeyError, ValueError, RecursionError) as error:
+        raise damaged(path, "what it says about itself is no JSON") from error
+
+
+def _check_shapes(
+    path: Path, stored: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raises CheckpointError where names or shapes differ."""
+    names = {*stored, VARIANCE} ^ {*expected, VARIANCE}
+    differing = [name for name in stored if name in expected and tuple(stored[name]) != tuple(expected[name])]
+    if names or differing:
+        raise damaged(
+            path, f"its weights do not fit its settings, such as '{min([*names, *differing])[:80]}'"
+        )
 
 
 def find_model(source: str | Path) -> Path:
@@ -106,25 +209,33 @@ def find_model(source: str | Path) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    path = Path(source)
-    if path.is_file():
+    path, name = Path(source), str(source)
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError:  # such as a name longer than any file may have
+        is_file = is_folder = False
+    if is_file:
         return path
-    if path.is_dir():
+    if is_folder:
         if (path / "model.safetensors").is_file():
             return path / "model.safetensors"
-        unfinished = (path / "checkpoints").is_dir()
-        remedy = (
-            f"finish it: sivae-translate train {path / 'config.yaml'} --out {path} --resume"
-            if unfinished
-            else "name a run"
-        )
-        raise CheckpointError(f"{path} holds no model.safetensors", remedy=remedy)
-    if str(source) in PRETRAINED:
-        return asset_path(PRETRAINED[str(source)])
+        raise CheckpointError(f"{path} holds no model.safetensors", remedy=_finish(path))
+    if name in PRETRAINED:
+        return asset_path(PRETRAINED[name])
     raise CheckpointError(
-        f"there is no run, file or pretrained model '{source}'",
+        f"there is no run, file or pretrained model '{name if len(name) < 300 else name[:300] + '...'}'",
         remedy=f"pretrained models are {', '.join(PRETRAINED)}",
     )
+
+
+def _finish(run: Path) -> str:
+    """What to do with a run folder without a model."""
+    if not (run / "checkpoints").is_dir():
+        return "name a run"
+    finish = f"sivae-translate train --out {run} --resume"
+    if (run / BEST).is_file():
+        return f"use its best checkpoint so far, {run / BEST}, or finish it: {finish}"
+    return f"finish it: {finish}"
 
 
 def parameter_count(model: torch.nn.Module) -> int:
