@@ -39,6 +39,8 @@ from sivae_translate.utils.resources import config_path
 HELP = ("-h", "--help")
 FAILED = 2
 """The message says why; 1 is for work with exceptions, such as unreadable files."""
+LONGEST = 300
+"""Characters of a path that a message shows."""
 INTERRUPTED = 130
 CLOSED = 141
 """128 + SIGPIPE: what programs that the signal ends return."""
@@ -150,6 +152,12 @@ def _answer(arguments: Sequence[str]) -> int:
         return run(options, overrides) if type(options) in WITH_SETTINGS else run(options)
     except SivaeError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+        return FAILED
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a path that no system takes, a disk that fails
+        place = f": {str(error.filename)[:LONGEST]}" if error.filename else ""
+        print(f"error: {error.strerror or error}{place}\n  remedy: check that path", file=sys.stderr)  # noqa: T201
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -59,6 +59,7 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(
             "/nowhere/at/all",
         ),
         (("info", "RUN", "--training.steps", "100"), "no option '--training.steps'"),
+        (("train", "--data", "x" * 5000, "--out", "OUT"), "File name too long"),
         (("train",), "nothing to train on"),
         (("train", "nosuch"), "glyphs"),
         (("train", "--data", "/nowhere/at/all", "--out", "OUT"), "/nowhere/at/all"),
