@@ -1,11 +1,19 @@
-"""The files of a published data set, in a folder, a zip file, or a folder with zip files in it."""
+"""The files of a published data set, in a folder, a zip file, or a folder with zip files in it.
+
+Archives come from elsewhere. Whatever is in one, reading it gives bytes, no more than `LARGEST` at a time, or
+a DataError.
+"""
 
 from __future__ import annotations
 
+import gzip
 import io
+import lzma
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,7 +21,63 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from sivae_translate.data.image import IMAGE_SUFFIXES, open_image
+from sivae_translate.data.listing import files_below, is_visible
 from sivae_translate.utils.errors import DataError
+
+LARGEST = 2**30
+"""Bytes of a file, unpacked: the largest published ones have half of it, and a bomb has more."""
+_DECODERS: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(RuntimeError, MemoryError, AssertionError),
+    *(struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
+"""What decoders raise for damaged, huge or unsupported files."""
+_ENCRYPTED = 1
+"""Bit of a zip file's member."""
+
+
+@contextmanager
+def named(name: str, *errors: type[Exception]) -> Iterator[None]:
+    """Name the file when what is inside the block cannot make sense of its bytes.
+
+    Args:
+        name: of the file.
+        errors: what decoders raise besides the exceptions of Python's own.
+
+    Raises:
+        DataError: a decoder raised something.
+    """
+    try:
+        yield
+    except (*_DECODERS, *errors) as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"cannot read {name}: {reason}", remedy="copy it again, or get it again") from error
+
+
+def require_small(size: int, name: str) -> None:
+    """Raises DataError when a file would have more bytes than `LARGEST`."""
+    if size > LARGEST:
+        raise DataError(
+            f"{name} unpacks to {size / 2**20:,.0f} MB or more; {LARGEST / 2**20:,.0f} MB are allowed",
+            remedy="get it again from the authors of the data set; theirs is smaller",
+        )
+
+
+def unzip(raw: bytes, name: str, most: int | None = None) -> bytes:
+    """The bytes of a gzip file.
+
+    Args:
+        raw: the file.
+        name: for errors.
+        most: read no more than so many of them.
+
+    Raises:
+        DataError: it is damaged, or holds more than `LARGEST` bytes.
+    """
+    with named(name), gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+        data = stream.read(LARGEST + 1 if most is None else most)
+    require_small(len(data), name)
+    return data
 
 
 @dataclass(frozen=True)
@@ -45,12 +109,10 @@ class Files:
         """A file's bytes.
 
         Raises:
-            DataError: it cannot be read, or the zip file is damaged there.
+            DataError: it cannot be read or is larger than `LARGEST`, or the zip file is damaged there.
         """
-        try:
+        with named(f"{self.root}/{name}"):
             return self.readers[name]()
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"cannot read {self.root}/{name}: {error}", remedy="copy it again") from error
 
     def image(self, name: str) -> Image.Image:
         """A file as an image.
@@ -64,33 +126,49 @@ class Files:
 
 
 def list_files(root: Path) -> Files:
-    """All files of a folder and of the zip files directly in it, or of a zip file.
+    """All files of a folder and of the zip files directly in it, or of a zip file; hidden ones are left out.
 
     Raises:
-        DataError: there is nothing there, or a zip file is damaged.
+        DataError: there is nothing there, or a zip file is damaged or encrypted.
     """
     if root.is_dir():
-        readers = {
-            path.relative_to(root).as_posix(): path.read_bytes
-            for path in sorted(root.rglob("*"))
-            if path.is_file()
+        readers: dict[str, Callable[[], bytes]] = {
+            PurePosixPath(*parts).as_posix(): partial(_read, path)
+            for parts in sorted(files_below(root))
+            if (path := root.joinpath(*parts)).is_file()
         }
-        for archive in sorted(root.glob("*.zip")):
+        for archive in sorted(path for path in root.glob("*.zip") if path.is_file()):
             readers |= _zipped(archive)
         return Files(root, readers)
     if not root.exists():
         raise DataError(f"there is no folder or zip file {root}", remedy="check the path")
+    if not root.is_file():
+        raise DataError(f"{root} is no regular file", remedy="name a folder or a zip file")
     return Files(root, _zipped(root))
+
+
+def _read(path: Path) -> bytes:
+    require_small(path.stat().st_size, str(path))
+    return path.read_bytes()
 
 
 def _zipped(path: Path) -> dict[str, Callable[[], bytes]]:
     """Readers of a zip file's members; they keep it open, since opening it means reading its whole
     directory.
     """
-    try:
+    with named(str(path)):
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"cannot read {path}: {error}", remedy="name a folder or a zip file; copy it again"
-        ) from error
-    return {info.filename: partial(archive.read, info) for info in archive.infolist() if not info.is_dir()}
+        members = [info for info in archive.infolist() if not info.is_dir()]
+    if any(info.flag_bits & _ENCRYPTED for info in members):
+        raise DataError(f"{path} is encrypted", remedy="unpack it, and name the folder")
+    return {
+        info.filename: partial(_unpack, archive, info)
+        for info in members
+        if all(is_visible(part) for part in PurePosixPath(info.filename).parts)
+    }
+
+
+def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    # A member never unpacks to more bytes than its entry says
+    require_small(info.file_size, f"{archive.filename}/{info.filename}")
+    return archive.read(info)

@@ -61,7 +61,8 @@ def is_image(name: str) -> bool:
     return bool(stem) and dot + suffix.lower() in IMAGE_SUFFIXES
 
 
-def _is_visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
+    """Whether a file or folder is neither hidden nor something that a system adds to archives."""
     return not name.startswith(".") and name not in _FOREIGN
 
 
@@ -73,7 +74,7 @@ def scan(folder: Path) -> tuple[list[str], list[str]]:
     """
     try:
         with os.scandir(folder) as entries:
-            kinds = {entry.name: _is_folder(entry) for entry in entries if _is_visible(entry.name)}
+            kinds = {entry.name: _is_folder(entry) for entry in entries if is_visible(entry.name)}
     except OSError as error:
         raise _unlistable(error) from error
     names = sorted(kinds)
@@ -94,7 +95,7 @@ def subfolders(folder: Path) -> dict[str, Path]:
 
 def holds_image(folder: Path) -> bool:
     """Whether there is an image in a folder or in one of its sub-folders; see `images_below`."""
-    return any(is_image(parts[-1]) for parts in _files_below(folder))
+    return any(is_image(parts[-1]) for parts in files_below(folder))
 
 
 def images_below(folder: Path) -> tuple[Path, ...]:
@@ -105,11 +106,11 @@ def images_below(folder: Path) -> tuple[Path, ...]:
     Raises:
         DataError: a folder cannot be listed.
     """
-    files = [parts for parts in _files_below(folder) if is_image(parts[-1])]
+    files = [parts for parts in files_below(folder) if is_image(parts[-1])]
     return tuple(folder.joinpath(*parts) for parts in sorted(files))
 
 
-def _files_below(folder: Path) -> Iterator[tuple[str, ...]]:
+def files_below(folder: Path) -> Iterator[tuple[str, ...]]:
     """Parts of the relative paths of all visible files; data sets are often put together from links, so those
     are followed.
     """
@@ -120,9 +121,9 @@ def _files_below(folder: Path) -> Iterator[tuple[str, ...]]:
             folders.clear()
             continue
         visited.add(identity)
-        folders[:] = sorted(name for name in folders if _is_visible(name))
+        folders[:] = sorted(name for name in folders if is_visible(name))
         parts = Path(where).relative_to(folder).parts
-        yield from ((*parts, name) for name in files if _is_visible(name))
+        yield from ((*parts, name) for name in files if is_visible(name))
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
@@ -146,7 +147,7 @@ def _unlistable(error: OSError) -> DataError:
 
 def contents(folder: Path) -> str:
     """What a folder holds instead of images, in words."""
-    endings = Counter(Path(parts[-1]).suffix.lower() or "without an ending" for parts in _files_below(folder))
+    endings = Counter(Path(parts[-1]).suffix.lower() or "without an ending" for parts in files_below(folder))
     if not endings:
         return "it holds no files"
     listed = ", ".join(

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from sivae_translate.config import DataConfig
-from sivae_translate.data.archives import Files
+from sivae_translate.data.archives import Files, named
 from sivae_translate.data.domains import (
     ArrayImages,
     ContentLabels,
@@ -132,11 +132,9 @@ def _from_mat(raw: bytes, name: str) -> np.ndarray:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    try:
-        images = loadmat(io.BytesIO(raw))["im"]
-    except (MatReadError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"cannot read {name}: {error}", remedy="get the data set again") from error
-    if images.shape[2:] != (3, AZIMUTHS, ELEVATIONS):
+    with named(name, MatReadError):
+        images = np.asarray(loadmat(io.BytesIO(raw))["im"])
+    if images.shape[2:] != (3, AZIMUTHS, ELEVATIONS) or images.dtype.kind not in "uif":
         raise DataError(
             f"{name} has the shape {images.shape}, not (H, W, 3, 24, 4)", remedy="get the data set again"
         )

@@ -6,25 +6,24 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import zipfile
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from sivae_translate.config import DataConfig
-from sivae_translate.data.archives import Files
+from sivae_translate.data.archives import Files, named, require_small, unzip
 from sivae_translate.data.domains import ArrayImages, ContentLabels, DomainData
 from sivae_translate.data.sources import idx
 from sivae_translate.data.sources.base import ArchivedSource, as_array
-from sivae_translate.utils.errors import DataError
 
 USPS_MARGIN = 3
 """Pixels put around USPS's 16: its digits fill the frame, MNIST's 20 of 28. Size would otherwise be most of
 the difference."""
+TEXT_BYTES = 2**26
+"""More than USPS's lines have; as numbers they take several times that."""
 
 _Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 """Split to images (N, H, W) and labels (N,)."""
@@ -77,13 +76,10 @@ class Digits(ArchivedSource):
         name = files.named("mnist_10k.npz")
         if name is None:
             raise self.missing(files, "MNIST")
-        arrays = _npz(files, name)
+        [(images, labels)] = _npz(files, name, ("images", "labels"))
         # The file may be sorted by digit: its last part would then hold whole digits.
-        test = np.arange(len(arrays["labels"])) % 5 == 4
-        return {
-            split: (arrays["images"][mask], arrays["labels"][mask])
-            for split, mask in (("train", ~test), ("test", test))
-        }
+        test = np.arange(len(labels)) % 5 == 4
+        return {split: (images[mask], labels[mask]) for split, mask in (("train", ~test), ("test", test))}
 
     def _idx_pair(self, files: Files, names: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
         """Images and labels from the two files of a split.
@@ -94,15 +90,18 @@ class Digits(ArchivedSource):
         present = [name for name in names if name is not None]
         if len(present) < len(names):
             raise self.missing(files, "four idx files of MNIST")
-        images, labels = (idx.parse(files.read(name), f"{files.root}/{name}") for name in present)
+        images, labels = (
+            idx.parse(files.read(name), rank, f"{files.root}/{name}")
+            for name, rank in zip(present, (3, 1), strict=True)
+        )
         idx.check_pair(images, labels, str(files.root))
         return images, labels
 
     def _usps(self, files: Files) -> _Splits:
         name = files.named("usps.npz")
         if name is not None:
-            arrays = _npz(files, name)
-            return {"train": (arrays["train"], arrays["train_y"]), "test": (arrays["test"], arrays["test_y"])}
+            train, test = _npz(files, name, ("train", "train_y"), ("test", "test_y"))
+            return {"train": train, "test": test}
         names = {split: files.named(f"zip.{split}.gz") for split in ("train", "test")}
         present = {split: name for split, name in names.items() if name is not None}
         if len(present) < 2:
@@ -118,17 +117,27 @@ def _from_lines(raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: the file is damaged.
     """
-    try:
-        numbers = np.loadtxt(io.BytesIO(gzip.decompress(raw)), ndmin=2).reshape(-1, 257)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(f"cannot read {name}: {error}", remedy="get the data set again") from error
+    with named(name):
+        text = unzip(raw, name, TEXT_BYTES + 1)
+        if len(text) > TEXT_BYTES:
+            raise ValueError(f"it unpacks to more than {TEXT_BYTES:,} bytes")
+        numbers = np.loadtxt(io.BytesIO(text), ndmin=2).reshape(-1, 257)
     pixels = np.rint((numbers[:, 1:] + 1) * 127.5).clip(0, 255).astype(np.uint8)
     return pixels.reshape(-1, 16, 16), numbers[:, 0].astype(np.int64)
 
 
-def _npz(files: Files, name: str) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(files.read(name)), allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read {files.root}/{name}: {error}", remedy="copy it again") from error
+def _npz(files: Files, name: str, *pairs: tuple[str, str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Images and labels from the arrays of these names.
+
+    Raises:
+        DataError: the file is damaged or too large, or an array is missing or of another shape.
+    """
+    raw, path = io.BytesIO(files.read(name)), f"{files.root}/{name}"
+    with named(path):
+        require_small(sum(info.file_size for info in zipfile.ZipFile(raw).infolist()), path)
+        with np.load(raw, allow_pickle=False) as arrays:
+            loaded = [(arrays[images], arrays[labels]) for images, labels in pairs]
+        for images, labels in loaded:
+            if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
+                raise ValueError(f"its arrays have the shapes {images.shape} and {labels.shape}")
+    return loaded

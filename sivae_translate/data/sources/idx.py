@@ -4,15 +4,14 @@ on.
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from sivae_translate.config import DataConfig
+from sivae_translate.data.archives import named, require_small, unzip
 from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.data.layouts import UNLABELLED
 from sivae_translate.data.sources.base import Source, require_root
@@ -58,46 +57,47 @@ def _by_class(root: Path, split: str, config: DataConfig) -> dict[str, ArrayImag
     return {str(label): ArrayImages(array[classes == label]) for label in np.unique(classes)}
 
 
-def read_idx(path: Path) -> np.ndarray:
+def read_idx(path: Path, rank: int) -> np.ndarray:
     """An idx file of unsigned bytes, gzipped or not.
+
+    Args:
+        path: the file.
+        rank: how many dimensions it has: 3 for images, 1 for labels.
 
     Returns:
         uint8, with the shape that the file's header gives.
 
     Raises:
-        DataError: the file is missing, truncated, or of another format.
+        DataError: the file is missing, truncated, too large, or of another format.
     """
-    try:
+    with named(str(path)):
+        require_small(path.stat().st_size, str(path))
         raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"cannot read {path}: {error}", remedy="get the file again from the data set's authors"
-        ) from error
-    return parse(raw, str(path))
+    return parse(raw, rank, str(path))
 
 
-def parse(raw: bytes, path: str) -> np.ndarray:
-    """`read_idx` of a file's bytes; ``path`` is for errors.
+def parse(raw: bytes, rank: int, name: str) -> np.ndarray:
+    """`read_idx` of a file's bytes; ``name`` is for errors.
 
     Raises:
-        DataError: they are truncated or of another format.
+        DataError: they are truncated, too many, or of another format.
     """
-    try:
-        data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    except (OSError, EOFError, zlib.error) as error:
+    packed, start = raw[:2] == b"\x1f\x8b", 4 + 4 * rank
+    head = unzip(raw, name, start) if packed else raw[:start]
+    if len(head) < start or head[:3] != bytes([0, 0, UNSIGNED_BYTE]) or head[3] != rank:
         raise DataError(
-            f"cannot read {path}: {error}", remedy="get the file again from the data set's authors"
-        ) from error
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE or not 1 <= data[3] <= 4:
-        raise DataError(
-            f"{path} is no idx file of unsigned bytes", remedy="name a folder with the published files"
+            f"{name} is no idx file of unsigned bytes in {rank} dimensions",
+            remedy="name a folder with the published files",
         )
-    rank = data[3]
-    shape = struct.unpack(f">{rank}I", data[4 : 4 + 4 * rank]) if len(data) >= 4 + 4 * rank else (0,)
-    values = np.frombuffer(data, dtype=np.uint8, offset=min(len(data), 4 + 4 * rank))
-    if values.size != math.prod(shape) or not values.size:
+    shape = struct.unpack(f">{rank}I", head[4:])
+    size = math.prod(shape)
+    require_small(size, name)
+    data = unzip(raw, name, start + size + 1) if packed else raw
+    values = np.frombuffer(data, dtype=np.uint8, offset=start)
+    if values.size != size or not size:
         raise DataError(
-            f"{path} is truncated: {values.size} of {math.prod(shape)} bytes", remedy="get the file again"
+            f"{name} is damaged: its header says {size} bytes, and {values.size} or more follow",
+            remedy="get the file again",
         )
     return values.reshape(shape)
 
@@ -119,7 +119,7 @@ def read_split(root: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
             remedy="Fashion-MNIST: Debian package dataset-fashion-mnist; MNIST: its authors' four "
             "files, in one folder",
         )
-    pixels, classes = read_idx(images), read_idx(labels) if labels else None
+    pixels, classes = read_idx(images, 3), read_idx(labels, 1) if labels else None
     if classes is not None:
         check_pair(pixels, classes, str(root))
     return pixels, classes

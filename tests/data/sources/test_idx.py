@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def root(tmp_path: Path) -> Any:
 def test_round_trip(tmp_path: Path, packed: Any) -> None:
     array = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
     write(tmp_path / "x", array, packed)
-    np.testing.assert_array_equal(read_idx(tmp_path / "x"), array)
+    np.testing.assert_array_equal(read_idx(tmp_path / "x", 3), array)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +49,36 @@ def test_damaged_files_are_named(tmp_path: Path, damage: Any) -> None:
     write(tmp_path / "x", np.ones((2, 3, 3), dtype=np.uint8))
     (tmp_path / "x").write_bytes(damage((tmp_path / "x").read_bytes()))
     with pytest.raises(DataError, match=str(tmp_path / "x")):
-        read_idx(tmp_path / "x")
+        read_idx(tmp_path / "x", 3)
 
 
 def test_a_truncated_gzip_is_named(tmp_path: Path) -> None:
     write(tmp_path / "x", np.ones((2, 3, 3), dtype=np.uint8), packed=True)
     (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes()[:-9])
     with pytest.raises(DataError, match="cannot read"):
-        read_idx(tmp_path / "x")
+        read_idx(tmp_path / "x", 3)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"])
+def test_files_of_another_rank_are_named(root: Path, name: str, packed: bool) -> None:
+    (root / "train-images-idx3-ubyte.gz").rename(root / "train-images-idx3-ubyte")
+    write(root / name, np.ones((30, 4) if "labels" in name else 30, np.uint8), packed)
+    with pytest.raises(DataError, match=rf"{name} is no idx file of unsigned bytes in [13] dimensions"):
+        load_data(DataConfig(name="idx", root=root, image_size=32, channels=1))
+
+
+def test_a_file_that_unpacks_to_more_than_its_header_says_is_read_no_further(tmp_path: Path) -> None:
+    header = bytes([0, 0, 8, 3]) + struct.pack(">3I", 1, 2, 2)
+    (tmp_path / "x").write_bytes(gzip.compress(header + bytes(50_000_000), 1))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="its header says 4 bytes"):
+        read_idx(tmp_path / "x", 3)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    (tmp_path / "x").write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", *[2**31] * 3)))
+    with pytest.raises(DataError, match="unpacks to"):
+        read_idx(tmp_path / "x", 3)
 
 
 def test_padding_centres_on_black() -> None:
