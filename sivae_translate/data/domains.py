@@ -7,7 +7,8 @@ Training, evaluation and the translator know data as a `DomainData`. The data se
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -132,7 +133,7 @@ class DomainData:
         new_domains: names of the test domains where they are not the training domains (new cars).
         unreadable: path and reason of each image that was skipped while the set was read.
         train_ids: one tuple a domain: names of its training images that stay when others come or go (paths
-            below the domain's folder); empty where their positions are their names.
+            below the domain's folder, digests of the content); empty where their positions are their names.
         notes: what a user should know about the set, such as folders that are not used.
     """
 
@@ -184,9 +185,11 @@ class DomainData:
                 for name in train
             )
 
+        training = sources(train)
         return cls(
             domains=tuple(train),
-            train=sources(train),
+            train=training,
+            train_ids=tuple(tuple(_names_by_content(source)) for source in training),
             test=sources(test) if test else (),
             test_ids=tuple(tuple(str(i) for i in range(len(test[name]))) for name in train) if test else (),
             truth=PairedTruth() if pairs else None,
@@ -224,6 +227,15 @@ class DomainData:
             uint8 (H, W, C), or None where it is not known.
         """
         return None if self.truth is None else self.truth(self, content, style)
+
+
+def _names_by_content(source: ImageSource) -> Iterator[str]:
+    """A name for each image, which it keeps wherever it stands; equal images are numbered."""
+    count: Counter[str] = Counter()
+    for index in range(len(source)):
+        digest = hashlib.sha256(source[index].tobytes()).hexdigest()[:24]
+        count[digest] += 1
+        yield f"{digest}-{count[digest]}"
 
 
 def _check_domains(

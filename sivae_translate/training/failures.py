@@ -39,7 +39,9 @@ def explained(out: Path) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         what = str(error).partition(". ")[0] or "the memory does not suffice"
         raise TrainingError(
-            what, remedy="choose a smaller training.batch, data.image_size or model.widths"
+            what,
+            remedy=f"set a smaller training.batch and {resume}, or start again with a smaller "
+            "data.image_size or model.widths",
         ) from error
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):

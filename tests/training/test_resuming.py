@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from sivae_translate.config import Config, from_dict
+from sivae_translate.data.domains import DomainData
 from sivae_translate.models.weights import load_model
 from sivae_translate.training import checkpoints
 from sivae_translate.training.resuming import SPLIT
@@ -186,7 +187,13 @@ def test_a_moved_folder_resumes_to_the_same_weights(root: Path, run: Path, tmp_p
 
 @pytest.mark.parametrize(
     ("section", "name", "value"),
-    [("training", "max_rollbacks", 9), ("training", "learning_rate", 1e-4), ("objective", "beta_neg", 7.0)],
+    [
+        ("training", "max_rollbacks", 9),
+        ("training", "learning_rate", 1e-4),
+        ("objective", "beta_neg", 7.0),
+        ("training", "batch", 2),
+        ("data", "workers", 1),
+    ],
 )
 def test_what_the_remedy_of_a_failed_training_names_can_be_changed(
     root: Path, run: Path, section: str, name: str, value: float
@@ -194,6 +201,27 @@ def test_what_the_remedy_of_a_failed_training_names_can_be_changed(
     config = settings(root)
     changed = getattr(config, section).model_copy(update={name: value})
     Trainer(config.model_copy(update={section: changed}), run, resume=True)
+
+
+def test_images_in_memory_are_known_by_their_content(tmp_path: Path) -> None:
+    images = {
+        domain: [np.full((32, 32), 20 * index + shift, np.uint8) for index in range(12)]
+        for shift, domain in enumerate(DOMAINS)
+    }
+    config = settings(tmp_path, steps=1)
+
+    def trainer(resume: bool = False) -> Trainer:
+        return Trainer(
+            config, tmp_path / "run", data=DomainData.of(images, config=config.data), resume=resume
+        )
+
+    before = trainer()
+    before.run()
+    images["day"].insert(0, np.full((32, 32), 251, np.uint8))
+    images["day"].reverse()
+    after = trainer(resume=True)
+    assert names_of(after, "validation") == names_of(before, "validation")
+    assert len(names_of(after, "train")[0] - names_of(before, "train")[0]) == 1
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"day": {"train": ["0.png"]}}', '{"day": 1, "night": 2}'])
