@@ -212,7 +212,7 @@ class DomainData:
         """Raises DataError, with what is missing, where there are no test images of each domain."""
         if not self.test:
             raise DataError(
-                ": ".join(["the data has no test images", *self.notes]),
+                f"the data has no test images{':' if self.notes else ''} {'; '.join(self.notes)}".rstrip(),
                 remedy="lay it out as train/<domain> and test/<domain>, or name a folder with unseen images",
             )
 

@@ -65,6 +65,9 @@ def recognise(root: Path) -> Layout:
     labelled = {name: split for name, split in splits.items() if split.label}
     whole = {name: split for name, split in splits.items() if not split.label}
     if _is_lettered(root, names, labelled):
+        if _names_the_data(root, labelled):
+            whole = {name: SplitName(split.part) for name, split in labelled.items()}
+            return _split(root, whole, _unused(root, whole))
         return _lettered(root, labelled, _unused(root, labelled))
     if _is_split(root, names, whole):
         return _split(root, whole, _unused(root, whole))
@@ -90,6 +93,15 @@ def _is_lettered(root: Path, names: Sequence[str], labelled: Splits) -> bool:
     if others:
         raise _unclear(root / letters[0], f"{others[0]} beside it does not")
     return bool(letters)  # without one, a train_station is a domain like others
+
+
+def _names_the_data(root: Path, labelled: Splits) -> bool:
+    """Whether the label in ``horse2zebra_train`` is the data's, and the domains are inside."""
+    if len({split.label.lower() for split in labelled.values()}) > 1:
+        return False
+    letters = any(split.is_letter for split in labelled.values())
+    inside = (folder for name in labelled for folder in subfolders(root / name).values())
+    return not letters and any(map(holds_image, inside))
 
 
 def _is_split(root: Path, names: Sequence[str], whole: Splits) -> bool:
@@ -215,7 +227,9 @@ def _unused(root: Path, used: Iterable[str]) -> list[str]:
         if parse(name) or looks_misspelt(name, used):
             raise _unclear(root / name, f"it does not fit {', '.join(used[:4])} beside it")
     direct = sum(map(is_image, files))
-    return [f"{name} is not used" for name in others] + ([f"{direct} images beside them"] if direct else [])
+    return [f"{name} is not used" for name in others] + (
+        [f"images beside them ({direct}) are not used"] if direct else []
+    )
 
 
 def _require_not_deeper(root: Path, inner: Mapping[str, Splits]) -> None:
@@ -239,7 +253,16 @@ def _unclear(folder: Path, why: str) -> DataError:
 
 
 def _files(folder: Path) -> Files:
-    return {path.relative_to(folder).as_posix(): path for path in images_below(folder)}
+    """The images of a domain.
+
+    Raises:
+        DataError: one lies in a folder that looks like a split.
+    """
+    files = {path.relative_to(folder).as_posix(): path for path in images_below(folder)}
+    for inner in dict.fromkeys(name.rpartition("/")[0] for name in files):
+        if any((split := parse(part)) and not split.label for part in inner.split("/")):
+            raise _unclear(folder / inner, f"it lies in {folder.name}")
+    return files
 
 
 def _inside(folder: Path) -> Domains:
@@ -249,7 +272,7 @@ def _inside(folder: Path) -> Domains:
         DataError: a folder in it looks like a split, too; or see `_domains`.
     """
     for name in subfolders(folder):
-        if (split := parse(name)) and (split.is_letter or not split.label):
+        if (split := parse(name)) and (split.is_letter or not split.label or name == folder.name):
             raise _unclear(folder / name, f"it lies in {folder.name}")
     return _domains(folder)
 

@@ -137,11 +137,12 @@ def _difference(before: NamedSplit, names: Sequence[str]) -> str:
     """What has changed in a domain, in words; empty where nothing has."""
     present = set(names)
     new = len(present - {*before.train, *before.validation})
-    parts = [f"{new} new images, for training"] if new else []
+    parts = [f"{new} new {'image' if new == 1 else 'images'}, for training"] if new else []
     for kind, stored in (("training", before.train), ("validation", before.validation)):
         if gone := [name for name in stored if name not in present]:
             more = f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else ""
-            parts.append(f"{len(gone)} {kind} images are gone: {', '.join(gone[:SHOWN])}{more}")
+            images = "image is" if len(gone) == 1 else "images are"
+            parts.append(f"{len(gone)} {kind} {images} gone: {', '.join(gone[:SHOWN])}{more}")
     return "; ".join(parts)
 
 

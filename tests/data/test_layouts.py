@@ -55,6 +55,11 @@ CASES = {
         "night-val is used for tests",
     ),
     "train*5 Testing*2": ({"": 5}, {"": 2}),
+    "seg_train/cat*3 seg_train/dog*4 seg_test/cat*2 seg_test/dog*2": (
+        {"cat": 3, "dog": 4},
+        {"cat": 2, "dog": 2},
+    ),
+    "trainA/x*3 trainB/y*4 testA/x*2 testB/y*2": AB,
     # Validation folders are the test where there is no other
     "train/A*3 train/B*4 val/A*2 val/B*2": (*AB, "val is used for tests"),
     "train/A*3 train/B*4 valid/A*5 valid/B*5 test/A*2 test/B*2": (*AB, "valid is not used"),
@@ -69,7 +74,12 @@ CASES = {
         {**AB[1], "C": 2},
         "test/C has no training images",
     ),
-    "train/A*3 train/B*4 raw*9 readme.txt 1.png": (AB[0], {}, "raw is not used", "1 images beside them"),
+    "train/A*3 train/B*4 raw*9 readme.txt 1.png": (
+        AB[0],
+        {},
+        "raw is not used",
+        "images beside them (1) are not used",
+    ),
     # Domains that only sound like splits
     "train*3 tram*4": ({"train": 3, "tram": 4}, {}),
     "trains*3 planes*4": ({"trains": 3, "planes": 4}, {}),
@@ -107,6 +117,9 @@ ERRORS = {
     "A/train*3 A/1.png B/train*3": r"A/train looks like a split of the data, but A holds images outside",
     "A/train*3 A/trian*3 B/train*3": r"A/trian looks like a split",
     "train/train*3 train/day*3": r"train/train looks like a split of the data, but it lies in train",
+    "A/photos/train*3 A/photos/test*3 B/photos/train*3": r"A/photos/\w+ looks like a split .* it lies in A",
+    "train/A/valid*3 train/A*3 train/B*3": r"A/valid looks like a split of the data, but it lies in A",
+    "set_train/set_train/A*3 set_train/set_train/B*3 set_test/set_test/A*3": r"it lies in set_train",
     # One folder too high
     "horse2zebra/trainA*3 horse2zebra/trainB*3 __MACOSX/x*2": r"horse2zebra holds trainA: .* deeper than",
     "set/train/A*3 set/train/B*3 set/test/A*3": r"set holds train: the data lies one folder deeper",

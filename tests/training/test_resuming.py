@@ -119,8 +119,8 @@ def test_images_that_are_gone_are_said_and_the_others_keep_their_part(
         assert names_of(after, part) == [names_of(before, part)[0], names_of(before, part)[1] - {name}]
     after.run()
     said = capsys.readouterr().err
-    assert f"1 training images are gone: {gone['train']}" in said
-    assert f"1 validation images are gone: {gone['validation']}" in said
+    assert f"1 training image is gone: {gone['train']}" in said
+    assert f"1 validation image is gone: {gone['validation']}" in said
 
 
 def test_other_images_under_the_same_domains_are_refused(root: Path, run: Path) -> None:
