@@ -251,6 +251,8 @@ def test_a_run_that_cannot_be_saved_stops_with_an_error_and_a_checkpoint(tmp_pat
         trainer.run()
     saved = checkpoints.read_tensors(tmp_path / "checkpoints" / "step-00000004" / "weights.safetensors")
     assert all(torch.isfinite(value).all() for value in saved.values())
+    train(settings(log_every=1, learning_rate=1e-4), tmp_path, data=data, resume=True)
+    assert Translator.from_pretrained(tmp_path).facts["steps"] == 12
 
 
 def test_the_guard_notices_a_collapsed_kl_difference_and_forgives_a_short_one() -> None:
