@@ -125,7 +125,7 @@ def test_hidden_files_folders_and_other_files_are_skipped(tmp_path: Path) -> Non
         "d/png",
         "d/.png",
         ".git/5.png",
-        "d/x.gif",
+        "d/x.psd",
     )
     assert relative(find_domains(tmp_path).train, tmp_path) == {"d": ["d/1.png", "d/2.png"]}
 
