@@ -1,8 +1,8 @@
 """Decoded images on disk: a set is decoded once, and every later start maps its pixels into memory.
 
-A cache is a folder of two files: ``index.json`` names every image file with its size and time of change,
+A cache is a folder of two files: ``index.json`` names every image file with what tells that it has changed,
 ``pixels.npy`` holds the images as the model sees them. What has not changed since is taken from there, what
-has is decoded anew.
+has, and what could not be read, is decoded anew. A checksum over both tells a damaged cache.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,9 +24,9 @@ from sivae_translate.config import DataConfig
 from sivae_translate.data.domains import read
 from sivae_translate.utils.errors import DataError, OutputError
 from sivae_translate.utils.files import replacing_folder
-from sivae_translate.utils.progress import track
+from sivae_translate.utils.progress import console, track
 
-FORMAT = 1
+FORMAT = 2
 WORTH_KEEPING = 256
 """Smaller sets are decoded in a second, and leave nothing on disk."""
 AHEAD = 64
@@ -47,8 +48,32 @@ class Decoded:
     problems: tuple[str, ...] = ()
 
 
-_Entry: TypeAlias = tuple[int, int, int, str]
-"""Of a file: size, time of change, row among the pixels or -1, and then the reason why it cannot be read."""
+_Stamp: TypeAlias = tuple[int, int, int, int]
+"""Of a file: size, times of the last change of its content and of its inode in nanoseconds, and the inode: a
+tool that copies may set the time of the content, but not the others."""
+
+
+class _DamageError(Exception):
+    """A cache is not as it was written."""
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What an earlier start has left.
+
+    Attributes:
+        stamps: of each file, by its path.
+        rows: of each file that could be read, its row among the pixels.
+        pixels: uint8 (N, size, size, channels).
+    """
+
+    stamps: dict[str, _Stamp]
+    rows: dict[str, int]
+    pixels: np.ndarray
+
+    def row(self, path: Path, stamp: _Stamp) -> int | None:
+        """The row of a file that has not changed; None where it must be decoded."""
+        return self.rows.get(str(path)) if self.stamps.get(str(path)) == stamp else None
 
 
 def default_folder() -> Path:
@@ -59,7 +84,8 @@ def default_folder() -> Path:
 def decode(paths: Sequence[Path], config: DataConfig, description: str) -> Decoded:
     """Images of files as the model sees them, from the cache where they are there and have not changed.
 
-    A cache that cannot be read is made anew; where none can be written, the images are only kept in memory.
+    A damaged cache is made anew, which a line says; where none can be written, the images are only kept in
+    memory.
 
     Args:
         paths: the files.
@@ -70,22 +96,26 @@ def decode(paths: Sequence[Path], config: DataConfig, description: str) -> Decod
         return _join([_decoded(path, config) for path in track(paths, description)], config)
     folder = (config.cache or default_folder()) / _key(paths, config)
     stamps = [_stamp(path) for path in paths]
-    index, pixels = _load(folder)
-    known = [index.get(str(path)) for path in paths]
-    current = [
-        entry if entry and entry[:2] == stamp else None for entry, stamp in zip(known, stamps, strict=True)
-    ]
-    if all(current) and len(index) == len(paths):
-        return _mapped([entry for entry in current if entry], pixels)
-    missing = [path for path, entry in zip(paths, current, strict=True) if entry is None]
-    fresh = iter(_threaded(missing, config, description))
-    images = [_cached(entry, pixels) if entry else next(fresh) for entry in current]
+    stored = _load_or_nothing(folder, config)
+    rows = [stored.row(path, stamp) for path, stamp in zip(paths, stamps, strict=True)]
+    missing = [path for path, row in zip(paths, rows, strict=True) if row is None]
+    fresh = _threaded(missing, config, description)
+    if _is_complete(stored, paths, stamps, fresh):
+        return _mapped(stored, rows, fresh)
+    following = iter(fresh)
+    images = [next(following) if row is None else stored.pixels[row] for row in rows]
     decoded = _join(images, config)
     with suppress(OutputError):
-        _save(
-            folder, dict(zip(map(str, paths), zip(stamps, images, strict=True), strict=True)), decoded.pixels
-        )
+        _save(folder, paths, stamps, decoded)
     return decoded
+
+
+def _is_complete(
+    stored: _Stored, paths: Sequence[Path], stamps: Sequence[_Stamp], fresh: Sequence[np.ndarray | str]
+) -> bool:
+    """Whether a cache has all that there is: these files, and nothing new could be decoded."""
+    now = dict(zip(map(str, paths), stamps, strict=True))
+    return stored.stamps == now and not any(isinstance(image, np.ndarray) for image in fresh)
 
 
 def _decoded(path: Path, config: DataConfig) -> np.ndarray | str:
@@ -118,26 +148,22 @@ def _join(images: Sequence[np.ndarray | str], config: DataConfig) -> Decoded:
     )
 
 
-def _mapped(entries: Sequence[_Entry], pixels: np.ndarray) -> Decoded:
-    """Everything from the cache, whose rows are in the files' order."""
-    kept = tuple(index for index, (_, _, row, _) in enumerate(entries) if row >= 0)
-    if [entries[index][2] for index in kept] != list(range(len(pixels))):
-        pixels = pixels[[entries[index][2] for index in kept]]  # the files' order has changed
-    return Decoded(pixels, kept, tuple(reason for _, _, row, reason in entries if row < 0))
+def _mapped(stored: _Stored, rows: Sequence[int | None], problems: Sequence[np.ndarray | str]) -> Decoded:
+    """Everything from the cache, in the files' order."""
+    kept, pixels = [row for row in rows if row is not None], stored.pixels
+    if kept != list(range(len(pixels))):
+        pixels = pixels[kept]
+    places = tuple(index for index, row in enumerate(rows) if row is not None)
+    return Decoded(pixels, places, tuple(map(str, problems)))
 
 
-def _cached(entry: _Entry, pixels: np.ndarray) -> np.ndarray | str:
-    image: np.ndarray | str = pixels[entry[2]] if entry[2] >= 0 else entry[3]
-    return image
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in nanoseconds; zeros for a file that is gone."""
+def _stamp(path: Path) -> _Stamp:
+    """What changes with a file; zeros for a file that is gone."""
     try:
         status = path.stat()
     except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+        return 0, 0, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _key(paths: Sequence[Path], config: DataConfig) -> str:
@@ -147,33 +173,56 @@ def _key(paths: Sequence[Path], config: DataConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _load(folder: Path) -> tuple[dict[str, _Entry], np.ndarray]:
-    """What an earlier start has left; nothing where that is missing or damaged."""
+def _load_or_nothing(folder: Path, config: DataConfig) -> _Stored:
+    """A cache; an empty one where there is none, or, with a line that says so, where it is damaged."""
     try:
-        files = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
-        index = {
-            name: (int(size), int(time), int(row), str(why)) for name, (size, time, row, why) in files.items()
-        }
-    except (OSError, EOFError, ValueError, AttributeError, TypeError):
-        return {}, np.empty(0, np.uint8)
-    rows = max((row for _, _, row, _ in index.values()), default=-1) + 1
-    return (index, pixels) if len(pixels) == rows else ({}, np.empty(0, np.uint8))
+        return _load(folder, config)
+    except FileNotFoundError:
+        pass
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, _DamageError):
+        console.print(
+            f"the cache {folder} is damaged; it is made anew", highlight=False, markup=False, soft_wrap=True
+        )
+    return _Stored({}, {}, np.empty(0, np.uint8))
 
 
-def _save(
-    folder: Path, files: dict[str, tuple[tuple[int, int], np.ndarray | str]], pixels: np.ndarray
-) -> None:
+def _load(folder: Path, config: DataConfig) -> _Stored:
+    """A cache; besides what is raised here, any error of JSON and numpy.
+
+    Raises:
+        _DamageError: it is not as it was written.
+    """
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    pixels: np.ndarray = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
+    files, side = index["files"], config.image_size
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != (side, side, config.channels):
+        raise _DamageError
+    if index["checksum"] != _checksum(files, pixels):
+        raise _DamageError
+    stamps = {name: (int(a), int(b), int(c), int(d)) for name, ((a, b, c, d), _) in files.items()}
+    return _Stored(stamps, {name: int(row) for name, (_, row) in files.items() if row is not None}, pixels)
+
+
+def _checksum(files: dict[str, list[object]], pixels: np.ndarray) -> int:
+    """CRC-32 of a cache."""
+    total = zlib.crc32(json.dumps(files, sort_keys=True).encode())
+    for start in range(0, len(pixels), AHEAD):
+        total = zlib.crc32(np.ascontiguousarray(pixels[start : start + AHEAD]).data, total)
+    return total
+
+
+def _save(folder: Path, paths: Sequence[Path], stamps: Sequence[_Stamp], decoded: Decoded) -> None:
     """Write a cache, whole or not at all.
 
     Raises:
         OutputError: it cannot be written.
     """
-    entries, row = {}, 0
-    for name, (stamp, image) in files.items():
-        readable = isinstance(image, np.ndarray)
-        entries[name] = [*stamp, row if readable else -1, "" if readable else image]
-        row += readable
+    rows = {place: row for row, place in enumerate(decoded.kept)}
+    files: dict[str, list[object]] = {
+        str(path): [list(stamp), rows.get(place)]
+        for place, (path, stamp) in enumerate(zip(paths, stamps, strict=True))
+    }
+    index = {"files": files, "checksum": _checksum(files, decoded.pixels)}
     with replacing_folder(folder) as temporary:
-        np.save(temporary / "pixels.npy", pixels, allow_pickle=False)
-        (temporary / "index.json").write_text(json.dumps(entries), encoding="utf-8")
+        np.save(temporary / "pixels.npy", decoded.pixels, allow_pickle=False)
+        (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
