@@ -92,7 +92,7 @@ def parse(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
 
     Raises:
         ConfigError: there is no such command.
-        SystemExit: help is wanted, or the arguments do not fit the command.
+        SystemExit: the arguments ask for help, which is on standard output by then.
     """
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
@@ -127,7 +127,7 @@ def overview() -> str:
         "usage: sivae-translate COMMAND ...",
         "       sivae-translate COMMAND --help",
         "       sivae-translate --version",
-        "       sivae-translate --completion {bash,zsh}    a script for the shell to read",
+        "       sivae-translate --completion {bash,zsh,fish}    a script for the shell to read",
     ]
     for group, commands in GROUPS.items():
         lines += ["", f"{group}:"]
@@ -143,10 +143,10 @@ def _answer(arguments: Sequence[str]) -> int:
         return _say(overview())
     if arguments[0] == "--version":
         return _say(f"sivae-translate {__version__}")
-    if arguments[0] == "--completion":
-        shell = arguments[1] if len(arguments) > 1 else "bash"
-        complete({name: kind for name, (kind, _) in COMMANDS.items()}, WITH_SETTINGS, shell)
     try:
+        if arguments[0] == "--completion":
+            shell = arguments[1] if len(arguments) > 1 else "bash"
+            complete({name: kind for name, (kind, _) in COMMANDS.items()}, WITH_SETTINGS, shell)
         options, overrides = parse(arguments)
         run = COMMANDS[arguments[0]][1]
         return run(options, overrides) if type(options) in WITH_SETTINGS else run(options)

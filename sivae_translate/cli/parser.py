@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass
-from functools import reduce
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, make_dataclass
+from functools import cache, reduce
 from operator import or_
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar
 
 import tyro
-import yaml
 from pydantic import BaseModel
 from tyro.constructors import (
     ConstructorRegistry,
@@ -25,7 +22,9 @@ from tyro.constructors import (
 )
 
 from sivae_translate.cli.messages import explained
-from sivae_translate.config import OLD_NAMES, OLD_VALUES, Config, RampConfig, Section, load_config
+from sivae_translate.cli.words import BOOLEANS, Typed, as_typed, choices, metavar, plain_kinds, reader
+from sivae_translate.config import OLD_NAMES, OLD_VALUES, Config, Section, load_config
+from sivae_translate.utils.errors import ConfigError
 
 T = TypeVar("T")
 FIRST = (
@@ -36,16 +35,10 @@ FIRST = (
     "objective.beta_kl",
 )
 """The settings that most people change; help shows them before all others."""
-NONE = ("none", "null", "None")
+SHELLS = ("bash", "zsh", "fish")
+"""Those that a completion script can be printed for."""
 MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
 _registry = ConstructorRegistry()
-
-
-@dataclass(frozen=True)
-class Typed:
-    """The value of a setting that the user named, as `load_config` takes it."""
-
-    value: Any
 
 
 def parse_options(kind: type[T], arguments: Sequence[str], *, prog: str, description: str | None = None) -> T:
@@ -59,7 +52,7 @@ def parse_options(kind: type[T], arguments: Sequence[str], *, prog: str, descrip
 
     Raises:
         ConfigError: the arguments do not fit.
-        SystemExit: help is wanted; it is on standard output.
+        SystemExit: the arguments ask for help, which is on standard output by then.
     """
     try:
         with contextlib.redirect_stderr(io.StringIO()):
@@ -94,7 +87,7 @@ def parse_with_settings(
 
     Raises:
         ConfigError: the arguments do not fit.
-        SystemExit: help is wanted; it is on standard output.
+        SystemExit: the arguments ask for help, which is on standard output by then.
     """
     both = parse_options(
         _with_settings(kind, defaults or Config()), [*_modern(arguments)], prog=prog, description=description
@@ -111,11 +104,14 @@ def complete(kinds: Mapping[str, type], with_settings: Sequence[type], shell: st
     Args:
         kinds: command name to its options.
         with_settings: options of the commands that take settings.
-        shell: bash, zsh or another one that tyro knows.
+        shell: one of `SHELLS`.
 
     Raises:
+        ConfigError: there is no script for this shell.
         SystemExit: always, when done.
     """
+    if shell not in SHELLS:
+        raise ConfigError(f"there is no completion for '{shell}'", remedy=f"choose {', '.join(SHELLS)}")
     commands = (
         Annotated[
             _with_settings(kind, Config()) if kind in with_settings else kind,
@@ -197,78 +193,18 @@ def _setting(section: BaseModel, name: str) -> StructFieldSpec:
     info, default = type(section).model_fields[name], getattr(section, name)
     if isinstance(default, BaseModel):
         return StructFieldSpec(name=name, type=type(default), default=default)
-    kinds = list(_kinds(info.annotation))
+    kinds = list(plain_kinds(info.annotation))
     several = int in kinds and tuple in kinds
     spec = PrimitiveConstructorSpec(
         nargs="*" if several else 1,
-        metavar=_metavar(kinds),
-        instance_from_str=_reader(kinds),
+        metavar=metavar(kinds),
+        instance_from_str=reader(kinds),
         is_instance=lambda _: True,
-        str_from_instance=_words,
-        choices=_choices(kinds),
+        str_from_instance=as_typed,
+        choices=choices(kinds),
     )
     word: Any = Annotated[Any, spec]
     return StructFieldSpec(name=name, type=word, default=default, helptext=info.description or "")
-
-
-def _kinds(annotation: Any) -> Iterator[Any]:
-    """The plain types and the literals' values in an annotation: ``Count | None`` is int and NoneType."""
-    if get_origin(annotation) is Literal:
-        yield annotation
-    elif get_origin(annotation) is Annotated:
-        yield from _kinds(get_args(annotation)[0])
-    elif get_args(annotation):
-        if get_origin(annotation) is tuple:
-            yield tuple
-        for part in get_args(annotation):
-            yield from _kinds(part)
-    else:
-        yield annotation
-
-
-def _choices(kinds: Sequence[Any]) -> tuple[str, ...] | None:
-    if bool in kinds:
-        return ("true", "false")
-    values = [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
-    return tuple(values) or None
-
-
-def _metavar(kinds: Sequence[Any]) -> str:
-    """What help shows in a value's place."""
-    if choices := _choices(kinds):
-        return "{" + ",".join(choices) + "}"
-    names = {int: "INT", float: "FLOAT", Path: "PATH", str: "TEXT", RampConfig: "YAML", type(None): "none"}
-    name = "|".join(word for kind, word in names.items() if kind in kinds)
-    return f"{name} [{name} ...]" if tuple in kinds and int in kinds else name
-
-
-def _reader(kinds: Sequence[Any]) -> Callable[[list[str]], Typed]:
-    """From words to a value. They are YAML, but for names and paths."""
-
-    def read(words: list[str]) -> Typed:
-        if not words:
-            raise ValueError("no value")
-        if type(None) in kinds and words[0] in NONE:
-            return Typed(None)
-        if str in kinds or Path in kinds:
-            return Typed(words[0])
-        several = tuple in kinds and not words[0].startswith("[")
-        text = f"[{', '.join(words)}]" if several else " ".join(words)
-        try:
-            return Typed(yaml.safe_load(text))
-        except yaml.YAMLError:
-            raise ValueError(f"'{text}' is not YAML") from None
-
-    return read
-
-
-def _words(value: Any) -> list[str]:
-    """A default as the user would type it."""
-    if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-        return [json.dumps([one.model_dump() for one in value])]
-    if isinstance(value, tuple):
-        return [str(one) for one in value] or ["[]"]
-    return [str(value).lower() if value is None or isinstance(value, bool) else str(value)]
 
 
 def _values(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -281,15 +217,29 @@ def _values(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _modern(arguments: Sequence[str]) -> Iterator[str]:
-    """The arguments with today's names for settings and objectives."""
-    previous = ""
+    """The arguments with today's names for settings and objectives, and one spelling of true and false."""
+    dotted = ""
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if name.startswith("--"):
-            dotted = name[2:].replace("-", "_")
-            name = f"--{OLD_NAMES[dotted]}" if dotted in OLD_NAMES else name
-            value = OLD_VALUES.get(value, value) if dotted == "objective.name" else value
-            yield f"{name}{equals}{value}"
-        else:
-            yield OLD_VALUES.get(argument, argument) if previous == "--objective.name" else argument
-        previous = name
+        if not name.startswith("--"):
+            yield _modern_value(dotted, argument)
+            dotted = ""
+            continue
+        dotted = name[2:].replace("-", "_")
+        if dotted in OLD_NAMES:
+            dotted = OLD_NAMES[dotted]
+            name = f"--{dotted}"
+        yield f"{name}{equals}{_modern_value(dotted, value)}"
+
+
+def _modern_value(dotted: str, value: str) -> str:
+    """The value of a setting, by its dotted name."""
+    if dotted == "objective.name":
+        return OLD_VALUES.get(value, value)
+    return BOOLEANS.get(value.lower(), value) if dotted in _switches() else value
+
+
+@cache
+def _switches() -> frozenset[str]:
+    """Dotted names of the settings that are true or false."""
+    return frozenset(name for name, value in _values(Config()) if isinstance(value, bool))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -12,10 +15,31 @@ class Settings:
 
 def run(_: Settings) -> int:
     """``sivae-translate settings``."""
-    from rich.console import Console
-
-    from sivae_translate.config import field_names
-
-    for name, text in field_names():
-        Console().print(f"--{name:<38}{text}", highlight=False, markup=False)
+    print("\n".join(listing(min(shutil.get_terminal_size().columns, 110))))  # noqa: T201 - the command's result
     return 0
+
+
+def listing(width: int) -> Iterator[str]:
+    """The lines: the settings that most people set first, then all of each section.
+
+    Args:
+        width: columns to fill.
+    """
+    from sivae_translate.cli.parser import FIRST
+    from sivae_translate.config import Config, field_names
+
+    yield "As --section.name VALUE, or in a file as name: value below its section."
+    texts = dict(field_names())
+    yield from _group("What most people set first", ((name, texts[name]) for name in FIRST), width)
+    for section, info in Config.model_fields.items():
+        about = " ".join((info.annotation.__doc__ or "").split())
+        names = ((name, text) for name, text in texts.items() if name.startswith(f"{section}."))
+        yield from _group(f"{section}: {about.partition('. ')[0].rstrip('.')}", names, width)
+
+
+def _group(title: str, settings: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
+    yield ""
+    yield from textwrap.wrap(title, width)
+    for name, text in settings:
+        yield f"  {name}"
+        yield from textwrap.wrap(text, width, initial_indent=" " * 6, subsequent_indent=" " * 6)

@@ -126,7 +126,9 @@ def field_names(section: type[BaseModel] = Config, prefix: str = "") -> Iterator
                 )
                 or ""
             )
-            yield f"{prefix}{name}", f"{text} (default {info.default})".strip()
+            default = info.default
+            word = str(default).lower() if default is None or isinstance(default, bool) else str(default)
+            yield f"{prefix}{name}", f"{text} (default {word})".strip()
 
 
 def to_yaml(config: Config) -> str:

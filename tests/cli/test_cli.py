@@ -107,7 +107,7 @@ def test_settings_lists_every_section(capsys: pytest.CaptureFixture[str]) -> Non
     code, text = call(capsys, "settings")
     assert code == 0
     assert all(
-        f"--{name}" in text
+        f"  {name}\n" in text
         for name in ("data.root", "model.widths", "objective.back_translation", "training.minutes")
     )
 

@@ -11,9 +11,10 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import tyro
 
-from sivae_translate.cli.app import COMMANDS, GROUPS, WITH_SETTINGS, overview, parse
+from sivae_translate.cli.app import COMMANDS, GROUPS, WITH_SETTINGS, main, overview, parse
 from sivae_translate.cli.messages import explained
 from sivae_translate.cli.parser import FIRST
+from sivae_translate.cli.settings import listing
 from sivae_translate.config import (
     OLD_NAMES,
     Config,
@@ -218,3 +219,36 @@ def test_the_overview_lists_every_command_in_its_group() -> None:
         assert [line.split()[0] for line in part.splitlines()] == list(commands)
     assert max(map(len, text.splitlines())) <= 110
     assert all(kind in [options for options, _ in COMMANDS.values()] for kind in WITH_SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("true", True), ("True", True), ("yes", True), ("1", True), ("FALSE", False), ("no", False)],
+)
+def test_true_and_false_have_the_spellings_that_people_try(word: str, value: bool) -> None:
+    for arguments in (["--data.labels", word], [f"--data.labels={word}"]):
+        assert parse(["train", *arguments])[1] == {"data.labels": value}
+
+
+def test_a_number_stays_a_number_where_no_truth_value_is_expected() -> None:
+    assert parse(["train", "--training.seed", "1", "--training.warmup-steps=0"])[1] == {
+        "training.seed": 1,
+        "training.warmup_steps": 0,
+    }
+
+
+def test_an_unknown_shell_is_an_error_that_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--completion", "powershell"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: there is no completion for 'powershell'\n  remedy: choose bash, zsh, fish\n"
+    )
+
+
+def test_settings_are_listed_by_section_and_the_first_ones_before_all_others() -> None:
+    lines = list(listing(80))
+    assert all(any(line.startswith(f"{section}: ") for line in lines) for section in Config.model_fields)
+    names = [line.strip() for line in lines if line.startswith("  ") and not line.startswith("   ")]
+    assert names == [*FIRST, *(name for name, _ in field_names())]
+    assert max(map(len, lines)) <= 80
