@@ -44,12 +44,14 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
     out = command.out or Path(
         "runs", command.data.name if command.data else path.stem if path else config.data.name
     )
+    speaks = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun has started, one does
     try:
         run_training(config, out, resume=command.resume)
     except Interrupted as stop:
-        console.print(f"{stop}; continue with --resume --out {out}")
+        if speaks:
+            console.print(f"{stop}; continue with --resume --out {out}", highlight=False, markup=False)
         return 128 + stop.signum
-    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun has started, one talks
+    if speaks:
         console.print(
             f"model: {out / 'model.safetensors'}   report: {out / 'report.html'}   picture: "
             f"{out / 'grid.png'}"

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -224,6 +225,24 @@ class Lpips(nn.Module):
         with exact_float32(a.device) if exact else nullcontext():
             distances: Tensor = self.network(_rgb(a, "a"), _rgb(b, "b"), normalize=True)
         return distances.flatten().float()
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> list[Tensor]:
+        """AlexNet's features after each of its five convolutions, in float32 also under autocast.
+
+        Args:
+            images: (B, 1|3, H, W) float in [0, 1], sides of 32 or more; grey counts as three equal channels.
+
+        Returns:
+            (B, 64, ...), (B, 192, ...), (B, 384, ...), (B, 256, ...) and (B, 256, ...).
+
+        Raises:
+            InputError: as in `forward`.
+        """
+        _check_range(images, "given")
+        network: Any = self.network
+        with exact_float32(images.device):
+            return list(network.net(network.scaling_layer(2 * _rgb(images, "images") - 1)))
 
     @torch.no_grad()
     def distances(self, a: Tensor, b: Tensor, batch: int = 256) -> Tensor:

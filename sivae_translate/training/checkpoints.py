@@ -39,7 +39,7 @@ class Progress:
     Attributes:
         step: steps done.
         seconds: of training so far, with loading, validation and pictures.
-        best_score: lowest validation score so far.
+        best_score: that of best.safetensors, for information: what counts is what that file says.
         guard: the guard's state.
         started_from: the model whose weights it started from, with the steps and minutes of all trainings
             before this run.

@@ -160,6 +160,5 @@ def facts(folder: Path, config: Config, progress: Progress, images: int, process
         "torch": torch.__version__,
         "seed": config.training.seed,
         "started_from": progress.started_from,
-        "validation_score": progress.best_score,
         "last_metrics": lines[-1] if lines else {},
     }

@@ -20,15 +20,20 @@ class Interrupted(Exception):  # noqa: N818 - no error: the user wants to stop
 
 
 @contextmanager
-def collect_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT interrupts. Main thread only."""
+def collect_signals(*, silent: bool = False) -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT interrupts. Main thread only.
+
+    Args:
+        silent: say nothing, since another process of the run does.
+    """
     received: list[int] = []
 
     def note(signum: int, _: FrameType | None) -> None:
         if received:
             raise KeyboardInterrupt
         received.append(signum)
-        console.print(f"[yellow]{signal.Signals(signum).name}: saving a checkpoint, then stopping[/]")
+        if not silent:
+            console.print(f"[yellow]{signal.Signals(signum).name}: saving a checkpoint, then stopping[/]")
 
     if threading.current_thread() is not threading.main_thread():
         yield received

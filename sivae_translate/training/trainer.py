@@ -9,8 +9,6 @@ from pathlib import Path
 
 import torch
 from rich.markup import escape
-from rich.progress import Progress as ProgressBar
-from rich.progress import TaskID
 from torch import nn
 
 from sivae_translate.config import Config, to_yaml
@@ -19,17 +17,20 @@ from sivae_translate.data.domains import DomainData, check_unreadable
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.splits import summary
 from sivae_translate.models.build import make_model
-from sivae_translate.models.weights import save_model
+from sivae_translate.models.weights import BEST, save_model
 from sivae_translate.objectives import make_objective
 from sivae_translate.training import checkpoints, report
 from sivae_translate.training.averaging import average_of, is_finite, settle_average, update_average
+from sivae_translate.training.best import MEASURE, best_score, in_last_phase
 from sivae_translate.training.budget import Budget
 from sivae_translate.training.checkpoints import Progress
+from sivae_translate.training.display import Display, shown
 from sivae_translate.training.distributed import World, joined
 from sivae_translate.training.failures import explained
 from sivae_translate.training.folder import tidy
 from sivae_translate.training.lock import locked
 from sivae_translate.training.log import MetricsLog
+from sivae_translate.training.quality import Score
 from sivae_translate.training.resuming import choose_split, store_split
 from sivae_translate.training.signals import Interrupted, collect_signals
 from sivae_translate.training.starting import fine_tune
@@ -38,7 +39,7 @@ from sivae_translate.training.validation import Validation
 from sivae_translate.utils.devices import autocast, pick_dtype
 from sivae_translate.utils.errors import ConfigError, TrainingError
 from sivae_translate.utils.files import require_writable, write_text
-from sivae_translate.utils.progress import console, progress_bar
+from sivae_translate.utils.progress import console
 
 SETTLING_BATCHES = 8
 """Batches that the statistics of BatchNorms are measured on."""
@@ -90,6 +91,7 @@ class Trainer:
         self.dtype = pick_dtype(config.training.precision, self.device)
         self.progress, self.rate = Progress(), 0.0
         self.log: MetricsLog | None = None
+        self.score: Score | None = None
         self.split = choose_split(config, self.data, out, checkpoint)
         self._build(None if checkpoint else config.training.fine_tune)
         if checkpoint:
@@ -149,12 +151,9 @@ class Trainer:
         self.open_run()
         if self.progress.step == 0 and (problem := self.checkpoint()):
             self.roll_back(problem)
-        with (
-            collect_signals() as received,
-            progress_bar("rate", "health", silent=not self.world.writes) as bar,
-        ):
-            task = bar.add_task(f"training ({self.budget.unit})", total=self.budget.total, rate="", health="")
-            while problem := self._train(bar, task, received) or self.checkpoint():
+        silent = not self.world.writes
+        with collect_signals(silent=silent) as received, shown(self.budget, silent=silent) as display:
+            while problem := self._train(display, received) or self.checkpoint():
                 self.roll_back(problem)
         self._finish()
         return self.out
@@ -167,7 +166,7 @@ class Trainer:
             store_split(self.out, self.data, self.split.splits)
             self.log = MetricsLog(self.out, self.progress.step, self.config.training.tensorboard)
 
-    def _train(self, bar: ProgressBar, task: TaskID, received: Sequence[int]) -> str | None:
+    def _train(self, display: Display, received: Sequence[int]) -> str | None:
         """Step until the budget is spent, or something is wrong: then what."""
         last = time.monotonic()
         if self.budget.share(self.progress) >= 1:
@@ -185,9 +184,7 @@ class Trainer:
             metrics = self.world.mean(metrics, self.device)
             if problem := self.progress.guard.problem(metrics) or self._record(metrics):
                 return problem
-            bar.update(task, completed=self.budget.spent(self.progress), rate=f"{self.rate:.1f} steps/s")
-            if metrics:
-                bar.update(task, health=report.health(metrics))
+            display.show(self.progress, self.rate, metrics)
             self._stop_if_asked(received)
             if self.budget.share(self.progress) >= 1:
                 break
@@ -269,20 +266,24 @@ class Trainer:
         return None
 
     def _validate_and_save(self) -> None:
-        """Validate and save; the best checkpoint so far stays beside the last ones."""
+        """Validate and save; the best checkpoint of the last phase stays beside the last ones.
+
+        Its file is written first: when the process is killed between the two, the steps since the checkpoint
+        before are repeated, and their score is no better than the file's.
+        """
         self._settle()
         self.validation.fit_variance(self.config.training.seed)
-        score, best = self.validation.score(), self.progress.best_score
-        improved = score is not None and self.progress.step > 0 and (best is None or score < best)
-        if improved:
-            self.progress.best_score = score
+        self.score, self.progress.best_score = None, best_score(self.out)
+        if self.progress.step and in_last_phase(self.objective, self.budget.share(self.progress)):
+            self.score, best = self.validation.score(), self.progress.best_score
+            if self.score is not None and (best is None or self.score.total < best):
+                self._save_model(BEST)
+                self.progress.best_score = self.score.total
         root = self.out / "checkpoints"
         self.progress.domains = list(self.data.domains)
         folder = root / f"step-{self.progress.step:08d}"
         checkpoints.save(folder, self.modules, self.stepper.optimizers, self.progress)
         checkpoints.prune(root, self.config.training.keep_checkpoints)
-        if improved:
-            self._save_model("best.safetensors")
 
     def _save_model(self, name: str) -> None:
         calibration = self.validation.calibration()
@@ -308,6 +309,7 @@ class Trainer:
     def _facts(self) -> dict[str, object]:
         """Facts about the training that travel with the model."""
         return report.facts(self.out, self.config, self.progress, self.budget.images, self.world.size) | {
+            "validation": {"measure": MEASURE, **self.score.facts()} if self.score else None,
             "device": str(self.device),
             "precision": str(self.dtype).removeprefix("torch."),
         }

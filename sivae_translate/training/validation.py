@@ -14,6 +14,7 @@ from sivae_translate.data.splits import Split
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration, measure
+from sivae_translate.training.quality import Quality, Score
 from sivae_translate.utils.errors import DataError
 
 TRAINING_IMAGES = 256
@@ -43,22 +44,11 @@ class Validation:
         self.data, self.splits, self.model = data, splits, model
         self.autocast, self.note_unreadable = autocast, note_unreadable
         self.device = model.style_prior.means.device
+        self.quality = Quality(model, splits, self._images, autocast)
 
-    @torch.no_grad()
-    def score(self) -> float | None:
-        """Squared error per pixel on validation images; None without any.
-
-        It needs no truth: an image is translated to the next domain's style and back, and compared with
-        itself. Where there are no domains to translate between, it is reconstructed from its own codes.
-        """
-        errors = []
-        for index, split in enumerate(self.splits):
-            images = self._images(index, split.validation)
-            if len(images):
-                with self.autocast():
-                    returned = self._there_and_back(images, index)
-                errors.append((returned - images).square().mean())
-        return float(torch.stack(errors).mean()) if errors else None
+    def score(self) -> Score | None:
+        """How good the model's images are; None without validation images."""
+        return self.quality.score()
 
     def fit_variance(self, seed: int) -> None:
         """Fit the model's pixel variance on training images."""
@@ -94,12 +84,3 @@ class Validation:
                 self.note_unreadable([error.what])
         batch = to_tensor(np.stack(images)) if images else torch.empty(0, *self.model.image_shape)
         return batch.to(self.device)
-
-    def _there_and_back(self, images: Tensor, index: int) -> Tensor:
-        """Images of a domain, translated to the next one and back, or reconstructed."""
-        model, domains, count = self.model, self.model.domains, len(images)
-        if domains < 2:
-            return model.decode(model.encode(images).mean)
-        next_domain = torch.full((count,), (index + 1) % domains, device=self.device)
-        there = model.translate(images, model.prior_style(next_domain, count))
-        return model.translate(there, model.prior_style(torch.full_like(next_domain, index), count))

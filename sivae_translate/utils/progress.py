@@ -16,7 +16,8 @@ from rich.progress import (
 )
 
 T = TypeVar("T")
-console = Console(stderr=True)
+console = Console(stderr=True, soft_wrap=not Console(stderr=True).is_terminal)
+"""For notes and lists, which are only wrapped on a terminal: elsewhere a program reads them line by line."""
 
 
 def progress_bar(*fields: str, transient: bool = False, silent: bool = False) -> Progress:
