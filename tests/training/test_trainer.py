@@ -429,7 +429,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A configuration file of 400 small steps, and the run that was never interrupted."""
     root = tmp_path_factory.mktemp("job")
     write_images(root / "images")
-    config = settings(steps=400, log_every=1, checkpoint_every=10)
+    config = settings(steps=400, log_every=1, checkpoint_every=20)
     config = config.model_copy(update={"data": config.data.model_copy(update={"root": root / "images"})})
     (root / "config.yaml").write_text(to_yaml(config))
     whole = start(root / "config.yaml", root / "whole")
