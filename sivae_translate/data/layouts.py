@@ -69,7 +69,7 @@ def recognise(root: Path) -> Layout:
             whole = {name: SplitName(split.part) for name, split in labelled.items()}
             return _split(root, whole, _unused(root, whole))
         return _lettered(root, labelled, _unused(root, labelled))
-    if _is_split(root, names, whole):
+    if _is_split(root, names, splits):
         return _split(root, whole, _unused(root, whole))
     inner = {name: _whole(root / name) for name in names}
     _require_not_deeper(root, inner)
@@ -89,10 +89,15 @@ def _is_lettered(root: Path, names: Sequence[str], labelled: Splits) -> bool:
     if len(trained) > 1 or trained & tested:
         return True
     letters = [name for name, split in labelled.items() if split.is_letter]
-    others = [name for name in names if name not in letters and holds_image(root / name)] if letters else []
+    tests = [name for name, split in labelled.items() if split.part != "train"]
+    # A single test_tube is a domain like others, and so is a train_station
+    if not (letters or (trained and tests) or len(tests) > 1 or tested & {name.lower() for name in names}):
+        return False
+    named = letters or tests
+    others = [name for name in names if name not in (letters or labelled) and holds_image(root / name)]
     if others:
-        raise _unclear(root / letters[0], f"{others[0]} beside it does not")
-    return bool(letters)  # without one, a train_station is a domain like others
+        raise _unclear(root / named[0], f"{others[0]} beside it does not")
+    return True
 
 
 def _names_the_data(root: Path, labelled: Splits) -> bool:
@@ -104,18 +109,19 @@ def _names_the_data(root: Path, labelled: Splits) -> bool:
     return not letters and any(map(holds_image, inside))
 
 
-def _is_split(root: Path, names: Sequence[str], whole: Splits) -> bool:
+def _is_split(root: Path, names: Sequence[str], splits: Splits) -> bool:
     """Whether folders are splits, with domains or images inside.
 
     Raises:
         DataError: some are, beside folders that are not.
     """
-    train = [name for name, split in whole.items() if split.part == "train"]
+    whole = [name for name, split in splits.items() if not split.label]
+    train = [name for name in whole if splits[name].part == "train"]
     others = [name for name in names if name not in whole and holds_image(root / name)] if whole else []
     if not others or any(subfolders(root / name) for name in train):
         return bool(whole)
-    if len(whole) > 1 or not train:
-        raise _unclear(root / next(iter(whole)), f"{others[0]} beside it does not")
+    if len(whole) > 1 or any(split.part != "train" for split in splits.values()):
+        raise _unclear(root / whole[0], f"{others[0]} beside it does not")
     return False  # without folders inside it, a "train" among other folders is a domain of locomotives
 
 
@@ -259,9 +265,13 @@ def _files(folder: Path) -> Files:
         DataError: one lies in a folder that looks like a split.
     """
     files = {path.relative_to(folder).as_posix(): path for path in images_below(folder)}
-    for inner in dict.fromkeys(name.rpartition("/")[0] for name in files):
-        if any((split := parse(part)) and not split.label for part in inner.split("/")):
-            raise _unclear(folder / inner, f"it lies in {folder.name}")
+    parts = {part: name for name in files for part in name.split("/")[:-1]}
+    splits = {part: split for part in parts if (split := parse(part))}
+    trained = {split.label.lower() for split in splits.values() if split.part == "train"}
+    for part, split in splits.items():
+        if len(split.label) < 2 or (split.part != "train" and split.label.lower() in trained):
+            inner, _, _ = parts[part].partition(f"{part}/")
+            raise _unclear(folder / inner / part, f"it lies in {folder.name}")
     return files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,12 @@ CASES = {
     # What is missing or not used is said
     "train/A*3 train/B*4 test/A*2": ({"A": 3, "B": 4}, {"A": 2}, "test/B is missing"),
     "train_A*3 train_B*4 test_A*2": ({"A": 3, "B": 4}, {"A": 2}, "test_B is missing"),
+    "train_day*3 test_night*4": (
+        {"day": 3},
+        {"night": 4},
+        "test_day is missing",
+        "test_night has no training images",
+    ),
     "A/train*3 A/test*2 B/train*4": ({"A": 3, "B": 4}, {"A": 2}, "B/test is missing"),
     "train/A*3 train/B*4 test/A*2 test/B*2 test/C*2": (
         AB[0],
@@ -86,6 +93,8 @@ CASES = {
     "train_station*3 harbour*4": ({"train_station": 3, "harbour": 4}, {}),
     "valley*3 hill*4": ({"valley": 3, "hill": 4}, {}),
     "contest*3 latest*4": ({"contest": 3, "latest": 4}, {}),
+    "test_tube*3 beaker*4": ({"test_tube": 3, "beaker": 4}, {}),
+    "day/train_station*3 night/train_station*4": ({"day": 3, "night": 4}, {}),
     # What archive programs and systems leave
     "A*3 B*4 __MACOSX/A*3 .Trash*9": (AB[0], {}),
     "trainA*3 trainB*4 __MACOSX*2 A.zip": (AB[0], {}),
@@ -118,6 +127,8 @@ ERRORS = {
     "A/train*3 A/trian*3 B/train*3": r"A/trian looks like a split",
     "train/train*3 train/day*3": r"train/train looks like a split of the data, but it lies in train",
     "A/photos/train*3 A/photos/test*3 B/photos/train*3": r"A/photos/\w+ looks like a split .* it lies in A",
+    "day/train_day*3 day/test_day*3 night*3": r"day/test_day looks like a split .* it lies in day",
+    "trainA/B-test*3 trainB*3": r"B-test looks like a split of the data, but it lies in trainA",
     "train/A/valid*3 train/A*3 train/B*3": r"A/valid looks like a split of the data, but it lies in A",
     "set_train/set_train/A*3 set_train/set_train/B*3 set_test/set_test/A*3": r"it lies in set_train",
     # One folder too high
@@ -139,6 +150,7 @@ def test_a_tree_that_is_not_understood_is_an_error(tree: str, tmp_path: Path) ->
 
 EVALUATED = {
     "day*3 night*4": ({}, {"day": 3, "night": 4}),
+    "test_day*3 test_night*4": ({}, {"day": 3, "night": 4}),
     "test/day*3 test/night*4": ({}, {"day": 3, "night": 4}),
     "testA*3 testB*4": ({}, {"A": 3, "B": 4}),
     "train/day*3 test/day*2": ({"day": 3}, {"day": 2}),
@@ -153,3 +165,48 @@ def test_for_an_evaluation_a_folder_without_splits_is_all_test(tree: str, tmp_pa
 def test_the_name_of_a_split_is_no_part_of_another_word() -> None:
     for name in ("trains", "trainer", "testbed", "valley", "vale", "latest", "constraint", "train-", "_test"):
         assert parse(name) is None, name
+
+
+WORDS = (
+    *(
+        "A",
+        "B",
+        "day",
+        "night",
+        "images",
+        "train",
+        "test",
+        "val",
+        "Train",
+        "testing",
+        "trainA",
+        "testB",
+        "traina",
+    ),
+    *("valA", "A_train", "B-test", "train_day", "test_day", "train_night", "tets", "trianA", "__MACOSX"),
+)
+
+
+def test_no_tree_puts_a_test_image_into_training_or_drops_one_silently(tmp_path: Path) -> None:
+    """200 random trees: an error, or every image is in one place that its folders' names allow."""
+    rng, understood = random.Random(0), 0
+    for number in range(200):
+        depths = [rng.choice((1, 1, 2, 2, 3)) for _ in range(rng.randint(2, 4))]
+        folders = {"/".join(rng.choices(WORDS, k=depth)) for depth in depths}
+        root = grow(tmp_path / str(number), " ".join(f"{folder}*2" for folder in folders))
+        try:
+            layout = find_domains(root)
+        except DataError:
+            continue
+        understood += 1
+        train, test = (
+            [path for files in part.values() for path in files.values()]
+            for part in (layout.train, layout.test)
+        )
+        assert len({*train, *test}) == len(train) + len(test)
+        visible = {path for path in root.rglob("*.png") if "__MACOSX" not in path.parts}
+        assert visible == {*train, *test} or layout.notes, folders
+        for path in train:
+            splits = [split for part in path.relative_to(root).parts if (split := parse(part))]
+            assert not any(split.part != "train" and len(split.label) < 2 for split in splits), folders
+    assert understood > 10
