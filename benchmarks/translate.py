@@ -33,7 +33,7 @@ from benchmarks.common import read_options
 from benchmarks.measure import Figures
 from benchmarks.train_step import STYLE_WIDTHS, WIDTHS
 from sivae_translate.config import from_dict
-from sivae_translate.data.image import open_image
+from sivae_translate.data.reading import open_image
 from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.folders import COMPRESSION, translate_files
 from sivae_translate.inference.translator import Translator

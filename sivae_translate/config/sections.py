@@ -72,6 +72,12 @@ class DataConfig(Section):
             "choose settings on",
         ),
     ] = 0
+    white_level: Annotated[
+        int | None, Field(ge=1, le=2**32 - 1, description="white in files of 16 bits; none is 65535")
+    ] = None
+    seconds_per_file: Annotated[
+        float, Field(gt=0, le=86_400, description="the longest that reading one image may take")
+    ] = 60.0
     max_unreadable: Annotated[
         int, Field(ge=0, le=MOST, description="unreadable images to skip before giving up")
     ] = 100

@@ -21,8 +21,8 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from sivae_translate.data.formats import IMAGE_SUFFIXES
-from sivae_translate.data.image import open_image
 from sivae_translate.data.listing import files_below, is_visible
+from sivae_translate.data.reading import open_image
 from sivae_translate.utils.errors import DataError
 
 LARGEST = 2**30

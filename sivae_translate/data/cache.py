@@ -169,7 +169,7 @@ def _stamp(path: Path) -> _Stamp:
 def _key(paths: Sequence[Path], config: DataConfig) -> str:
     """Name of the cache: the folder that holds the files, and how they are made square."""
     common = os.path.commonpath([path.parent.absolute() for path in paths])
-    text = json.dumps([FORMAT, common, config.image_size, config.channels, config.fit])
+    text = json.dumps([FORMAT, common, config.image_size, config.channels, config.fit, config.white_level])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.image import ImageLike, from_any
+from sivae_translate.data.reading import DEFAULT, Reading
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.utils.errors import InputError
 
@@ -64,6 +65,7 @@ class ImageProcessor:
             channels).
         fit: "cover" cuts the longer side to a centred square; "contain" keeps everything and fills up with
             white; "stretch" changes the proportions.
+        reading: how files are read.
 
     Raises:
         InputError: the size is not positive, or another argument is none of its choices.
@@ -72,6 +74,7 @@ class ImageProcessor:
     size: int
     channels: Literal[1, 3] = 3
     fit: FitPolicy = "cover"
+    reading: Reading = DEFAULT
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -89,7 +92,7 @@ class ImageProcessor:
     @classmethod
     def of(cls, config: DataConfig) -> ImageProcessor:
         """The processor of a run's data settings."""
-        return cls(config.image_size, config.channels, config.fit)
+        return cls(config.image_size, config.channels, config.fit, Reading.of(config))
 
     def prepare(self, image: ImageLike) -> Prepared:
         """A picture as a model sees it.
@@ -105,7 +108,7 @@ class ImageProcessor:
         >>> prepared.pixels.shape, prepared.placement.source
         ((32, 32, 3), (16, 0, 80, 64))
         """
-        picture = from_any(image)
+        picture = from_any(image, self.reading)
         placement = self.place(picture.size)
         square = self._draw(picture, placement).convert("L" if self.channels == 1 else "RGB")
         return Prepared(np.array(square).reshape(self.size, self.size, self.channels), placement)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageFile
 
 WHITE = 65535
 """White of 16-bit files, unless somebody knows better."""
+
+
+_SCALED = {"PPM", "JPEG2000"}
+"""Formats whose headers say what is white; Pillow scales them."""
 
 
 class UnknownRangeError(ValueError):
@@ -23,7 +28,7 @@ def white_of(image: Image.Image, white_level: int | None) -> int:
         white_level: of files that do not say so; None is 65535.
     """
     if isinstance(image, ImageFile.ImageFile):
-        if image.format in {"PPM", "JPEG2000"}:
+        if image.format in _SCALED:
             return WHITE
         if raw_mode(image).endswith(";12"):
             return 4095
@@ -55,6 +60,11 @@ def _scaled(values: np.ndarray, white: int) -> np.ndarray:
     """uint8, rounded to nearest."""
     scaled = (values.clip(0, white) * 255 + white // 2) // white
     return scaled.astype(np.uint8)
+
+
+def is_open(image: ImageFile.ImageFile) -> bool:
+    """Whether an image that is not loaded yet has more than 8 bits a channel, and nothing says how many."""
+    return image.format not in _SCALED and (image.mode.startswith("I") or is_deep_colour(image))
 
 
 def raw_mode(image: ImageFile.ImageFile) -> str:
@@ -90,3 +100,22 @@ def join_bytes(upper: Image.Image, lower: Image.Image, white: int) -> Image.Imag
     scaled = _scaled(values, white)
     scaled[..., 3:] = _scaled(values[..., 3:], WHITE)
     return Image.fromarray(scaled, upper.mode)
+
+
+def describe(values: Sequence[int]) -> str | None:
+    """What to say of a domain whose 16-bit images are nearly black.
+
+    Args:
+        values: the largest value of each of some of its images.
+
+    Returns:
+        a note, or None where there is nothing to say.
+    """
+    top = max(values, default=WHITE)
+    level = next((level for level in (255, 1023, 4095, 16383) if top <= level), None)
+    if level is None:
+        return None
+    return (
+        f"its 16-bit images use 0 to {top} of {WHITE} only, so they are nearly black; "
+        f"data.white_level {level} reads them as {level.bit_length()} bits"
+    )

@@ -211,7 +211,8 @@ class _Actor:
             InputError: its size cannot be kept.
             OSError: the file cannot be read.
         """
-        prepared = self.translator.processor.prepare(read_image(source))
+        processor = self.translator.processor
+        prepared = processor.prepare(read_image(source, processor.reading))
         if self.settings.keep_size:
             require_whole(prepared.placement)
         return prepared

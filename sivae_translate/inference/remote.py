@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from sivae_translate.data.formats import IMAGE_SUFFIXES
-from sivae_translate.data.image import open_image
+from sivae_translate.data.reading import Reading, open_image
 from sivae_translate.inference.jobs import real_file
 from sivae_translate.utils.errors import ConfigError, DataError, InputError, OutputError
 
@@ -114,17 +114,19 @@ def _filesystem(url: str) -> tuple[Any, str]:
     return fs, path.rstrip("/") or "/"
 
 
-def read_image(url: str) -> Image.Image:
-    """An image file.
+def read_image(url: str, reading: Reading) -> Image.Image:
+    """An image file, read as a model's settings say.
 
     Raises:
         DataError: it is not a readable image.
         OSError: the file cannot be read.
     """
     fs, path = _filesystem(url)
+    if _is_local(fs):
+        return open_image(path, reading)
     stream = io.BytesIO(fs.cat_file(path))
     stream.name = url
-    return open_image(stream)
+    return open_image(stream, reading)
 
 
 def put(url: str, content: bytes) -> None:

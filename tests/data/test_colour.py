@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from sivae_translate.data.colour import IgnoredProfileWarning
-from sivae_translate.data.image import from_any, open_image
+from sivae_translate.data.image import from_any
+from sivae_translate.data.reading import open_image
 from tests.data import profiles
 
 

@@ -17,8 +17,8 @@ from PIL import Image, PngImagePlugin, features
 
 from sivae_translate.data import limits
 from sivae_translate.data.formats import IMAGE_SUFFIXES
-from sivae_translate.data.image import Reading, open_image
 from sivae_translate.data.listing import images_below
+from sivae_translate.data.reading import Reading, open_image
 from sivae_translate.utils.errors import DataError
 
 COLOUR = (200, 100, 40)

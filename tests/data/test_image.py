@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sivae_translate.data import image as images
-from sivae_translate.data.image import from_any, open_image
+from sivae_translate.data import reading
+from sivae_translate.data.image import from_any
+from sivae_translate.data.reading import open_image
 from sivae_translate.utils.errors import DataError, InputError
 
 
@@ -214,11 +215,11 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
 def test_the_limit_is_ours_and_not_that_of_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stored(Image.fromarray(noise(10, 10, 3)), ".png", tmp_path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    monkeypatch.setattr(images, "MAX_PIXELS", 100)
+    monkeypatch.setattr(reading, "MAX_PIXELS", 100)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert open_image(path).size == (10, 10)
-    monkeypatch.setattr(images, "MAX_PIXELS", 99)
+    monkeypatch.setattr(reading, "MAX_PIXELS", 99)
     with pytest.raises(DataError, match="10 x 10"):
         open_image(path)
 

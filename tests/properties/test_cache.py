@@ -16,6 +16,7 @@ PIXELS = st.fixed_dictionaries(
         "image_size": st.sampled_from([28, 32, 64, 128, 256]),
         "channels": st.sampled_from([1, 3]),
         "fit": st.sampled_from(["cover", "contain", "stretch"]),
+        "white_level": st.sampled_from([None, 1023, 4095]),
     }
 )
 PATHS = [Path("/images/cats/1.png"), Path("/images/dogs/2.png")]

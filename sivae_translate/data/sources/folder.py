@@ -19,8 +19,13 @@ from sivae_translate.data.domains import (
 )
 from sivae_translate.data.folders import DomainFolders, find_domains
 from sivae_translate.data.layouts import UNLABELLED, Files
+from sivae_translate.data.ranges import describe
+from sivae_translate.data.reading import brightest_value
 from sivae_translate.data.sources.base import Source, require_root
 from sivae_translate.utils.errors import DataError
+
+SAMPLE = 32
+"""Files of a domain that are looked at for the range of their values."""
 
 
 class Folder(Source):
@@ -62,6 +67,7 @@ def _load(config: DataConfig, folders: DomainFolders) -> DomainData:
     ids = tuple(tuple(str(PurePosixPath(name).with_suffix("")) for name in some.names) for some in test)
     if config.pairs:
         _check_pairs(folders, ids)
+    dark = () if config.white_level else _dark_domains(train_files or test_files)
     return DomainData(
         domains=domains,
         train=tuple(some.images for some in train),
@@ -70,8 +76,23 @@ def _load(config: DataConfig, folders: DomainFolders) -> DomainData:
         test_ids=ids,
         truth=PairedTruth() if config.pairs else None,
         unreadable=tuple(problems),
-        notes=folders.notes,
+        notes=(*folders.notes, *dark),
     )
+
+
+def _dark_domains(domains: Mapping[str, Files]) -> list[str]:
+    """Notes on domains whose files of 16 bits use a small part of their range.
+
+    A sample of `SAMPLE` files a domain, evenly spread, is looked at; of a file of 8 bits only the header.
+    """
+    notes = []
+    for name, files in domains.items():
+        paths = list(files.values())
+        chosen = paths[:: max(1, len(paths) // SAMPLE)][:SAMPLE]
+        values = [value for path in chosen if (value := brightest_value(path)) is not None]
+        if note := describe(values):
+            notes.append(f"{name}: {note}" if name else note)
+    return notes
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,213 @@
+"""Reading image files, whatever is in them, within limits of time and size."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from sivae_translate.config import DataConfig
+from sivae_translate.data import ranges
+from sivae_translate.data.formats import HEAD, find_reader
+from sivae_translate.data.limits import BLOCK, ClockedStream, TimeLimitError, require_regular, strip_metadata
+from sivae_translate.data.plain import orientation_of, to_plain
+from sivae_translate.utils.errors import DataError, InputError
+
+MAX_PIXELS = 200_000_000
+"""Larger images are refused by their header: a small file can claim a size that would fill the memory."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read.
+
+    Attributes:
+        white_level: the value in files of more than 8 bits a channel that is white; None is 65535.
+        seconds: the longest that one file may take.
+    """
+
+    white_level: int | None = None
+    seconds: float = 60.0
+
+    @classmethod
+    def of(cls, config: DataConfig) -> Reading:
+        """As a run's data settings say."""
+        return cls(config.white_level, config.seconds_per_file)
+
+
+DEFAULT = Reading()
+
+
+def open_image(source: str | Path | BinaryIO, reading: Reading = DEFAULT) -> Image.Image:
+    """Read and fully decode an image; of an animation, the first frame.
+
+    Transparency is composited on white, 16-bit grey is scaled by its full range or the white level, EXIF
+    rotation is applied, colours are converted to sRGB by the file's profile, CMYK becomes RGB.
+
+    Args:
+        source: a path, or a binary stream, which is read from its start and left open.
+        reading: the range of integers, and the time limit.
+
+    Returns:
+        8-bit image in mode "L" where the file is grey, else "RGB"; independent of the file.
+
+    Raises:
+        DataError: no such file, not a regular file, no image, empty, truncated, larger than `MAX_PIXELS`,
+            slower than the time limit, or of an unknown pixel range.
+        InputError: the source is neither a path nor a binary stream.
+    """
+    name = (
+        str(source)
+        if isinstance(source, (str, Path))
+        else str(getattr(source, "name", "") or "the image stream")
+    )
+    try:
+        with _stream(source) as file:
+            return _read(file, name, reading)
+    except (DataError, InputError):
+        raise
+    except Exception as error:  # decoders raise whatever the damage led them to
+        raise _unreadable(name, error) from error
+
+
+def _stream(source: str | Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        require_regular(path)
+        return path.open("rb")
+    if not hasattr(source, "read") or isinstance(source, io.TextIOBase):
+        raise InputError(
+            f"cannot open an image from {type(source).__name__}",
+            remedy="give a path or a file that was opened in binary mode",
+        )
+    try:
+        source.seek(0)
+    except (AttributeError, OSError):  # a pipe or a socket; decoders need to seek
+        return io.BytesIO(source.read())
+    return nullcontext(source)
+
+
+def _read(file: BinaryIO, name: str, reading: Reading) -> Image.Image:
+    """An open file as a plain image; a PNG file that fails is read again without its metadata."""
+    clock = ClockedStream(file, reading.seconds)
+    stream = cast("BinaryIO", clock)
+    try:
+        return _decode(stream, name, reading)
+    except DataError:
+        raise
+    except Exception as error:
+        if clock.is_over:  # some decoders turn every error into one of their own
+            raise TimeLimitError from error
+        file.seek(0)
+        if file.read(4) != b"\x89PNG":
+            raise
+        bare, profile = strip_metadata(stream)
+        return _decode(bare, name, reading, profile)
+
+
+def _decode(file: BinaryIO, name: str, reading: Reading, profile: bytes | None = None) -> Image.Image:
+    image = _identify(file, name)
+    white = ranges.white_of(image, reading.white_level)
+    joined = _load_deep(image, file, name, white) if white != ranges.WHITE else image
+    image.load()
+    profile = profile or image.info.get("icc_profile")
+    return to_plain(joined, name, white, profile, orientation_of(image))
+
+
+def _load_deep(image: ImageFile.ImageFile, file: BinaryIO, name: str, white: int) -> Image.Image:
+    """Colours of 16 bits a channel by their white level; another image as it is."""
+    if not ranges.is_deep_colour(image):
+        return image
+    lower = ranges.lower_bytes(_identify(file, name))
+    lower.load()
+    image.load()
+    return ranges.join_bytes(image, lower, white)
+
+
+def brightest_value(path: Path) -> int | None:
+    """The largest value in a file of 16 bits a channel; of colours, a multiple of 256 and 255 more.
+
+    Returns:
+        None for a file of 8 bits, for one that says what its white is, and for one that cannot be read.
+    """
+    try:
+        require_regular(path)
+        with path.open("rb") as file:
+            image = _identify(cast("BinaryIO", ClockedStream(file, DEFAULT.seconds)), str(path))
+            deep = ranges.is_deep_colour(image)
+            if ranges.white_of(image, None) != ranges.WHITE or not ranges.is_open(image):
+                return None
+            image.load()
+            top = int(np.asarray(image)[..., : 3 if deep else None].max())
+            return top * 256 + 255 if deep else top
+    except Exception:  # reading it for good says why
+        return None
+
+
+def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
+    """Read the header only.
+
+    Raises:
+        DataError: empty, no image, or too large.
+    """
+    file.seek(0)
+    head = file.read(HEAD)
+    if not head:
+        raise DataError(
+            f"cannot read {name}: the file is empty", remedy="remove it, or copy it again from its source"
+        )
+    reader = find_reader(head, name)
+    file.seek(0)
+    image = reader(file)
+    if image.format in {"JPEG", "MPO"}:
+        image.decodermaxblock = BLOCK
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(
+            f"cannot read {name}: its header claims {image.width} x {image.height} pixels, more than "
+            f"{MAX_PIXELS:,} in all",
+            remedy="scale it down with another program, or remove it",
+        )
+    return image
+
+
+_UNSUPPORTED = re.compile(
+    "unsupported|unknown|unrecognized|not (supported|available|implemented)|cannot handle|more samples",
+    re.IGNORECASE,
+)
+"""What Pillow says of files that are whole, but of a kind that it does not decode."""
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    """The error for a failed open or decode, in words."""
+    reason = str(error) or type(error).__name__
+    smaller = "scale it down with another program, or remove it"
+    for kind, what, remedy in (
+        (FileNotFoundError, "no such file", "check the path"),
+        (IsADirectoryError, "it is a folder", "name an image file"),
+        (PermissionError, "permission denied", "allow yourself to read it"),
+        (
+            TimeLimitError,
+            "decoding it takes longer than data.seconds_per_file",
+            "convert it to PNG, or allow more",
+        ),
+        (MemoryError, "decoding it needs more memory than there is", smaller),
+        (ranges.UnknownRangeError, reason, "convert it to 8 or 16 bits a channel"),
+        (Image.DecompressionBombError, reason, smaller),
+    ):
+        if isinstance(error, kind):
+            return DataError(f"cannot read {name}: {what}", remedy=remedy)
+    if isinstance(error, OSError) and error.errno is not None:
+        return DataError(f"cannot read {name}: {error.strerror}", remedy="check the path and the disk")
+    if _UNSUPPORTED.search(reason):
+        return DataError(
+            f"cannot read {name}: Pillow does not decode its kind ({reason})", remedy="convert it to PNG"
+        )
+    return DataError(
+        f"cannot read {name}: it is damaged or truncated ({reason})", remedy="remove it, or copy it again"
+    )
