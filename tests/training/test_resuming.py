@@ -193,6 +193,7 @@ def test_a_moved_folder_resumes_to_the_same_weights(root: Path, run: Path, tmp_p
         ("objective", "beta_neg", 7.0),
         ("training", "batch", 2),
         ("data", "workers", 1),
+        ("data", "seconds_per_file", 600.0),
     ],
 )
 def test_what_the_remedy_of_a_failed_training_names_can_be_changed(
