@@ -40,6 +40,10 @@ def report_files(result: BatchResult, out: Path) -> int:
     from sivae_translate.utils.progress import console
 
     console.print(f"{len(result.written)} written to {out}, {len(result.existing)} there already")
+    if result.left_out:
+        console.print(
+            f"not images, left out: {result.left_out}", highlight=False, markup=False, soft_wrap=True
+        )
     if result.unreadable:
         console.print(f"[red]{len(result.unreadable)} could not be read:[/]")
         for problem in result.unreadable:

@@ -24,7 +24,7 @@ class Reconstruct:
     overwrite: bool = False
     """Replace outputs that exist."""
     strict: bool = False
-    """Stop at the first unreadable file."""
+    """Stop at the first unreadable file, and at files that are not images."""
     grid: Path | None = None
     """Also write a picture that compares sources and reconstructions."""
     batch_size: int = 64

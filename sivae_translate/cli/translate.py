@@ -36,7 +36,7 @@ class Translate:
     """Replace outputs that exist; otherwise they are left alone, so a second call does only what is
     missing."""
     strict: bool = False
-    """Stop at the first unreadable file."""
+    """Stop at the first unreadable file, and at files that are not images."""
     size: Literal["model", "input"] = "model"
     """Size of the outputs: the model's, or each input's."""
     grid: Path | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sivae_translate.data.layouts import LAYOUTS, UNLABELLED, Domains, recognise
-from sivae_translate.data.listing import contents
+from sivae_translate.data.listing import contents, left_out
 from sivae_translate.utils.errors import DataError
 
 
@@ -19,7 +19,8 @@ class DomainFolders:
         train: domain name, in sorted order, to its files; the only name is `UNLABELLED` without labels.
         test: the same for test images; empty when there are none. It may name domains that are not in
             ``train``.
-        notes: what of the folder is not used, and which test folders are missing.
+        notes: what of the folder is not used, which test folders are missing, and how many files are no
+            images.
     """
 
     root: Path
@@ -64,7 +65,9 @@ def find_domains(root: Path, *, for_tests: bool = False) -> DomainFolders:
             "in one folder",
             remedy="sort the test images into folders with the names of the domains, or move them away",
         )
-    return DomainFolders(root, train, test, layout.notes)
+    others = left_out([root])
+    notes = (*layout.notes, f"not images, left out: {others}") if others else layout.notes
+    return DomainFolders(root, train, test, notes)
 
 
 def _require_folder(root: Path) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sivae_translate.data.formats import IMAGE_SUFFIXES
 from sivae_translate.utils.errors import DataError
 
-_FOREIGN = {"__MACOSX"}
-"""Folders that a system adds to a zip file; they hold no images, whatever their names end in."""
+_FOREIGN = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+"""What a system adds to folders and zip files; it is no image, whatever its name ends in."""
 
 
 def list_images(inputs: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -147,11 +147,30 @@ def _unlistable(error: OSError) -> DataError:
 
 def contents(folder: Path) -> str:
     """What a folder holds instead of images, in words."""
-    endings = Counter(Path(parts[-1]).suffix.lower() or "without an ending" for parts in files_below(folder))
-    if not endings:
-        return "it holds no files"
-    listed = ", ".join(
-        f"{number} {ending}"
-        for ending, number in sorted(endings.items(), key=lambda item: (-item[1], item[0]))[:5]
-    )
-    return f"its {endings.total()} files are {listed}"
+    endings = _endings(files_below(folder))
+    return f"its {endings.total()} files are {_listed(endings)}" if endings else "it holds no files"
+
+
+def left_out(inputs: Sequence[Path]) -> str:
+    """The files in folders that are not images by their names, counted by ending: "3 .psd, 1 .txt".
+
+    Args:
+        inputs: folders; what is a file, or missing, is passed over.
+
+    Returns:
+        nothing where all are images.
+    """
+    parts = (parts for given in inputs if given.is_dir() for parts in files_below(given))
+    return _listed(_endings(parts for parts in parts if not is_image(parts[-1])))
+
+
+def _endings(files: Iterable[tuple[str, ...]]) -> Counter[str]:
+    return Counter(Path(parts[-1]).suffix.lower() or "without an ending" for parts in files)
+
+
+def _listed(endings: Counter[str]) -> str:
+    """The five most frequent, and how many others there are."""
+    ranked = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
+    others = sum(number for _, number in ranked[5:])
+    named = [f"{number} {ending}" for ending, number in ranked[:5]]
+    return ", ".join([*named, f"{others} others"] if others else named)

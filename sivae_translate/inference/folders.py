@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from sivae_translate.data.listing import left_out
 from sivae_translate.data.processor import ImageProcessor, Placement, Prepared, as_batch, require_whole
 from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.arguments import PERCENTILE, check_choices
@@ -43,12 +44,14 @@ class BatchResult:
             not be kept.
         unusual: path, percentile and reason of each input unlike the training data; empty where that
             is not checked.
+        left_out: files in the input folders that are not images, counted by ending; nothing without them.
     """
 
     written: list[Path] = field(default_factory=list)
     existing: list[Path] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     unusual: list[str] = field(default_factory=list)
+    left_out: str = ""
 
 
 def translate_files(
@@ -76,7 +79,7 @@ def translate_files(
         style: see `Translator.__call__`; None keeps each image's own style, which rebuilds it.
         out: output folder.
         overwrite: replace outputs that exist; otherwise they are left alone.
-        strict: stop at the first unreadable file.
+        strict: stop at the first unreadable file, and at once where a folder has files that are not images.
         size: ``model`` or ``input``; see `Translator.__call__`.
         batch_size: images computed at a time.
         check: ``warn`` lists inputs unlike the training data, ``raise`` stops at the first of them.
@@ -85,22 +88,34 @@ def translate_files(
 
     Raises:
         InputError: an unknown style or argument, or outputs would replace their own inputs.
-        DataError: an input is missing, or a file is unreadable and ``strict`` is set.
+        DataError: an input is missing, or a file is unreadable or no image and ``strict`` is set.
         OutputError: ``out`` cannot be written to.
     """
     check_choices("pil", size, check, batch_size)
     jobs = plan_jobs(inputs, out)
+    result = BatchResult(left_out=_check_left_out(inputs, strict))
     if check != "off":
         translator.engine.require_calibration(percentile)
     code = None if style is None else translator.style_code(style)
     require_writable(out)
-    work = _FolderWork(translator, code, size == "input", strict, check, percentile)
-    work.result.existing += [job.target for job in jobs if job.target.exists() and not overwrite]
-    existing = set(work.result.existing)
+    work = _FolderWork(translator, code, size == "input", strict, check, percentile, result)
+    result.existing += [job.target for job in jobs if job.target.exists() and not overwrite]
+    existing = set(result.existing)
     work.run([job for job in jobs if job.target not in existing], batch_size)
-    if grid is not None:
-        work.save_grid(grid)
-    return work.result
+    work.save_grid(grid)
+    return result
+
+
+def _check_left_out(inputs: Sequence[Path], strict: bool) -> str:
+    """Files that are not images; see `left_out`.
+
+    Raises:
+        DataError: there are some, and ``strict`` is set.
+    """
+    others = left_out(inputs)
+    if others and strict:
+        raise DataError(f"not images: {others}", remedy="move them out of the folder, or leave strict off")
+    return others
 
 
 @dataclass
@@ -134,10 +149,10 @@ class _FolderWork:
                 bar.advance(task, len(batch))
             _finish(writing)
 
-    def save_grid(self, path: Path) -> None:
-        """A picture of the first sources beside their translations, if there are any."""
+    def save_grid(self, path: Path | None) -> None:
+        """A picture of the first sources beside their translations, if there are any and a file is named."""
         names = ["source", "rebuilt" if self.code is None else "translation"]
-        if self.examples:
+        if path is not None and self.examples:
             rows = list(zip(*self.examples, strict=True))
             pictures.save(pictures.grid(rows, row_names=names, cell=96), path)
 

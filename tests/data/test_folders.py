@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from sivae_translate.config import DataConfig
 from sivae_translate.data.folders import find_domains
 from sivae_translate.data.layouts import UNLABELLED
+from sivae_translate.data.loading import load_data
 from sivae_translate.utils.errors import DataError
 
 
@@ -191,3 +195,18 @@ def test_a_missing_folder_and_a_file_are_errors(tmp_path: Path) -> None:
     make(tmp_path, "x.zip")
     with pytest.raises(DataError, match=r"x\.zip is a file, not a folder"):
         find_domains(tmp_path / "x.zip")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes of this kind")
+def test_files_that_are_no_images_are_noted_and_pipes_and_loops_skipped(tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+        for index in range(2):
+            Image.new("L", (8, 8)).save(tmp_path / name / f"{index}.png")
+    (tmp_path / "cats" / "labels.txt").touch()
+    (tmp_path / "cats" / "loop.png").symlink_to("loop.png")
+    os.mkfifo(tmp_path / "dogs" / "pipe.png")
+    data = load_data(DataConfig(root=tmp_path, image_size=32))
+    assert data.notes == ("not images, left out: 1 .txt",)
+    assert [len(source) for source in data.train] == [2, 2]
+    assert len(data.unreadable) == 2

@@ -86,6 +86,7 @@ CASES = {
         {},
         "raw is not used",
         "images beside them (1) are not used",
+        "not images, left out: 1 .txt",
     ),
     # Domains that only sound like splits
     "train*3 tram*4": ({"train": 3, "tram": 4}, {}),
@@ -97,7 +98,7 @@ CASES = {
     "day/train_station*3 night/train_station*4": ({"day": 3, "night": 4}, {}),
     # What archive programs and systems leave
     "A*3 B*4 __MACOSX/A*3 .Trash*9": (AB[0], {}),
-    "trainA*3 trainB*4 __MACOSX*2 A.zip": (AB[0], {}),
+    "trainA*3 trainB*4 __MACOSX*2 A.zip": (AB[0], {}, "not images, left out: 1 .zip"),
     "__MACOSX/train*2 A/train*3 B/train*4 A/.hidden*2": (AB[0], {}),
 }
 

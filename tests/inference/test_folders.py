@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,39 @@ def test_a_second_call_does_only_what_is_missing(
 def test_strict_stops_at_the_unreadable_file(translator: Translator, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"broken\.png"):
         translate_files(translator, [folder], "dogs", tmp_path / "out", strict=True)
+
+
+def test_files_that_are_no_images_are_counted_and_an_error_where_strict(
+    translator: Translator, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    Image.new("RGB", (8, 8)).save(source / "a.png")
+    (source / "drawing.psd").touch()
+    with pytest.raises(DataError, match=r"not images: 1 \.psd"):
+        translate_files(translator, [source], "dogs", out, strict=True)
+    assert not out.exists()
+    assert translate_files(translator, [source], "dogs", out).left_out == "1 .psd"
+    assert files(out) == ["a.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes of this kind")
+def test_pipes_and_links_to_themselves_are_listed_and_stop_nothing(
+    translator: Translator, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    Image.new("RGB", (8, 8)).save(source / "a.png")
+    os.mkfifo(source / "pipe.png")
+    (source / "loop.png").symlink_to("loop.png")
+    (source / "circle").symlink_to(".")
+    result = translate_files(translator, [source], "dogs", out)
+    assert files(out) == ["a.png"]
+    loop, pipe = sorted(result.unreadable)
+    assert "loop.png: Too many levels" in loop
+    assert "pipe.png: it is a pipe" in pipe
+    with pytest.raises(DataError, match="it is a pipe"):
+        translator.style_code([source / "pipe.png"])
 
 
 def test_an_interrupted_call_leaves_only_whole_files_and_can_be_finished(
