@@ -264,7 +264,7 @@ def _files(folder: Path) -> Files:
     Raises:
         DataError: one lies in a folder that looks like a split.
     """
-    files = {path.relative_to(folder).as_posix(): path for path in images_below(folder)}
+    files = images_below(folder)
     parts = {part: name for name in files for part in name.split("/")[:-1]}
     splits = {part: split for part in parts if (split := parse(part))}
     trained = {split.label.lower() for split in splits.values() if split.part == "train"}

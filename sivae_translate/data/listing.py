@@ -52,7 +52,7 @@ def _expand(given: Path) -> Iterator[tuple[Path, Path]]:
             f"there is no image in {given}: {contents(given)}",
             remedy=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}",
         )
-    yield from ((path, path.relative_to(given)) for path in images)
+    yield from ((path, Path(name)) for name, path in images.items())
 
 
 def is_image(name: str) -> bool:
@@ -98,16 +98,17 @@ def holds_image(folder: Path) -> bool:
     return any(is_image(parts[-1]) for parts in files_below(folder))
 
 
-def images_below(folder: Path) -> tuple[Path, ...]:
-    """Images in a folder and all its sub-folders, sorted by relative path on every machine alike.
+def images_below(folder: Path) -> dict[str, Path]:
+    """Images in a folder and all its sub-folders by their paths below it, in an order that is the same on
+    every machine.
 
     Links are followed, but each real folder is read once, and none that the folder itself lies in.
 
     Raises:
         DataError: a folder cannot be listed.
     """
-    files = [parts for parts in files_below(folder) if is_image(parts[-1])]
-    return tuple(folder.joinpath(*parts) for parts in sorted(files))
+    files = sorted(parts for parts in files_below(folder) if is_image(parts[-1]))
+    return {name: folder / name for name in map("/".join, files)}
 
 
 def files_below(folder: Path) -> Iterator[tuple[str, ...]]:

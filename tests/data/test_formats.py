@@ -35,7 +35,7 @@ def test_every_ending_that_counts_can_be_read(suffix: str, tmp_path: Path) -> No
     image = Image.new("RGB", (20, 16), COLOUR).convert({".pgm": "L", ".pbm": "1"}.get(suffix, "RGB"))
     kind = {".jfif": "JPEG", ".jpe": "JPEG", ".pbm": "PPM"}.get(suffix)
     image.save(path, kind, **({"lossless": True} if suffix == ".webp" else {}))
-    assert images_below(tmp_path) == (path,)
+    assert images_below(tmp_path) == {path.name: path}
     opened = open_image(path)
     assert (opened.size, opened.mode) == ((20, 16), "L" if grey else "RGB")
     if suffix != ".pbm":
