@@ -12,7 +12,30 @@ from sivae_translate.data import colour, ranges
 def to_plain(
     image: Image.Image, name: str, white: int, profile: bytes | None, orientation: int
 ) -> Image.Image:
-    """A loaded image of any mode as a new, upright, opaque image in mode "L" or "RGB"."""
+    """A loaded image of any mode as one that needs nothing more.
+
+    Args:
+        image: loaded.
+        name: of its file, for warnings.
+        white: value that becomes 255; see `ranges.to_eight_bits`.
+        profile: its colour profile.
+        orientation: see `orientation_of`.
+
+    Returns:
+        New, upright, opaque image in mode "L" or "RGB". It has no metadata, so it is not turned or converted
+        once more when it is given again.
+
+    Raises:
+        UnknownRangeError: nothing says which value is white.
+    """
+    plain = _grey_or_rgb(image, name, white, profile, orientation)
+    plain.info.clear()
+    return plain
+
+
+def _grey_or_rgb(
+    image: Image.Image, name: str, white: int, profile: bytes | None, orientation: int
+) -> Image.Image:
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
     if image.mode == "F":

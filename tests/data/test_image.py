@@ -17,6 +17,7 @@ from sivae_translate.data import reading
 from sivae_translate.data.image import from_any
 from sivae_translate.data.reading import open_image
 from sivae_translate.utils.errors import DataError, InputError
+from tests.data.profiles import DISPLAY_P3
 
 
 def noise(*shape: Any, seed: int = 0) -> Any:
@@ -324,3 +325,14 @@ def test_a_lazily_opened_damaged_image_is_refused_by_name(tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:5000])
     with Image.open(path) as lazy, pytest.raises(InputError, match=r"image\.png"):
         from_any(lazy)
+
+
+@pytest.mark.parametrize("options", [{}, {"icc_profile": DISPLAY_P3}])
+def test_what_was_read_can_be_given_again(options: dict[str, bytes], tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind in (".jpg", ".png", ".webp", ".tif"):
+        path = stored(Image.fromarray(noise(3, 5, 3)), kind, tmp_path, exif=exif, **options)
+        once = open_image(path)
+        np.testing.assert_array_equal(np.asarray(from_any(once)), np.asarray(once))
+        assert once.size == (3, 5)
