@@ -31,6 +31,7 @@ from sivae_translate.cli import (
     train,
     translate,
 )
+from sivae_translate.cli.notes import brief_warnings
 from sivae_translate.cli.parser import complete, parse_options, parse_with_settings
 from sivae_translate.config import Config, load_config
 from sivae_translate.utils.errors import ConfigError, SivaeError
@@ -78,7 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``sivae-translate`` and ``python -m sivae_translate``."""
     try:
         try:
-            code = _answer(sys.argv[1:] if arguments is None else arguments)
+            with brief_warnings():
+                code = _answer(sys.argv[1:] if arguments is None else arguments)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output, such as head, has had enough

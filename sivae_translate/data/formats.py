@@ -116,7 +116,7 @@ def _heif_reader(name: str) -> Reader:
         module = importlib.import_module("pillow_heif")
     except ImportError as error:
         raise DataError(
-            f"cannot read {name}: HEIC needs the package pillow-heif",
+            f"cannot read {name}: HEIC needs pillow-heif (pip install 'sivae-translate[heif]')",
             remedy="pip install 'sivae-translate[heif]', or convert it to PNG",
         ) from error
     return cast("Reader", module.HeifImageFile)

@@ -177,7 +177,8 @@ def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
 
 
 _UNSUPPORTED = re.compile(
-    "unsupported|unknown|unrecognized|not (supported|available|implemented)|cannot handle|more samples",
+    "unsupported|unknown (pixel|raw|compression|data)|not (supported|available|implemented)|cannot handle"
+    "|more samples",
     re.IGNORECASE,
 )
 """What Pillow says of files that are whole, but of a kind that it does not decode."""
@@ -202,6 +203,8 @@ def _unreadable(name: str, error: Exception) -> DataError:
     ):
         if isinstance(error, kind):
             return DataError(f"cannot read {name}: {what}", remedy=remedy)
+    if "out of memory" in reason:
+        return _unreadable(name, MemoryError())
     if isinstance(error, OSError) and error.errno is not None:
         return DataError(f"cannot read {name}: {error.strerror}", remedy="check the path and the disk")
     if _UNSUPPORTED.search(reason):

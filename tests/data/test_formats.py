@@ -181,3 +181,12 @@ def test_running_out_of_memory_is_called_that(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(limits.ClockedStream, "read", fails)
     with pytest.raises(DataError, match=r"image\.png: decoding it needs more memory"):
         open_image(path)
+
+
+def test_a_kind_that_pillow_does_not_decode_is_not_called_damage() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(stream, "BMP")
+    data = bytearray(stream.getvalue())
+    data[30] = 9  # a compression of its own
+    with pytest.raises(DataError, match="Pillow does not decode its kind"):
+        open_image(io.BytesIO(data))

@@ -1,0 +1,48 @@
+"""The library's warnings as lines of a command: without the place in the code, and not one for each of a
+million files.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+SHOWN = 5
+"""Warnings of a command; what comes after them is alike."""
+
+
+@contextmanager
+def brief_warnings() -> Iterator[None]:
+    """Show the library's own warnings as a line each, `SHOWN` of them; others are shown as ever."""
+    count = 0
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            nonlocal count
+            if not category.__module__.startswith("sivae_translate."):
+                show_others(message, category, filename, lineno, file, line)
+                return
+            count += 1
+            if count <= SHOWN:
+                _print(message)
+            elif count == SHOWN + 1:
+                _print("more notes like these are not shown")
+
+        warnings.showwarning = show
+        yield
+
+
+def _print(text: Any) -> None:
+    from sivae_translate.utils.progress import console
+
+    console.print(str(text), highlight=False, markup=False, soft_wrap=True)
