@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -12,6 +12,8 @@ WHITE = 65535
 """White of 16-bit files, unless somebody knows better."""
 
 
+STRIP = 2**20
+"""Pixels scaled at a time: as numbers of 64 bits, a large image at once would take gigabytes."""
 _SCALED = {"PPM", "JPEG2000"}
 """Formats whose headers say what is white; Pillow scales them."""
 
@@ -45,15 +47,24 @@ def to_eight_bits(image: Image.Image, white: int) -> Image.Image:
     Raises:
         UnknownRangeError: negative values, or values above 65535 while ``white`` is 65535.
     """
-    values = np.array(image).astype(np.int64)
-    if values.min() < 0 or (values.max() > WHITE and white == WHITE):
-        raise UnknownRangeError(
-            f"its pixels are 32-bit integers ({values.min()} to {values.max()}) of unknown range"
-        )
     transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        values[values == transparent] = white
-    return Image.fromarray(_scaled(values, white))
+    scaled = np.empty((image.height, image.width), np.uint8)
+    for box in _strips(image):
+        values = np.asarray(image.crop(box)).astype(np.int64)
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or (high > WHITE and white == WHITE):
+            raise UnknownRangeError(f"its pixels are 32-bit integers ({low} to {high}) of unknown range")
+        if isinstance(transparent, int):
+            values[values == transparent] = white
+        scaled[box[1] : box[3]] = _scaled(values, white)
+    return Image.fromarray(scaled)
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of about `STRIP` pixels from the top to the bottom."""
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(top + rows, image.height)
 
 
 def _scaled(values: np.ndarray, white: int) -> np.ndarray:
@@ -96,10 +107,13 @@ def join_bytes(upper: Image.Image, lower: Image.Image, white: int) -> Image.Imag
     """Colours of 16 bits a channel from their halves, scaled from 0..white to 0..255; a fourth channel
     (transparency) is scaled by its full range.
     """
-    values = np.asarray(upper).astype(np.int64) * 256 + np.asarray(lower)
-    scaled = _scaled(values, white)
-    scaled[..., 3:] = _scaled(values[..., 3:], WHITE)
-    return Image.fromarray(scaled, upper.mode)
+    joined = np.empty((upper.height, upper.width, len(upper.getbands())), np.uint8)
+    for box in _strips(upper):
+        values = np.asarray(upper.crop(box)).astype(np.int64) * 256 + np.asarray(lower.crop(box))
+        part = joined[box[1] : box[3]]
+        part[...] = _scaled(values, white)
+        part[..., 3:] = _scaled(values[..., 3:], WHITE)
+    return Image.fromarray(joined, upper.mode)
 
 
 def describe(values: Sequence[int]) -> str | None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from sivae_translate.config import DataConfig
+from sivae_translate.data import ranges
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.processor import ImageProcessor
 from sivae_translate.data.reading import Reading, open_image
@@ -104,3 +105,16 @@ def test_dark_colours_are_found_too(tmp_path: Path) -> None:
     (note,) = load_data(DataConfig(root=tmp_path, image_size=32)).notes
     assert note.startswith("a: ")
     assert "data.white_level 4095" in note
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I"])
+def test_a_large_image_is_scaled_as_a_small_one_in_little_memory(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (50, 30))
+    stream = io.BytesIO()
+    Image.fromarray(values.astype(np.uint16 if mode == "I;16" else np.int32)).save(stream, "TIFF")
+    whole = np.asarray(open_image(stream))
+    np.testing.assert_array_equal(whole, np.rint(values * 255 / 65535))
+    monkeypatch.setattr(ranges, "STRIP", 100)
+    np.testing.assert_array_equal(np.asarray(open_image(stream)), whole)
