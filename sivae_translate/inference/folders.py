@@ -22,7 +22,7 @@ from sivae_translate.models.typicality import Verdict
 from sivae_translate.utils import pictures
 from sivae_translate.utils.choices import Check
 from sivae_translate.utils.errors import DataError, InputError
-from sivae_translate.utils.files import require_writable
+from sivae_translate.utils.files import remove_leftovers, require_writable
 from sivae_translate.utils.progress import progress_bar
 
 GRID_ROWS = 16
@@ -98,6 +98,8 @@ def translate_files(
         translator.engine.require_calibration(percentile)
     code = None if style is None else translator.style_code(style)
     require_writable(out)
+    for folder in {job.target.parent for job in jobs}:
+        remove_leftovers(folder)
     work = _FolderWork(translator, code, size == "input", strict, check, percentile, result)
     result.existing += [job.target for job in jobs if job.target.exists() and not overwrite]
     existing = set(result.existing)

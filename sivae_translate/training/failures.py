@@ -16,6 +16,9 @@ DISK = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.E
 DISK |= {errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EDQUOT, errno.ESTALE}
 """Errors of the system that are about a file or its disk."""
 
+NO_MEMORY = ("can't allocate memory", "not enough memory")
+"""What torch says of the CPU's, as a RuntimeError."""
+
 
 @contextmanager
 def explained(out: Path) -> Iterator[None]:
@@ -29,6 +32,10 @@ def explained(out: Path) -> Iterator[None]:
         TrainingError: a loader process was killed, or memory has run out.
     """
     resume = f"continue with --resume --out {out}"
+    smaller = (
+        f"set a smaller training.batch and {resume}, or start again with a smaller data.image_size or "
+        "model.widths"
+    )
     try:
         yield
     except OSError as error:
@@ -38,12 +45,10 @@ def explained(out: Path) -> Iterator[None]:
         raise TrainingError(f"the system refuses: {error}", remedy=f"once it does not, {resume}") from error
     except (MemoryError, torch.OutOfMemoryError) as error:
         what = str(error).partition(". ")[0] or "the memory does not suffice"
-        raise TrainingError(
-            what,
-            remedy=f"set a smaller training.batch and {resume}, or start again with a smaller "
-            "data.image_size or model.widths",
-        ) from error
+        raise TrainingError(what, remedy=smaller) from error
     except RuntimeError as error:
+        if any(words in str(error) for words in NO_MEMORY):
+            raise TrainingError("the memory does not suffice for a step", remedy=smaller) from error
         if not str(error).startswith("DataLoader worker"):
             raise
         raise TrainingError(

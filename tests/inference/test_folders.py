@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from sivae_translate.inference import folders as batch
 from sivae_translate.inference.folders import translate_files
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import DataError, InputError, OutputError
+from sivae_translate.utils.files import replacing
 from tests.conftest import with_fit
 
 
@@ -188,3 +192,19 @@ def test_the_inputs_shape_and_a_comparison_grid(
     )
     assert Image.open(tmp_path / "out" / "wide.png").size == (50, 20)
     assert Image.open(tmp_path / "grid.png").width > 96
+
+
+def test_what_a_killed_call_left_half_written_is_removed(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    translate_files(translator, [folder], "dogs", out)
+    with replacing(out / "deep" / "c.png") as temporary:
+        shutil.copy(out / "deep" / "c.png", temporary)
+        with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+            ended.wait()
+        left = temporary.with_name(temporary.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-"))
+        left.write_bytes(b"half")
+    translate_files(translator, [folder], "dogs", out)
+    assert not left.exists()
+    assert len(list(out.rglob("*.png"))) == 4

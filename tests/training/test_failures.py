@@ -180,6 +180,7 @@ def test_errors_survive_the_way_between_processes() -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "CUDA out of memory"),
         (MemoryError(), "memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "for a step"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
     ],
 )
