@@ -98,8 +98,6 @@ def translate_files(
         translator.engine.require_calibration(percentile)
     code = None if style is None else translator.style_code(style)
     require_writable(out)
-    for folder in {job.target.parent for job in jobs}:
-        remove_leftovers(folder)
     work = _FolderWork(translator, code, size == "input", strict, check, percentile, result)
     result.existing += [job.target for job in jobs if job.target.exists() and not overwrite]
     existing = set(result.existing)
@@ -138,6 +136,8 @@ class _FolderWork:
 
     def run(self, jobs: Sequence[Job], batch_size: int) -> None:
         """All jobs; see `translate_files` for what is raised."""
+        for folder in {job.target.parent for job in jobs}:
+            remove_leftovers(folder)
         batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
         with progress_bar() as bar, ThreadPoolExecutor(THREADS) as threads:
             task = bar.add_task("rebuilding" if self.code is None else "translating", total=len(jobs))
