@@ -123,4 +123,8 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
     )
     summary = ", ".join(f"{count} {status}" for status, count in result.counts.items())
     console.print(f"{summary}; each file: {result.manifest}", highlight=False)
+    if result.left_out:
+        console.print(
+            f"not images, left out: {result.left_out}", highlight=False, markup=False, soft_wrap=True
+        )
     return 1 if result.counts["unreadable"] else 0

@@ -148,29 +148,26 @@ def _unlistable(error: OSError) -> DataError:
 
 def contents(folder: Path) -> str:
     """What a folder holds instead of images, in words."""
-    endings = _endings(files_below(folder))
-    return f"its {endings.total()} files are {_listed(endings)}" if endings else "it holds no files"
+    names = [parts[-1] for parts in files_below(folder)]
+    return f"its {len(names)} files are {count_endings(names)}" if names else "it holds no files"
 
 
 def left_out(inputs: Sequence[Path]) -> str:
-    """The files in folders that are not images by their names, counted by ending: "3 .psd, 1 .txt".
+    """The files in folders that are not images by their names, counted by ending.
 
     Args:
         inputs: folders; what is a file, or missing, is passed over.
 
     Returns:
-        nothing where all are images.
+        see `count_endings`.
     """
-    parts = (parts for given in inputs if given.is_dir() for parts in files_below(given))
-    return _listed(_endings(parts for parts in parts if not is_image(parts[-1])))
+    names = (parts[-1] for given in inputs if given.is_dir() for parts in files_below(given))
+    return count_endings(name for name in names if not is_image(name))
 
 
-def _endings(files: Iterable[tuple[str, ...]]) -> Counter[str]:
-    return Counter(Path(parts[-1]).suffix.lower() or "without an ending" for parts in files)
-
-
-def _listed(endings: Counter[str]) -> str:
-    """The five most frequent, and how many others there are."""
+def count_endings(names: Iterable[str]) -> str:
+    """Files by ending, the five most frequent ones named: "3 .psd, 1 .txt"; nothing of no files."""
+    endings = Counter(Path(name).suffix.lower() or "without an ending" for name in names)
     ranked = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
     others = sum(number for _, number in ranked[5:])
     named = [f"{number} {ending}" for ending, number in ranked[:5]]

@@ -14,7 +14,7 @@ import logging
 import posixpath
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -25,7 +25,7 @@ from sivae_translate.data.processor import Placement, Prepared, as_batch, requir
 from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.arguments import PERCENTILE, check_choices
 from sivae_translate.inference.folders import COMPRESSION
-from sivae_translate.inference.remote import RemoteJob, list_existing, list_jobs, put, read_image
+from sivae_translate.inference.remote import RemoteJob, left_out, list_existing, list_jobs, put, read_image
 from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.weights import find_model
 from sivae_translate.utils.choices import Check, Precision
@@ -52,10 +52,12 @@ class ClusterResult:
         manifest: Parquet file with a row a file: source, target, status (written, existing, unreadable),
             reason of an unreadable one, unusual (score and reason; empty where it is not, or not checked).
         counts: files of each status, and ``unusual``.
+        left_out: files in the input folders that are not images, counted by ending; nothing without them.
     """
 
     manifest: str
     counts: dict[str, int] = field(default_factory=dict)
+    left_out: str = ""
 
 
 def translate_on_cluster(
@@ -106,7 +108,7 @@ def translate_on_cluster(
     existing = set() if overwrite else list_existing(out)
     rows = [_row(job, "existing") for job in jobs if job.target in existing]
     rows += _translate_all(ray, [job for job in jobs if job.target not in existing], settings, workers)
-    return _summarise(rows, posixpath.join(out, MANIFEST))
+    return replace(_summarise(rows, posixpath.join(out, MANIFEST)), left_out=left_out(inputs))
 
 
 def _summarise(rows: Sequence[Row], manifest: str) -> ClusterResult:

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from sivae_translate.data.formats import IMAGE_SUFFIXES
+from sivae_translate.data.listing import count_endings, is_image, is_visible
 from sivae_translate.data.reading import Reading, open_image
 from sivae_translate.inference.jobs import real_file
 from sivae_translate.utils.errors import ConfigError, DataError, InputError, OutputError
@@ -68,12 +69,25 @@ def _expand(given: str) -> Iterator[tuple[str, str]]:
         return
     if not fs.exists(path):
         raise DataError(f"there is no file or folder {given}", remedy="check the path")
-    names = sorted(name for name in fs.find(path) if posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES)
+    names = sorted(name for name in _visible_below(fs, path) if is_image(posixpath.basename(name)))
     if not names:
         raise DataError(
             f"there is no image in {given}", remedy=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
         )
     yield from ((_name(fs, name), posixpath.relpath(name, path)) for name in names)
+
+
+def _visible_below(fs: Any, folder: str) -> list[str]:
+    """Paths of the files in a folder and all its sub-folders, without hidden ones."""
+    paths = fs.find(folder)
+    return [path for path in paths if all(map(is_visible, posixpath.relpath(path, folder).split("/")))]
+
+
+def left_out(inputs: Sequence[str]) -> str:
+    """The files in folders that are not images by their names; see `listing.count_endings`."""
+    folders = [(fs, path) for fs, path in map(_filesystem, inputs) if fs.isdir(path)]
+    names = (posixpath.basename(name) for fs, path in folders for name in _visible_below(fs, path))
+    return count_endings(name for name in names if not is_image(name))
 
 
 def _name(fs: Any, path: str) -> str:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from sivae_translate.inference.cluster import translate_on_cluster
 from sivae_translate.inference.folders import translate_files
-from sivae_translate.inference.remote import list_jobs
+from sivae_translate.inference.remote import left_out, list_jobs
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import DataError, InputError
 
@@ -112,10 +112,12 @@ def test_jobs_keep_sub_folders_and_know_object_stores(folder: Path) -> None:
     assert [job.target for job in jobs][:2] == ["memory://out/a.png", "memory://out/b.png"]
     memory = fsspec.filesystem("memory")
     memory.pipe_file("/photos/x/one.JPG", b"")
-    memory.pipe_file("/photos/notes.txt", b"")
+    for name in ("notes.txt", "x/drawing.psd", ".hidden.png", "x/.trash/2.png"):
+        memory.pipe_file(f"/photos/{name}", b"")
     (job,) = list_jobs(["memory://photos"], "/out")
     assert job.source == "memory:///photos/x/one.JPG"
     assert job.target == "/out/x/one.png"
+    assert left_out(["memory://photos", "memory://photos/notes.txt"]) == "1 .psd, 1 .txt"
 
 
 def test_what_cannot_be_done_is_said_before_a_cluster_starts(tiny_run: Path, folder: Path) -> None:

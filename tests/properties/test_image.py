@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from typing import Literal, get_args
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from sivae_translate.data.processor import FitPolicy, ImageProcessor
+from sivae_translate.data.reading import open_image
 from sivae_translate.data.tensors import to_pil, to_tensor
+from sivae_translate.utils.errors import DataError
+from tests.data.profiles import DISPLAY_P3
 
 POLICIES = st.sampled_from(get_args(FitPolicy))
 
@@ -66,3 +71,34 @@ def test_restoring_undoes_the_fit(width: int, height: int, size: int, policy: Fi
     restored = np.asarray(processor.restore(square, prepared.placement))
     assert restored.shape == (height, width)
     assert np.unique(restored).tolist() == [70]
+
+
+def encoded(kind: str) -> bytes:
+    """A small picture in a format, with metadata."""
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(stream, kind, exif=exif, icc_profile=DISPLAY_P3)
+    return stream.getvalue()
+
+
+ENCODED = {
+    kind: encoded(kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "TGA")
+}
+
+
+@given(st.sampled_from(sorted(ENCODED)), st.data())
+@settings(max_examples=200)
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_bytes_are_in_a_file_it_is_a_picture_or_unreadable(kind: str, data: st.DataObject) -> None:
+    content = bytearray(ENCODED[kind])
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        length = data.draw(st.sampled_from([0, 1, 4, 40]))
+        content[place : place + length] = data.draw(st.binary(max_size=4))
+    stream = io.BytesIO(content)
+    stream.name = f"image.{kind.lower()}"
+    try:
+        assert open_image(stream).mode in {"L", "RGB"}
+    except DataError as error:
+        assert error.what.startswith("cannot read image.")
