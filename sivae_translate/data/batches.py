@@ -6,8 +6,11 @@ nothing about the loader needs to be saved in a checkpoint.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType
 
 import numpy as np
 import torch
@@ -107,11 +110,28 @@ def iterate(batches: TrainingBatches, start: int, stop: int, workers: int) -> It
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_signals_to_training,
     )
     for batch in loader:
         if isinstance(batch, SivaeError):
             raise batch
         yield batch
+
+
+def _leave_signals_to_training(_: int) -> None:
+    """In a loader process: a signal to all processes at once, such as Ctrl-C, is the training's to answer.
+
+    A second SIGTERM ends the process, so that it can be got rid of.
+    """
+    received: list[int] = []
+
+    def note(signum: int, _: FrameType | None) -> None:
+        if received:
+            os._exit(128 + signum)
+        received.append(signum)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, note)
 
 
 class _WithErrors(Dataset[Batch | SivaeError]):

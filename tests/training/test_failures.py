@@ -9,6 +9,8 @@ import os
 import pickle
 import resource
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.training import checkpoints, lock
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.failures import explained
+from sivae_translate.training.signals import Interrupted
 from sivae_translate.training.trainer import Trainer, train
 from sivae_translate.utils.errors import DataError, OutputError, TrainingError
 
@@ -147,6 +150,36 @@ def test_a_killed_loader_process_ends_a_training_with_an_error(
     trainer.budget = type(trainer.budget)(trainer.config.training.model_copy(update={"steps": 50}), 40)
     with pytest.raises(TrainingError, match=r"a loader process ended(.|\n)*--resume --out"):
         trainer.run()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_stops_a_training_with_a_checkpoint_and_one_message(
+    tmp_path: Path,
+    data: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    signum: signal.Signals,
+) -> None:
+    trainer = Trainer(settings(workers=1), tmp_path, data=data)
+    trainer.budget = type(trainer.budget)(trainer.config.training.model_copy(update={"steps": 50}), 40)
+    step = trainer.step
+
+    def interrupt(batch: Any) -> Any:
+        if trainer.progress.step == 2:
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, signum)
+            time.sleep(0.3)
+            assert multiprocessing.active_children()
+            os.kill(os.getpid(), signum)
+        return step(batch)
+
+    monkeypatch.setattr(trainer, "step", interrupt)
+    with pytest.raises(Interrupted):
+        trainer.run()
+    newest = checkpoints.latest(tmp_path / "checkpoints")
+    assert newest is not None
+    assert newest.name == "step-00000003"
+    assert capfd.readouterr().err.count("saving a checkpoint") == 1
 
 
 class Unreadable:
