@@ -54,7 +54,7 @@ setup(
         "albumentations>=2.0.8,<3",
         "numpy>=1.26",
         "scipy>=1.11",
-        "pillow>=10.1",
+        "pillow>=11.3",  # whose wheels decode AVIF
         "lpips==0.1.4",
         "safetensors>=0.4.3",
         "pydantic>=2.7",

@@ -113,7 +113,7 @@ def join_bytes(upper: Image.Image, lower: Image.Image, white: int) -> Image.Imag
         part = joined[box[1] : box[3]]
         part[...] = _scaled(values, white)
         part[..., 3:] = _scaled(values[..., 3:], WHITE)
-    return Image.fromarray(joined, upper.mode)
+    return Image.fromarray(joined)
 
 
 def describe(values: Sequence[int]) -> str | None:
