@@ -87,7 +87,10 @@ class Quality:
 
     @torch.no_grad()
     def score(self) -> Score | None:
-        """The score; None without validation images. No global random stream is used."""
+        """The score; None without validation images, or where the model gives numbers that are not finite.
+
+        No global random stream is used.
+        """
         device = self.model.style_prior.means.device
         generator = torch.Generator(device).manual_seed(SEED)
         lpips, parts = _lpips(str(device)), []
@@ -101,6 +104,8 @@ class Quality:
             for sources, domains in zip(reference.sources, reference.domains, strict=True):
                 with self.autocast():
                     made, returned = self._translated(sources, domains, target, generator)
+                if not (made.isfinite().all() and returned.isfinite().all()):
+                    return None
                 fakes.append(look(made, lpips))
                 back.append(lpips(_fitting(sources), _fitting(returned.float().clamp(0, 1))))
             kid = kernel_distance(torch.cat(fakes) / reference.scale, reference.real) / reference.unit

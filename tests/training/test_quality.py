@@ -152,3 +152,9 @@ def test_quality_passes_over_a_target_whose_images_cannot_be_read() -> None:
     nothing = torch.empty(0, 3, 32, 32)
     quality = Quality(measured.model, measured.splits, lambda domain, positions: nothing, nullcontext)
     assert quality.score() is None
+
+
+def test_images_that_are_not_finite_have_no_score() -> None:
+    measured = validation()
+    measured.model.translate = lambda images, style: images * float("nan")
+    assert measured.score() is None
