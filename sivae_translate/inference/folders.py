@@ -16,7 +16,7 @@ from sivae_translate.data.listing import left_out
 from sivae_translate.data.processor import ImageProcessor, Placement, Prepared, as_batch, require_whole
 from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.arguments import PERCENTILE, check_choices
-from sivae_translate.inference.jobs import Job, plan_jobs
+from sivae_translate.inference.jobs import Job, is_there, plan_jobs
 from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.utils import pictures
@@ -99,7 +99,7 @@ def translate_files(
     code = None if style is None else translator.style_code(style)
     require_writable(out)
     work = _FolderWork(translator, code, size == "input", strict, check, percentile, result)
-    result.existing += [job.target for job in jobs if job.target.exists() and not overwrite]
+    result.existing += [job.target for job in jobs if is_there(job.target) and not overwrite]
     existing = set(result.existing)
     work.run([job for job in jobs if job.target not in existing], batch_size)
     work.save_grid(grid)

@@ -15,7 +15,7 @@ from PIL import Image
 from sivae_translate.data.formats import IMAGE_SUFFIXES
 from sivae_translate.data.listing import count_endings, is_image, is_visible
 from sivae_translate.data.reading import Reading, open_image
-from sivae_translate.inference.jobs import real_file
+from sivae_translate.inference.jobs import check_is_no_image_name, ignores_case, name_outputs, real_file
 from sivae_translate.utils.errors import ConfigError, DataError, InputError, OutputError
 
 
@@ -34,16 +34,17 @@ def list_jobs(inputs: Sequence[str], out: str) -> list[RemoteJob]:
         DataError: an input is missing or a folder without images.
         InputError: two inputs would become one output, or an output would replace an input.
     """
-    jobs: dict[str, RemoteJob] = {}
-    for given in inputs:
-        for source, relative in _expand(given):
-            target = posixpath.join(out, posixpath.splitext(relative)[0] + ".png")
-            if target in jobs:
-                raise InputError(
-                    f"{jobs[target].source} and {source} would both become {target}",
-                    remedy="rename one of them",
-                )
-            jobs[target] = RemoteJob(source, target)
+    fs, folder = _filesystem(out)
+    check_is_no_image_name(out, is_folder=fs.isdir(folder))
+    images = [image for given in inputs for image in _expand(given)]
+    sources = [source for source, _ in images]
+    any_case = _is_local(fs) and ignores_case(Path(folder))
+    names = name_outputs(sources, [place for _, place in images], any_case)
+    jobs = {
+        target: RemoteJob(source, target)
+        for source, name in zip(sources, names, strict=True)
+        for target in [posixpath.join(out, name)]
+    }
     folders: dict[Path, Path] = {}
     targets = {_place(target, folders) for target in jobs}
     if replaced := next(

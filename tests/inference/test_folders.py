@@ -15,6 +15,7 @@ from PIL import Image
 
 from sivae_translate.inference import folders as batch
 from sivae_translate.inference.folders import translate_files
+from sivae_translate.inference.jobs import name_outputs
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import DataError, InputError, OutputError
 from sivae_translate.utils.files import replacing
@@ -123,12 +124,8 @@ def test_an_interrupted_call_leaves_only_whole_files_and_can_be_finished(
 
 
 def test_outputs_that_would_collide_or_replace_inputs_are_refused(
-    translator: Translator, folder: Path, tmp_path: Path, pixels: np.ndarray
+    translator: Translator, folder: Path, tmp_path: Path
 ) -> None:
-    Image.fromarray(pixels[0]).save(folder / "a.jpg")
-    with pytest.raises(InputError, match=r"would both become"):
-        translate_files(translator, [folder], "dogs", tmp_path / "out")
-    (folder / "a.jpg").unlink()
     with pytest.raises(InputError, match="would replace an input"):
         translate_files(translator, [folder], "dogs", folder)
     with pytest.raises(InputError, match="batch_size is -1"):
@@ -143,6 +140,70 @@ def test_outputs_that_would_collide_or_replace_inputs_are_refused(
     with pytest.raises(InputError, match="would replace an input"):
         translate_files(translator, [folder], "dogs", tmp_path / "way")
     assert not (tmp_path / "out").exists()
+
+
+def test_images_that_differ_in_their_endings_alone_keep_them(
+    translator: Translator, folder: Path, tmp_path: Path, pixels: np.ndarray
+) -> None:
+    Image.fromarray(pixels[0]).save(folder / "a.jpg")
+    translate_files(translator, [folder], "dogs", tmp_path / "out")
+    assert files(tmp_path / "out") == ["a.jpg.png", "a.png.png", *EXPECTED[1:]]
+
+
+def test_names_that_a_file_system_takes_for_one_are_told_apart_or_refused() -> None:
+    assert name_outputs("12", ["a.jpg", "A.png"], any_case=True) == ["a.jpg.png", "A.png.png"]
+    assert name_outputs("12", ["a.jpg", "A.jpg"]) == ["a.png", "A.png"]
+    with pytest.raises(InputError, match="1 and 2 would both become"):
+        name_outputs("12", ["a.jpg", "A.jpg"], any_case=True)
+    assert name_outputs("12", ["a.jpg", "a.png/b.jpg"]) == ["a.jpg.png", "a.png/b.png"]
+    with pytest.raises(InputError, match="1 and 3 would both become"):
+        name_outputs("123", ["a.jpg", "a.gif", "a.jpg.bmp"])
+
+
+def test_an_output_folder_inside_the_input_is_no_input_of_the_next_call(
+    translator: Translator, folder: Path
+) -> None:
+    out = folder / "out"
+    translate_files(translator, [folder], "dogs", out)
+    again = translate_files(translator, [folder], "dogs", out)
+    assert (again.written, len(again.existing)) == ([], 4)
+    assert files(out) == EXPECTED
+
+
+def test_outputs_among_the_inputs_are_refused(
+    translator: Translator, tmp_path: Path, pixels: np.ndarray
+) -> None:
+    source = tmp_path / "in"
+    (source / "in").mkdir(parents=True)
+    Image.fromarray(pixels[0]).save(source / "in" / "a.jpg")
+    for out in (source, tmp_path):  # above the input, in/in/a.jpg would become in/a.png
+        with pytest.raises(InputError, match="among the images"):
+            translate_files(translator, [source], "dogs", out)
+    translate_files(translator, [source / "in" / "a.jpg"], "dogs", source / "in")  # one file beside itself
+    assert files(source) == ["in/a.jpg", "in/a.png"]
+
+
+def test_an_image_name_is_no_output_folder_unless_it_is_one(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "night.PNG"
+    with pytest.raises(InputError, match="is the name of an image"):
+        translate_files(translator, [folder], "dogs", out)
+    out.mkdir()
+    assert len(translate_files(translator, [folder], "dogs", out).written) == 4
+
+
+def test_an_empty_file_is_no_output_and_a_folder_in_its_place_is_refused(
+    translator: Translator, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").touch()
+    assert out / "a.png" in translate_files(translator, [folder], "dogs", out).written
+    (out / "b.png").unlink()
+    (out / "b.png").mkdir()
+    with pytest.raises(InputError, match=r"b\.png is a folder"):
+        translate_files(translator, [folder], "dogs", out)
 
 
 def test_an_output_folder_that_cannot_be_made_is_reported(
