@@ -43,8 +43,9 @@ class Translate:
     """Also write a picture that compares sources and translations."""
     check: Check = "off"
     """warn lists images unlike the training data, raise stops at them; takes about twice the time."""
-    percentile: float = 99.0
-    """With --check: the percentile above which an image counts as unusual; 99 flags one in a hundred."""
+    percentile: float | None = None
+    """With --check: the percentile above which an image counts as unusual; 99 flags one in a hundred. Left
+    out: 99, or the highest whole one that the model's validation images resolve."""
     batch_size: int = 64
     """Images computed at a time."""
     engine: Literal["local", "ray"] = "local"

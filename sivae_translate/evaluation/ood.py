@@ -19,7 +19,7 @@ from sivae_translate.evaluation.encoding import BATCH
 from sivae_translate.evaluation.intervals import Interval, proportion
 from sivae_translate.evaluation.ood_scores import surprise
 from sivae_translate.evaluation.separation import Separation, separation
-from sivae_translate.inference.arguments import PERCENTILE
+from sivae_translate.inference.arguments import PERCENTILE, unusual
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.latent import bits_per_dimension
 
@@ -176,8 +176,8 @@ def flagged(translator: Translator, images: Sequence[np.ndarray]) -> Flagged | N
     """
     if translator.calibration is None:
         return None
-    percentile = min(PERCENTILE, math.floor(translator.calibration.highest))
+    percentile = translator.calibration.highest_whole(PERCENTILE)
     parts = (to_tensor(images[start : start + BATCH]) for start in range(0, len(images), BATCH))
     verdicts = (verdict for part in parts for verdict in translator.engine.typicality(part))
-    count = sum(verdict.percentile >= percentile for verdict in verdicts)
+    count = len(unusual(list(verdicts), percentile))
     return Flagged(percentile, len(images), proportion(count, len(images)))

@@ -16,7 +16,11 @@ from sivae_translate.utils.choices import Check
 from sivae_translate.utils.errors import InputError
 
 PERCENTILE = 99.0
-"""Above which an image counts as unusual, unless said otherwise."""
+"""Above which an image counts as unusual, unless said otherwise, if the validation images resolve it."""
+
+
+class CoarseCheckWarning(UserWarning):
+    """There are too few validation images for the default percentile, so a lower one is used."""
 
 
 class OutOfDistributionWarning(UserWarning):
@@ -68,13 +72,14 @@ def placement_to_restore(prepared: Prepared, size: str) -> Placement | None:
     return prepared.placement
 
 
+def unusual(verdicts: Sequence[Verdict], percentile: float) -> dict[int, Verdict]:
+    """The verdicts that reach a percentile, by the index of the image."""
+    return {index: verdict for index, verdict in enumerate(verdicts) if verdict.percentile >= percentile}
+
+
 def act_on(verdicts: Sequence[Verdict], check: Check, percentile: float) -> None:
     """Warn of images unlike the training data, or raise InputError."""
-    flagged = [
-        f"image {index}: {verdict}"
-        for index, verdict in enumerate(verdicts)
-        if verdict.percentile >= percentile
-    ]
+    flagged = [f"image {index}: {verdict}" for index, verdict in unusual(verdicts, percentile).items()]
     if not flagged:
         return
     message = "; ".join(flagged[:5]) + (f"; and {len(flagged) - 5} more" if len(flagged) > 5 else "")

@@ -23,7 +23,7 @@ from PIL import Image
 
 from sivae_translate.data.processor import Placement, Prepared, as_batch, require_whole
 from sivae_translate.data.tensors import to_pil
-from sivae_translate.inference.arguments import PERCENTILE, check_choices
+from sivae_translate.inference.arguments import PERCENTILE, check_choices, unusual
 from sivae_translate.inference.folders import COMPRESSION
 from sivae_translate.inference.remote import RemoteJob, left_out, list_existing, list_jobs, put, read_image
 from sivae_translate.inference.translator import StyleLike, Translator
@@ -70,7 +70,7 @@ def translate_on_cluster(
     size: Literal["model", "input"] = "model",
     batch_size: int = 64,
     check: Check = "off",
-    percentile: float = PERCENTILE,
+    percentile: float | None = None,
     workers: int | None = None,
     dtype: Precision = "auto",
 ) -> ClusterResult:
@@ -119,7 +119,13 @@ def _summarise(rows: Sequence[Row], manifest: str) -> ClusterResult:
 
 
 def _settings(
-    run: str | Path, style: StyleLike, *, check: bool, percentile: float, dtype: Precision, **options: Any
+    run: str | Path,
+    style: StyleLike,
+    *,
+    check: bool,
+    percentile: float | None,
+    dtype: Precision,
+    **options: Any,
 ) -> _Settings:
     """What the actors need; the style is computed here, once.
 
@@ -127,11 +133,10 @@ def _settings(
         InputError: an unknown style, or the model has no calibration to check with.
     """
     translator = Translator.from_pretrained(run, device="cpu", dtype=dtype)
-    if check:
-        translator.engine.require_calibration(percentile)
+    threshold = translator.engine.threshold(percentile) if check else PERCENTILE
     code = translator.style_code(style).cpu()
     model = find_model(run).read_bytes()
-    return _Settings(model, code, check=check, percentile=percentile, dtype=dtype, **options)
+    return _Settings(model, code, check=check, percentile=threshold, dtype=dtype, **options)
 
 
 def _translate_all(
@@ -195,14 +200,10 @@ class _Actor:
         outputs, verdicts = self.translator.engine.process(
             as_batch(prepared), self.style, check=self.settings.check
         )
-        unusual = [
-            str(verdict) if verdict.percentile >= self.settings.percentile else "" for verdict in verdicts
-        ]
-        for job, picture, output, reason in zip(
-            readable, prepared, outputs, unusual or [""] * len(readable), strict=True
-        ):
+        flagged = unusual(verdicts, self.settings.percentile)
+        for index, (job, picture, output) in enumerate(zip(readable, prepared, outputs, strict=True)):
             self._write(to_pil(output), picture.placement, job.target)
-            rows.append(_row(job, "written", unusual=reason))
+            rows.append(_row(job, "written", unusual=str(flagged.get(index, ""))))
         return rows
 
     def _prepare(self, source: str) -> Prepared:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
+from sivae_translate.inference.arguments import PERCENTILE, CoarseCheckWarning
 from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration, Verdict, measure
@@ -167,6 +169,29 @@ class Engine:
                 remedy="choose a lower percentile, or train with a larger training.validation",
             )
         return self.calibration
+
+    def threshold(self, percentile: float | None = None) -> float:
+        """The percentile above which an image counts as unusual.
+
+        Args:
+            percentile: that is wanted; None is `PERCENTILE`, or the highest whole one that the validation
+                images resolve, with a `CoarseCheckWarning`.
+
+        Raises:
+            InputError: there is no calibration, or it has too few images for the percentile.
+        """
+        calibration = self.require_calibration(percentile or 0.0)
+        if percentile is not None:
+            return percentile
+        highest = calibration.highest_whole(PERCENTILE)
+        if highest < PERCENTILE:
+            warnings.warn(
+                f"images from percentile {highest:g} count as unusual, not from {PERCENTILE:g}: the model "
+                f"has {len(calibration.levels)} validation images",
+                CoarseCheckWarning,
+                stacklevel=3,
+            )
+        return highest
 
     def _autocast(self) -> AbstractContextManager[object]:
         return autocast(self.device, self.dtype)

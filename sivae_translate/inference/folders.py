@@ -15,7 +15,7 @@ from torch import Tensor
 from sivae_translate.data.listing import left_out
 from sivae_translate.data.processor import ImageProcessor, Placement, Prepared, as_batch, require_whole
 from sivae_translate.data.tensors import to_pil
-from sivae_translate.inference.arguments import PERCENTILE, check_choices
+from sivae_translate.inference.arguments import PERCENTILE, check_choices, unusual
 from sivae_translate.inference.jobs import Job, is_there, plan_jobs
 from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.typicality import Verdict
@@ -66,7 +66,7 @@ def translate_files(
     batch_size: int = 64,
     grid: Path | None = None,
     check: Check = "off",
-    percentile: float = PERCENTILE,
+    percentile: float | None = None,
 ) -> BatchResult:
     """Translate files and folders into ``out``, keeping sub-folders and names; results are PNG files.
 
@@ -94,11 +94,10 @@ def translate_files(
     check_choices("pil", size, check, batch_size)
     jobs = plan_jobs(inputs, out)
     result = BatchResult(left_out=_check_left_out(inputs, strict))
-    if check != "off":
-        translator.engine.require_calibration(percentile)
+    threshold = translator.engine.threshold(percentile) if check != "off" else PERCENTILE
     code = None if style is None else translator.style_code(style)
     require_writable(out)
-    work = _FolderWork(translator, code, size == "input", strict, check, percentile, result)
+    work = _FolderWork(translator, code, size == "input", strict, check, threshold, result)
     result.existing += [job.target for job in jobs if is_there(job.target) and not overwrite]
     existing = set(result.existing)
     work.run([job for job in jobs if job.target not in existing], batch_size)
@@ -231,15 +230,14 @@ class _FolderWork:
         Raises:
             InputError: there are some, and ``check`` is raise.
         """
-        unusual = [
-            f"{job.source}: {verdict}"
-            for job, verdict in zip(jobs, verdicts, strict=False)
-            if verdict.percentile >= self.percentile
+        flagged = [
+            f"{jobs[index].source}: {verdict}"
+            for index, verdict in unusual(verdicts, self.percentile).items()
         ]
-        self.result.unusual += unusual
-        if unusual and self.check == "raise":
+        self.result.unusual += flagged
+        if flagged and self.check == "raise":
             raise InputError(
-                f"{len(unusual)} of {len(jobs)} images are unusual; the first: {unusual[0]}",
+                f"{len(flagged)} of {len(jobs)} images are unusual; the first: {flagged[0]}",
                 remedy="leave them out, or only list them: --check warn",
             )
 

@@ -138,7 +138,7 @@ class Translator:
         output: Literal["tensor"],
         size: Literal["model", "input"] = ...,
         check: Check = ...,
-        percentile: float = ...,
+        percentile: float | None = ...,
     ) -> Tensor: ...
 
     @overload
@@ -151,7 +151,7 @@ class Translator:
         output: Literal["pil"] = ...,
         size: Literal["model", "input"] = ...,
         check: Check = ...,
-        percentile: float = ...,
+        percentile: float | None = ...,
     ) -> list[Image.Image]: ...
 
     @overload
@@ -164,7 +164,7 @@ class Translator:
         output: Literal["pil"] = ...,
         size: Literal["model", "input"] = ...,
         check: Check = ...,
-        percentile: float = ...,
+        percentile: float | None = ...,
     ) -> Image.Image: ...
 
     def __call__(
@@ -176,7 +176,7 @@ class Translator:
         output: Literal["pil", "tensor"] = "pil",
         size: Literal["model", "input"] = "model",
         check: Check = "off",
-        percentile: float = PERCENTILE,
+        percentile: float | None = None,
     ) -> Image.Image | list[Image.Image] | Tensor:
         """Translate images into a style.
 
@@ -192,7 +192,8 @@ class Translator:
                 output only), if the model sees all of it: it is square, or ``data.fit`` is not cover.
             check: ``warn`` or ``raise`` where an image is unlike the training data; twice the time.
             percentile: above which an image counts as unusual: 99 flags one in a hundred of those that are
-                like the training data.
+                like the training data. None is 99, or the highest whole one that the model's validation
+                images resolve.
 
         Returns:
             one Pillow image for one image, a list for a list, or a tensor.
@@ -203,8 +204,7 @@ class Translator:
             DataError: an image file cannot be read.
         """
         check_choices(output, size, check, batch_size)
-        if check != "off":
-            self.engine.require_calibration(percentile)
+        threshold = self.engine.threshold(percentile) if check != "off" else PERCENTILE
         single, sources = as_list(images)
         code = self._one_code_an_image(style, len(sources))
         results, placements, verdicts = [], [], []
@@ -215,7 +215,7 @@ class Translator:
             outputs, some = self.engine.process(as_batch(part), codes, check=check != "off")
             results.append(outputs)
             verdicts += some
-        act_on(verdicts, check, percentile)
+        act_on(verdicts, check, threshold)
         return self._deliver(torch.cat(results), placements, single, output)
 
     def typicality(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> list[Verdict]:

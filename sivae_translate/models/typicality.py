@@ -90,6 +90,10 @@ class Calibration:
         """The percentile of an image beyond all validation images: no higher one can be reached."""
         return 100 * len(self.levels) / (len(self.levels) + 1)
 
+    def highest_whole(self, most: float) -> float:
+        """The highest whole percentile that can be reached, but at most ``most``."""
+        return float(min(most, math.floor(self.highest)))
+
     @classmethod
     def fit(
         cls, training: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], count: int

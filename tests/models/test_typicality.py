@@ -15,7 +15,7 @@ from PIL import Image
 from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.data.loading import load_data
-from sivae_translate.inference.arguments import OutOfDistributionWarning
+from sivae_translate.inference.arguments import CoarseCheckWarning, OutOfDistributionWarning
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.typicality import Calibration, Verdict, measure
 from sivae_translate.models.weights import load_model, save_model
@@ -240,6 +240,8 @@ def test_what_cannot_be_resolved_is_an_error(trained: Any, tmp_path: Path, run: 
     images = list(bars(1, 0, lying=True))
     with pytest.raises(InputError, match=r"98\.77 is the most with 80"):
         trained(images, "standing", check="warn", percentile=99.5)
+    with pytest.warns(CoarseCheckWarning, match="from percentile 98 .* has 80 validation images"):
+        trained(images, "standing", check="warn")
     with pytest.raises(InputError, match="choose off or warn or raise"):
         trained(images, "standing", check="always")
     saved = load_model(run / "model.safetensors")
