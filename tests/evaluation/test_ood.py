@@ -17,7 +17,7 @@ from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.evaluation import ood, ood_scores, separation
 from sivae_translate.inference.translator import Translator
-from sivae_translate.models.typicality import Verdict
+from sivae_translate.models.typicality import Calibration, Verdict
 from sivae_translate.training.trainer import train
 from sivae_translate.utils.errors import InputError
 
@@ -238,7 +238,8 @@ def test_the_runs_own_test_images_are_the_known_ones_by_default(
 def test_flagged_are_the_images_that_reach_the_highest_percentile_there_is() -> None:
     reached = [Verdict(float(place), "style", 0.0) for place in range(100)]
     engine = SimpleNamespace(typicality=lambda images: [reached.pop() for _ in images])
-    translator = SimpleNamespace(calibration=SimpleNamespace(highest=98.4), engine=engine)
+    calibration = Calibration(np.zeros((1, 4)), np.ones((1, 4)), np.zeros(62))  # 62 / 63 is 98.4 %
+    translator = SimpleNamespace(calibration=calibration, engine=engine)
     flagged = ood.flagged(cast(Translator, translator), [np.empty((1, 1, 1), np.uint8)] * 100)
     assert flagged is not None
     assert (flagged.percentile, flagged.images, flagged.share.mean) == (98, 100, 0.02)
