@@ -45,11 +45,11 @@ def report_files(result: BatchResult, out: Path) -> int:
             f"not images, left out: {result.left_out}", highlight=False, markup=False, soft_wrap=True
         )
     if result.unreadable:
-        console.print(f"[red]{len(result.unreadable)} could not be read:[/]")
+        console.print(f"{len(result.unreadable)} could not be read:", style="red")
         for problem in result.unreadable:
             console.print(f"  {problem}", highlight=False, markup=False)
     if result.unusual:
-        console.print(f"[yellow]{len(result.unusual)} are unlike the training data:[/]")
+        console.print(f"{len(result.unusual)} are unlike the training data:", style="yellow")
         for problem in result.unusual:
             console.print(f"  {problem}", highlight=False, markup=False)
     return 1 if result.unreadable else 0

@@ -69,7 +69,7 @@ def run(command: Evaluate) -> int:
         "facts": translator.facts,
     }
     write_evaluation(result, out, title, about)
-    console = Console()
+    console = Console(markup=False)
     console.print(evaluation_table(result, title))
     for name, probe in result.probes.items():
         console.print(f"{name}: {probe.accuracy:.3f} (chance {probe.chance:.3f})", highlight=False)

@@ -22,7 +22,7 @@ def run(command: Info) -> int:
     from sivae_translate.models.weights import parameter_count
 
     translator = Translator.from_pretrained(command.run, device="cpu")
-    model, console = translator.model, Console()
+    model, console = translator.model, Console(markup=False)
     console.print(
         f"domains     {', '.join(name or '(no labels)' for name in translator.domains)}", highlight=False
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,12 @@ from sivae_translate.config import DataConfig
 from sivae_translate.data.domains import DomainData, read
 from sivae_translate.data.listing import list_images
 from sivae_translate.data.sources import get_source, idx, source_names
-from sivae_translate.utils.errors import ConfigError
+from sivae_translate.utils.errors import ConfigError, DataError
 from sivae_translate.utils.progress import track
+
+
+class UnreadableWarning(UserWarning):
+    """An image cannot be read, and is left out."""
 
 
 def load_data(config: DataConfig, *, for_tests: bool = False) -> DomainData:
@@ -52,16 +57,22 @@ def load_images(root: Path, config: DataConfig, limit: int | None = None, seed: 
         uint8 (N, size, size, channels).
 
     Raises:
-        DataError: the folder is missing, holds no images, or one that cannot be read.
+        DataError: the folder is missing, or holds no image that can be read; others are a warning each.
     """
     if any(root.glob("*-idx3-ubyte*")):
         padded = idx.pad(idx.read_split(root, "test")[0], config.image_size)
         chosen = _choose(len(padded), limit, seed)
         return np.repeat(padded[chosen][..., None], config.channels, axis=3)
     paths = [path for path, _ in list_images([root])]
-    return np.stack(
-        [read(paths[i], config) for i in track(_choose(len(paths), limit, seed), f"reading {root.name}")]
-    )
+    images = []
+    for index in track(_choose(len(paths), limit, seed), f"reading {root.name}"):
+        try:
+            images.append(read(paths[index], config))
+        except DataError as error:
+            warnings.warn(f"left out: {error.what}", UnreadableWarning, stacklevel=2)
+    if not images:
+        raise DataError(f"no image in {root} can be read", remedy="name a folder with images")
+    return np.stack(images)
 
 
 def load_test_images(config: DataConfig, limit: int | None = None, seed: int = 0) -> np.ndarray:

@@ -33,7 +33,9 @@ def collect_signals(*, silent: bool = False) -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(signum)
         if not silent:
-            console.print(f"[yellow]{signal.Signals(signum).name}: saving a checkpoint, then stopping[/]")
+            console.print(
+                f"{signal.Signals(signum).name}: saving a checkpoint, then stopping", style="yellow"
+            )
 
     if threading.current_thread() is not threading.main_thread():
         yield received

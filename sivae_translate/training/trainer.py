@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
-from rich.markup import escape
 from torch import nn
 
 from sivae_translate.config import Config, to_yaml
@@ -160,7 +159,7 @@ class Trainer:
 
     def open_run(self) -> None:
         """Say what is trained on, write the configuration and open the log."""
-        self._say(escape("\n".join([summary(self.data, self.split.splits), *self.split.changes])))
+        self._say("\n".join([summary(self.data, self.split.splits), *self.split.changes]))
         if self.world.writes:
             write_text(self.out / "config.yaml", to_yaml(self.config))
             store_split(self.out, self.data, self.split.splits)
@@ -248,8 +247,8 @@ class Trainer:
             self.log.forget_after(self.progress.step)
         scale = self.progress.guard.learning_rate_scale
         self._say(
-            f"[yellow]step {step}: {problem}; back to step {self.progress.step} with {scale:g} x the "
-            "learning rate[/]"
+            f"step {step}: {problem}; back to step {self.progress.step} with {scale:g} x the learning rate",
+            style="yellow",
         )
 
     def checkpoint(self) -> str | None:
@@ -321,13 +320,13 @@ class Trainer:
         for problem in problems:
             if problem not in self.problems:
                 self.problems.append(problem)
-                self._say(f"[yellow]skipped[/] {problem}")
+                self._say(f"skipped {problem}", style="yellow")
         check_unreadable(self.problems, self.config.data.max_unreadable)
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, style: str | None = None) -> None:
         """A line on the terminal, from one process only."""
         if self.world.writes:
-            console.print(text, highlight=False, soft_wrap=True)
+            console.print(text, style=style, highlight=False, soft_wrap=True)
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False, data: DomainData | None = None) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,8 +17,9 @@ from rich.progress import (
 )
 
 T = TypeVar("T")
-console = Console(stderr=True, soft_wrap=not Console(stderr=True).is_terminal)
-"""For notes and lists, which are only wrapped on a terminal: elsewhere a program reads them line by line."""
+console = Console(stderr=True, soft_wrap=not Console(stderr=True).is_terminal, markup=False)
+"""For notes and lists, which are only wrapped on a terminal: elsewhere a program reads them line by line.
+File names may hold brackets, so nothing is markup; a colour is ``style=``."""
 
 
 def progress_bar(*fields: str, transient: bool = False, silent: bool = False) -> Progress:
@@ -46,7 +48,7 @@ def track(items: Sequence[T], description: str) -> Iterator[T]:
         yield from items
         return
     with progress_bar(transient=True) as bar:
-        task = bar.add_task(description, total=len(items))
+        task = bar.add_task(escape(description), total=len(items))
         for item in items:
             yield item
             bar.advance(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -21,11 +22,11 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list
 
 def terminal_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A table for a terminal; the first column is text, the others are numbers."""
-    table = Table(title=title)
+    table = Table(title=Text(title))  # names may hold brackets
     for index, name in enumerate(header):
-        table.add_column(name, justify="right" if index else "left", no_wrap=bool(index))
+        table.add_column(Text(name), justify="right" if index else "left", no_wrap=bool(index))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 

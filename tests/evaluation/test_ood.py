@@ -169,6 +169,7 @@ def test_the_command_leaves_a_report_and_pictures(
 ) -> None:
     save(stripes(40, 8), tmp_path / "known")
     save(noise(15, 9), tmp_path / "foreign" / "deep")
+    (tmp_path / "foreign" / "broken [1].png").write_bytes(b"no image")
     with pytest.raises(SystemExit) as stop:
         main(
             [
@@ -183,6 +184,7 @@ def test_the_command_leaves_a_report_and_pictures(
             ]
         )
     assert stop.value.code == 0
+    assert "broken [1].png" in capsys.readouterr().err
     report = json.loads((run / "ood" / "foreign" / "report.json").read_text())
     assert report["images"] == {"inside": 20, "outside": 15}
     assert report["scores"]["elbo"]["auroc"]["mean"] > 0.99

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sivae_translate.cli.common import report_files
 from sivae_translate.inference import folders as batch
 from sivae_translate.inference.folders import translate_files
 from sivae_translate.inference.jobs import name_outputs
@@ -270,3 +271,13 @@ def test_what_a_killed_call_left_half_written_is_removed(
     translate_files(translator, [folder], "dogs", out)
     assert not left.exists()
     assert len(list(out.rglob("*.png"))) == 4
+
+
+def test_names_with_brackets_are_shown_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = batch.BatchResult(
+        written=[tmp_path], unreadable=["IMG [final].png: damaged", "o[/x].png: empty"]
+    )
+    assert report_files(result, Path("o[/x]")) == 1
+    shown = capsys.readouterr().err
+    for words in ("1 written to o[/x]", "IMG [final].png", "o[/x].png"):
+        assert words in shown
