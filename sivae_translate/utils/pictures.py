@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 GAP = 4
 CAPTION_HEIGHT = 18
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Format of a picture by its name's ending, other than PNG."""
 
 
 def caption_font(size: int = 13) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -89,18 +91,20 @@ def from_array(array: np.ndarray) -> Image.Image:
 
 
 def save(image: Image.Image, path: Path, compress_level: int = 6) -> None:
-    """Write an image as a PNG, whole or not at all.
+    """Write an image, whole or not at all: as JPEG or WebP where the name ends so, else as PNG.
 
     Args:
-        image: any mode that PNG knows.
+        image: any mode that the format knows.
         path: to write to.
-        compress_level: zlib's, 0 to 9; the pixels are the same at each.
+        compress_level: of PNG, zlib's, 0 to 9; the pixels are the same at each.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
     with replacing(path) as temporary:
-        image.save(temporary, "PNG", compress_level=compress_level)
+        kind = FORMATS.get(path.suffix.lower(), "PNG")
+        options = {"compress_level": compress_level} if kind == "PNG" else {"quality": 95}
+        image.save(temporary, kind, **options)
 
 
 def png_bits(images: np.ndarray, compress_level: int | None = None) -> np.ndarray:

@@ -250,10 +250,11 @@ def test_the_inputs_shape_and_a_comparison_grid(
         "dogs",
         tmp_path / "out",
         size="input",
-        grid=tmp_path / "grid.png",
+        grid=tmp_path / "grid.jpg",
     )
     assert Image.open(tmp_path / "out" / "wide.png").size == (50, 20)
-    assert Image.open(tmp_path / "grid.png").width > 96
+    with Image.open(tmp_path / "grid.jpg") as grid:
+        assert (grid.format, grid.width > 96) == ("JPEG", True)
 
 
 def test_what_a_killed_call_left_half_written_is_removed(
