@@ -16,8 +16,13 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list
     | --- | --- |
     | copying | 0.000 |
     """
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+    lines = [_markdown_row(header), "|" + " --- |" * len(header)]
+    return lines + [_markdown_row(row) for row in rows]
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    """Cells of a row; a bar in a name would begin another cell."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def terminal_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
