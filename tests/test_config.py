@@ -111,3 +111,7 @@ def test_names_of_earlier_versions_are_understood(tmp_path: Path) -> None:
         "training: {fine_tune: glyphs, max_rollbacks: 3}\n"
     )
     assert load_config(old) == load_config(new)
+
+
+def test_a_folder_may_be_called_a_number() -> None:
+    assert load_config(None, {"data.root": 2024}).data.root == Path("2024")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sivae_translate.utils.choices import ObjectiveName, Precision
 
@@ -92,11 +92,14 @@ class DataConfig(Section):
     ] = 0
     augment: AugmentConfig = AugmentConfig()
 
+    @field_validator("root", "cache", mode="before")
+    @classmethod
+    def _name_of_digits(cls, value: object) -> object:
+        return str(value) if type(value) is int else value  # a folder called 2024 is a number in YAML
+
 
 class ModelConfig(Section):
-    """Sizes of the networks. Widths are listed from the finest resolution (half the image's side) to the
-    content code's.
-    """
+    """Sizes of the networks; widths from the finest resolution (half the image's side) to the content's."""
 
     kind: Annotated[
         Literal["translation", "plain", "published"],
