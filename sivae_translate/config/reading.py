@@ -81,7 +81,10 @@ def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
             name: OLD_NAMES.get(f"{section}.{name}", "").rpartition(".")[2] or name for name in entries
         }
         renamed[section] = {current[name]: value for name, value in entries.items()}
-    objective = renamed.get("objective")
+    model, objective = renamed.get("model"), renamed.get("objective")
+    if isinstance(model, dict) and "antialias" in model:  # of version 0.1, which had one way to resample
+        smoothed = model.pop("antialias")
+        model.setdefault("resampling", "antialiased" if smoothed else "shuffle")
     if isinstance(objective, dict):
         for item in (objective, *_ramps_of(objective)):
             if item.get("name") in OLD_VALUES:

@@ -136,10 +136,13 @@ class ModelConfig(Section):
         128,
     )
     encoder_blocks: Blocks = 1
-    antialias: Annotated[
-        bool,
-        Field(description="smooth images before our encoders see them: no texture of single pixels in fakes"),
-    ] = False
+    resampling: Annotated[
+        Literal["smooth", "shuffle", "antialiased"],
+        Field(
+            description="how networks change resolution; shuffle and antialiased are what version 0.1 had: "
+            "faster on CPUs, with a woven texture"
+        ),
+    ] = "smooth"
     decoder_blocks: Blocks = 1
 
 
@@ -246,6 +249,12 @@ class ObjectiveConfig(Section):
             "with domains, else 1"
         ),
     ] = None
+    places: Annotated[
+        NonNegative, Field(description="weight of a critic for every place in the decoder's half; 0 is none")
+    ] = 0.0
+    place_kl: Annotated[
+        Positive, Field(description="KL (nats) of a place at which its push and pull are equally strong")
+    ] = 6.0
     fake_reconstruction: Annotated[
         bool, Field(description="the expELBO has a reconstruction error, as published")
     ] = False

@@ -76,7 +76,7 @@ def _build(model: ModelConfig, data: DataConfig, domains: int) -> LatentModel:
             encoder_blocks=model.encoder_blocks,
             decoder_blocks=model.decoder_blocks,
             prior_components=model.prior_components,
-            antialias=model.antialias,
+            resampling=model.resampling,
             published=model.kind == "published",
         )
     return TranslationVAE(
@@ -91,5 +91,5 @@ def _build(model: ModelConfig, data: DataConfig, domains: int) -> LatentModel:
         encoder_blocks=model.encoder_blocks,
         decoder_blocks=model.decoder_blocks,
         prior_components=model.prior_components,
-        antialias=model.antialias,
+        resampling=model.resampling,
     )

@@ -1,8 +1,6 @@
 """The content encoder, the style encoder, the domains' style prior and the style-modulated decoder.
 
-Between the image and the first features stands a rearrangement of 2x2 pixels into channels (and back after
-the last): the network never computes at full resolution, where a convolution has few channels and little
-arithmetic for each byte moved.
+How they change resolution is in `sivae_translate.models.resampling`.
 """
 
 from __future__ import annotations
@@ -12,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sivae_translate.models.blocks import ModulatedBlock, ResidualBlock, activation, channel_norm, conv3x3
 from sivae_translate.models.codes import Gaussian
+from sivae_translate.models.resampling import PATCH, Resampling, make_down, make_exit, make_stem, make_up
 from sivae_translate.utils.errors import ConfigError
 
-PATCH = 2
 LOGVAR_BOUND = 8.0
 
 
@@ -85,41 +82,27 @@ class Trunk(nn.Module):
         channels: 1 or 3.
         level_widths: channels at each resolution, finest first.
         blocks: residual blocks at each resolution.
-        antialias: smooth the image first (`smoothed`), so that no pattern of single pixels can tell the
-            encoder anything.
+        resampling: how it changes resolution.
     """
 
     def __init__(
-        self, channels: int, level_widths: Sequence[int], blocks: int, antialias: bool = False
+        self, channels: int, level_widths: Sequence[int], blocks: int, resampling: Resampling = "smooth"
     ) -> None:
         super().__init__()
-        self.antialias = antialias
-        self.stem = conv3x3(channels * PATCH**2, level_widths[0])
+        self.stem = make_stem(channels, level_widths[0], resampling)
         self.levels = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(w) for _ in range(blocks))) for w in level_widths
         )
         pairs = pairwise(level_widths)
-        self.downs = nn.ModuleList(nn.Conv2d(4 * narrow, wide, 1) for narrow, wide in pairs)
+        self.downs = nn.ModuleList(make_down(narrow, wide, resampling) for narrow, wide in pairs)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] to features (B, F, h, w)."""
-        smooth = smoothed(images) if self.antialias else images
-        x: Tensor = self.stem(F.pixel_unshuffle(2 * smooth - 1, PATCH))
+        x: Tensor = self.stem(2 * images - 1)
         x = self.levels[0](x)
         for down, level in zip(self.downs, self.levels[1:], strict=True):
-            x = level(down(F.pixel_unshuffle(x, 2)))
+            x = level(down(x))
         return x
-
-
-def smoothed(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) under the filter [1, 2, 1] / 4 both ways, which the finest stripes and chequers do
-    not pass.
-
-    Without it, an encoder that looks at every second pixel has a gradient with a pattern of two pixels, and
-    the decoder's pull on the KL of fakes draws that pattern into them. The remedy is that of arXiv
-    1904.11486: filter before sampling.
-    """
-    return F.avg_pool2d(F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 2, 1), 2, 1)
 
 
 class ContentEncoder(nn.Module):
@@ -130,7 +113,7 @@ class ContentEncoder(nn.Module):
         level_widths: see `Trunk`.
         blocks: see `Trunk`.
         content_channels: Cc.
-        antialias: see `Trunk`.
+        resampling: see `Trunk`.
     """
 
     def __init__(
@@ -139,10 +122,10 @@ class ContentEncoder(nn.Module):
         level_widths: Sequence[int],
         blocks: int,
         content_channels: int,
-        antialias: bool = False,
+        resampling: Resampling = "smooth",
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(channels, level_widths, blocks, antialias)
+        self.trunk = Trunk(channels, level_widths, blocks, resampling)
         self.head = conv3x3(level_widths[-1], 2 * content_channels, gain=0.3)
 
     def forward(self, images: Tensor) -> Gaussian:
@@ -159,14 +142,19 @@ class StyleEncoder(nn.Module):
         level_widths: see `Trunk`.
         blocks: see `Trunk`.
         style_dim: S.
-        antialias: see `Trunk`.
+        resampling: see `Trunk`.
     """
 
     def __init__(
-        self, channels: int, level_widths: Sequence[int], blocks: int, style_dim: int, antialias: bool = False
+        self,
+        channels: int,
+        level_widths: Sequence[int],
+        blocks: int,
+        style_dim: int,
+        resampling: Resampling = "smooth",
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(channels, level_widths, blocks, antialias)
+        self.trunk = Trunk(channels, level_widths, blocks, resampling)
         self.head = nn.Linear(2 * level_widths[-1], 2 * style_dim)
 
     def forward(self, images: Tensor) -> Gaussian:
@@ -186,7 +174,7 @@ class LatentEncoder(nn.Module):
         blocks: see `Trunk`.
         size: side of the trunk's features.
         latent_dim: Z.
-        antialias: see `Trunk`.
+        resampling: see `Trunk`.
     """
 
     def __init__(
@@ -196,15 +184,41 @@ class LatentEncoder(nn.Module):
         blocks: int,
         size: int,
         latent_dim: int,
-        antialias: bool = False,
+        resampling: Resampling = "smooth",
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(channels, level_widths, blocks, antialias)
+        self.trunk = Trunk(channels, level_widths, blocks, resampling)
         self.head = nn.Linear(level_widths[-1] * size**2, 2 * latent_dim)
 
     def forward(self, images: Tensor) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Z)."""
         features = activation(channel_norm(self.trunk(images))).flatten(1)
+        mean, raw = at_least_float32(self.head(features)).chunk(2, dim=1)
+        return Gaussian(mean, bounded_logvar(raw))
+
+
+class PlaceEncoder(nn.Module):
+    """q(u | x): a diagonal Gaussian at every place of a coarse map, and a fixed prior mean a domain.
+
+    Args:
+        channels: image channels.
+        level_widths: see `Trunk`.
+        dimensions: U.
+        domains: number of labelled domains; 0 without labels, where the only mean is 0.
+    """
+
+    means: Tensor
+
+    def __init__(self, channels: int, level_widths: Sequence[int], dimensions: int, domains: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(channels, level_widths, blocks=1)
+        self.head = nn.Conv2d(level_widths[-1], 2 * dimensions, 1)
+        means = torch.randn(domains, dimensions) if domains else torch.zeros(1, dimensions)
+        self.register_buffer("means", means)
+
+    def forward(self, images: Tensor) -> Gaussian:
+        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, U, h, w)."""
+        features = activation(channel_norm(self.trunk(images)))
         mean, raw = at_least_float32(self.head(features)).chunk(2, dim=1)
         return Gaussian(mean, bounded_logvar(raw))
 
@@ -240,6 +254,7 @@ class Decoder(nn.Module):
         content_shape: (Cc, h, w); Cc = 0 for a decoder that sees the style alone.
         style_dim: S.
         style_features: width of the style's mapping network.
+        resampling: how it changes resolution.
     """
 
     def __init__(
@@ -250,6 +265,7 @@ class Decoder(nn.Module):
         content_shape: tuple[int, int, int],
         style_dim: int,
         style_features: int,
+        resampling: Resampling = "smooth",
     ) -> None:
         super().__init__()
         coarse_first = level_widths[::-1]
@@ -266,8 +282,8 @@ class Decoder(nn.Module):
             nn.ModuleList(ModulatedBlock(w, style_features) for _ in range(blocks)) for w in coarse_first
         )
         pairs = pairwise(coarse_first)
-        self.ups = nn.ModuleList(nn.Conv2d(wide, 4 * narrow, 1) for wide, narrow in pairs)
-        self.exit = conv3x3(coarse_first[-1], channels * PATCH**2, gain=0.5)
+        self.ups = nn.ModuleList(make_up(wide, narrow, resampling) for wide, narrow in pairs)
+        self.exit = make_exit(coarse_first[-1], channels, resampling)
 
     def forward(self, content: Tensor | None, style: Tensor) -> Tensor:
         """Content (B, Cc, h, w) and style (B, S) to images (B, C, H, W) before the sigmoid, in float32.
@@ -280,11 +296,10 @@ class Decoder(nn.Module):
             x = x + self.entry(content)
         for index, level in enumerate(self.levels):
             if index:
-                x = F.pixel_shuffle(self.ups[index - 1](x), 2)
+                x = self.ups[index - 1](x)
             for block in level:  # type: ignore[attr-defined]  # a ModuleList of blocks
                 x = block(x, features)
-        logits = self.exit(activation(channel_norm(x)))
-        return at_least_float32(F.pixel_shuffle(logits, PATCH))
+        return at_least_float32(self.exit(activation(channel_norm(x))))
 
 
 _PART = re.compile(r"\b(trunk|decoder)\.(stem|levels|downs|ups|exit)\b(?:\.(\d+))?")

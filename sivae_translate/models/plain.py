@@ -12,6 +12,7 @@ from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.networks import Decoder, LatentEncoder, StylePrior, require_levels
 from sivae_translate.models.priors import make_prior
 from sivae_translate.models.published import PublishedDecoder, PublishedEncoder
+from sivae_translate.models.resampling import Resampling
 
 
 class PlainVAE(LatentModel):
@@ -30,7 +31,7 @@ class PlainVAE(LatentModel):
         encoder_blocks: residual blocks at each resolution; of our networks only.
         decoder_blocks: modulated blocks at each resolution; of our networks only.
         prior_components: Gaussians in the learned prior; 0 is N(0, I).
-        antialias: smooth images before the encoder takes them; of our networks only.
+        resampling: how the networks change resolution; of our networks only.
         published: the networks of the paper in place of ours.
 
     Raises:
@@ -48,7 +49,7 @@ class PlainVAE(LatentModel):
         encoder_blocks: int = 1,
         decoder_blocks: int = 1,
         prior_components: int = 0,
-        antialias: bool = False,
+        resampling: Resampling = "smooth",
         published: bool = False,
     ) -> None:
         super().__init__()
@@ -64,9 +65,9 @@ class PlainVAE(LatentModel):
             self.content_encoder = PublishedEncoder(channels, widths, size, latent_dim)
             self.decoder = PublishedDecoder(channels, widths, size, latent_dim)
             return
-        self.content_encoder = LatentEncoder(channels, widths, encoder_blocks, size, latent_dim, antialias)
+        self.content_encoder = LatentEncoder(channels, widths, encoder_blocks, size, latent_dim, resampling)
         self.decoder = LatentDecoder(
-            Decoder(channels, widths, decoder_blocks, (0, size, size), latent_dim, features)
+            Decoder(channels, widths, decoder_blocks, (0, size, size), latent_dim, features, resampling)
         )
 
 

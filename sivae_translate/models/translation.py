@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.networks import ContentEncoder, Decoder, StyleEncoder, StylePrior, require_levels
 from sivae_translate.models.priors import make_prior
+from sivae_translate.models.resampling import Resampling
 
 
 class TranslationVAE(LatentModel):
@@ -26,7 +27,7 @@ class TranslationVAE(LatentModel):
         encoder_blocks: residual blocks of the encoders at each resolution.
         decoder_blocks: modulated blocks of the decoder at each resolution.
         prior_components: Gaussians in the learned prior of the content; 0 is N(0, I).
-        antialias: smooth images before the encoders take them.
+        resampling: how the networks change resolution.
 
     Raises:
         ConfigError: the widths do not lead from the image size to the content size.
@@ -53,7 +54,7 @@ class TranslationVAE(LatentModel):
         encoder_blocks: int = 1,
         decoder_blocks: int = 1,
         prior_components: int = 0,
-        antialias: bool = False,
+        resampling: Resampling = "smooth",
     ) -> None:
         super().__init__()
         channels, size, _ = image_shape
@@ -63,7 +64,9 @@ class TranslationVAE(LatentModel):
         self.content_shape = content_shape = (content_channels, content_size, content_size)
         self.style_dim, self.domains, self.translates = style_dim, domains, True
         self.content_prior = make_prior(content_shape, prior_components)
-        self.content_encoder = ContentEncoder(channels, widths, encoder_blocks, content_channels, antialias)
-        self.style_encoder = StyleEncoder(channels, style_widths, encoder_blocks, style_dim, antialias)
+        self.content_encoder = ContentEncoder(channels, widths, encoder_blocks, content_channels, resampling)
+        self.style_encoder = StyleEncoder(channels, style_widths, encoder_blocks, style_dim, resampling)
         self.style_prior = StylePrior(domains, style_dim)
-        self.decoder = Decoder(channels, widths, decoder_blocks, content_shape, style_dim, style_features)
+        self.decoder = Decoder(
+            channels, widths, decoder_blocks, content_shape, style_dim, style_features, resampling
+        )

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +29,8 @@ from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.codes import Codes
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.objectives.fakes import FakePosterior, Fakes, GameState, Passes, RealState
+from sivae_translate.objectives.fakes import FakePosterior, Fakes, GameState, Passes, PlaceKL, RealState
+from sivae_translate.objectives.places import PlaceCritic
 from sivae_translate.objectives.schedule import RealKL, Weights, balanced_beta_neg, weights_at
 from sivae_translate.objectives.terms import exp_elbo, steeper_above
 
@@ -68,15 +71,22 @@ class Objective(ABC):
         """What belongs into a checkpoint beside the model."""
         return {}
 
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """What the encoders' half moves."""
+        return self.model.encoder_parameters()
+
     def after_step(self, step: int) -> None:  # noqa: B027 - a hook that most objectives leave empty
         """Called when both halves have moved for the ``step``-th time, counted from 1."""
 
     @torch.no_grad()
-    def metrics(self, state: RealState, weights: Weights) -> dict[str, float]:
-        """Whether training is healthy: means over the batch; errors summed over pixels, KLs in nats."""
+    def metrics(self, state: RealState, weights: Weights) -> dict[str, Tensor | float]:
+        """Whether training is healthy: means over the batch; errors summed over pixels, KLs in nats.
+
+        They stay on the device; `as_numbers` fetches them.
+        """
         kl = {"kl_content": state.kl_content, "kl_style": state.kl_style}
         order = {"reconstruction": state.errors["reconstruction"], **kl, **state.errors}
-        return {name: value.mean().item() for name, value in order.items()}
+        return {name: value.mean() for name, value in order.items()}
 
     def negative_elbo(self, state: RealState, weights: Weights) -> Tensor:
         """Scale * (beta_rec * (L_rec + gamma_back * L_back) + KL) of the real images; scalar."""
@@ -89,6 +99,19 @@ class Objective(ABC):
         return self.scale * loss
 
 
+def as_numbers(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """Metrics as numbers of Python, fetched from the device at once: it is waited for a single time.
+
+    >>> as_numbers({"loss": torch.tensor(1.5), "rate": 0.25})
+    {'loss': 1.5, 'rate': 0.25}
+    """
+    on_device = {name: value for name, value in metrics.items() if isinstance(value, Tensor)}
+    if not on_device:
+        return dict(metrics)  # type: ignore[arg-type]  # all are floats
+    values = torch.stack([value.float() for value in on_device.values()]).tolist()
+    return {**metrics, **dict(zip(on_device, values, strict=True))}
+
+
 class Introspective(Objective):
     r"""An objective with fakes: the ELBO alone until ``introspection_from``, then push and pull beside it.
 
@@ -98,7 +121,9 @@ class Introspective(Objective):
 
     def __init__(self, config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> None:
         super().__init__(config, model, scale)
-        self.real_kl = RealKL().to(model.style_prior.means.device)
+        device = model.style_prior.means.device
+        self.real_kl = RealKL().to(device)
+        self.critic = PlaceCritic(config, model).to(device) if config.places else None
 
     @abstractmethod
     def push(self, state: GameState, weights: Weights) -> Tensor:
@@ -107,7 +132,11 @@ class Introspective(Objective):
     def encoder_loss(self, state: RealState, weights: Weights) -> Tensor:
         """Minus the ELBO of real images, and the push on fakes."""
         loss = self.negative_elbo(state, weights)
-        return loss + self.push(state, weights) if isinstance(state, GameState) else loss
+        if not isinstance(state, GameState):
+            return loss
+        if self.critic is not None and state.places is not None:
+            loss = loss + self.critic.encoder_loss(state.places.real, state.places.fake)
+        return loss + self.push(state, weights)
 
     def decoder_loss(self, state: RealState, weights: Weights) -> Tensor:
         """Minus the ELBO of real images, the pull on fakes, and the consistency of their codes."""
@@ -117,6 +146,9 @@ class Introspective(Objective):
         fakes = state.fakes
         reading = self.passes.encode_fakes(fakes.images, fakes.claimed_prior)
         loss = loss + self.pull(fakes, reading, weights)
+        if self.critic is not None:
+            views = self.passes.augment(fakes.images)
+            loss = loss + self.critic.decoder_loss(self.critic.kl(views, fakes.claimed_domain))
         return loss + self._consistency(fakes, reading)
 
     def pull(self, fakes: Fakes, reading: FakePosterior, weights: Weights) -> Tensor:
@@ -147,33 +179,43 @@ class Introspective(Objective):
         """The passes that both halves share; takes note of the KL that real images have without fakes."""
         state = super().forward(batch, weights)
         # Without a phase of its own, as after training.fine_tune, it is the KL of the first batch.
-        if not weights.introspection or not self.real_kl.steps:
+        if not weights.introspection or not self.real_kl.read()[0]:
             self.real_kl.update(state.kl_content, state.kl_style)
-        return state
+        if self.critic is None or not isinstance(state, GameState):
+            return state
+        fakes, augment = state.fakes, self.passes.augment
+        real = self.critic.kl(augment(batch.images), batch.domain)
+        fake = self.critic.kl(augment(fakes.images.detach()), fakes.claimed_domain)
+        return replace(state, places=PlaceKL(real, fake))
 
     def companions(self) -> dict[str, nn.Module]:
         """The KL of real images without fakes, under the name that checkpoints have for it."""
-        return {"usual": self.real_kl}
+        critic = {} if self.critic is None else {"critic": self.critic}
+        return {"usual": self.real_kl, **critic}
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """The model's encoders and the critic of places."""
+        critic = [] if self.critic is None else list(self.critic.parameters())
+        return [*super().encoder_parameters(), *critic]
 
     def beta_neg(self, weights: Weights) -> float:
         """The weight of a fake's KL in the push: as configured, or balanced on the KL of real images."""
         if weights.beta_neg is not None:
             return weights.beta_neg
         content = self.passes.fake_content_kl
+        _, kl_content, kl_style = self.real_kl.read()
         # A content code that fakes are not scored by is not pulled against the push either.
-        pull = (
-            weights.beta_kl * content * self.real_kl.content.item()
-            + weights.beta_style * self.real_kl.style.item()
-        )
+        pull = weights.beta_kl * content * kl_content + weights.beta_style * kl_style
         dimensions = self.model.style_dim + (math.prod(self.model.content_shape) if content else 0)
         return balanced_beta_neg(self.undisturbed_kl(), pull, self.scale, dimensions)
 
     def undisturbed_kl(self) -> float:
         """KL of real images while no fakes took part, weighted as that of fakes; nats."""
-        return self.passes.fake_content_kl * self.real_kl.content.item() + self.real_kl.style.item()
+        _, content, style = self.real_kl.read()
+        return self.passes.fake_content_kl * content + style
 
     @torch.no_grad()
-    def metrics(self, state: RealState, weights: Weights) -> dict[str, float]:
+    def metrics(self, state: RealState, weights: Weights) -> dict[str, Tensor | float]:
         """See `Objective.metrics`; with fakes also the KLs of both sides and the expELBO of fakes."""
         metrics = super().metrics(state, weights)
         if not isinstance(state, GameState):
@@ -181,12 +223,15 @@ class Introspective(Objective):
         second, reading = state.fakes.kinds[1], state.fake_posterior
         kl, beta_neg = reading.kl[second], self.beta_neg(weights)
         metrics["kl_real"] = self.passes.fake_content_kl * metrics["kl_content"] + metrics["kl_style"]
-        metrics["kl_fake"] = kl.mean().item()
-        metrics["kl_fake_style"] = reading.style.kl(state.fakes.claimed_prior)[second].mean().item()
+        metrics["kl_fake"] = kl.mean()
+        metrics["kl_fake_style"] = reading.style.kl(state.fakes.claimed_prior)[second].mean()
         metrics["kl_difference"] = metrics["kl_fake"] - metrics["kl_real"]
         metrics["beta_neg"] = beta_neg
+        if state.places is not None:
+            metrics["kl_places_real"] = state.places.real.mean()
+            metrics["kl_places_fake"] = state.places.fake.mean()
         error = self.detached_error(state)[second]
-        metrics["exp_elbo"] = exp_elbo(error, kl, self.scale, weights.beta_rec, beta_neg).item()
+        metrics["exp_elbo"] = exp_elbo(error, kl, self.scale, weights.beta_rec, beta_neg)
         return metrics
 
     def detached_error(self, state: GameState) -> Tensor:

@@ -36,11 +36,13 @@ class Reconstructions:
         images: (B, C, H, W), attached to the decoder.
         codes: what they were decoded from, (B, ...).
         claimed_prior: prior style means of the domains they claim to be in, (B, S).
+        claimed_domain: these domains, (B,).
     """
 
     images: Tensor
     codes: Codes
     claimed_prior: Tensor
+    claimed_domain: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,14 @@ class Translations:
         images: (B, C, H, W), attached to the decoder.
         codes: what they were decoded from, (B, ...).
         claimed_prior: prior style means of the domains they claim to be in, (B, S).
+        claimed_domain: these domains, (B,).
         samples: how many of them, the first ones, are prior samples: their content is a draw from the prior.
     """
 
     images: Tensor
     codes: Codes
     claimed_prior: Tensor
+    claimed_domain: Tensor
     samples: int
 
 
@@ -68,11 +72,13 @@ class Fakes:
         images: (2B, C, H, W), attached to the decoder.
         codes: what they were decoded from, detached; (2B, ...).
         claimed_prior: detached; (2B, S).
+        claimed_domain: (2B,).
     """
 
     images: Tensor
     codes: Codes
     claimed_prior: Tensor
+    claimed_domain: Tensor
 
     @classmethod
     def join(cls, first: Reconstructions, second: Translations) -> Fakes:
@@ -83,6 +89,7 @@ class Fakes:
             images=torch.cat([first.images, second.images]),
             codes=Codes(content, style).detach(),
             claimed_prior=torch.cat([first.claimed_prior, second.claimed_prior]).detach(),
+            claimed_domain=torch.cat([first.claimed_domain, second.claimed_domain]),
         )
 
     @property
@@ -105,6 +112,19 @@ class FakePosterior:
     content: Gaussian | None
     style: Gaussian
     kl: Tensor
+
+
+@dataclass(frozen=True)
+class PlaceKL:
+    """What the critic of places, before it moves, makes of real images and of the detached fakes.
+
+    Attributes:
+        real: (B, h, w), in nats.
+        fake: (2B, h, w).
+    """
+
+    real: Tensor
+    fake: Tensor
 
 
 @dataclass(frozen=True)
@@ -135,10 +155,12 @@ class GameState(RealState):
     Attributes:
         fakes: both kinds, attached to the decoder.
         fake_posterior: what the encoders, before they move, make of the detached fakes.
+        places: KLs of places, where a critic scores them.
     """
 
     fakes: Fakes
     fake_posterior: FakePosterior
+    places: PlaceKL | None = None
 
 
 class Passes:
@@ -175,10 +197,10 @@ class Passes:
         if not (weights.introspection or back):
             errors = {"reconstruction": self.real_error(model.logits(codes), batch.images)}
             return RealState(posterior, codes, *self.real_kl(batch, posterior), errors)
-        style, claimed_prior = translation_styles(draw.style.detach(), domain, model)
+        style, claimed_prior, target_domain = translation_styles(draw.style.detach(), domain, model)
         target = Codes(draw.content.detach(), style)
         if weights.introspection:
-            return self._game(batch, posterior, codes, target, claimed_prior, back=back)
+            return self._game(batch, posterior, codes, target, (claimed_prior, target_domain), back=back)
         error = self._back_translation(target, codes, batch)
         errors = {"reconstruction": self.real_error(model.logits(codes), batch.images)}
         return RealState(
@@ -186,14 +208,21 @@ class Passes:
         )
 
     def _game(
-        self, batch: Batch, posterior: Posterior, codes: Codes, target: Codes, claimed: Tensor, *, back: bool
+        self,
+        batch: Batch,
+        posterior: Posterior,
+        codes: Codes,
+        target: Codes,
+        claimed: tuple[Tensor, Tensor],
+        *,
+        back: bool,
     ) -> GameState:
         model, count = self.model, len(batch.domain)
         mixed, samples = self._mix_in_samples(target)
         logits = model.logits(codes)
         own_prior = model.prior_style(batch.domain, count)
-        reconstructions = Reconstructions(model.observed(logits), codes, own_prior)
-        translations = Translations(model.decode(mixed), mixed, claimed, samples)
+        reconstructions = Reconstructions(model.observed(logits), codes, own_prior, batch.domain)
+        translations = Translations(model.decode(mixed), mixed, *claimed, samples)
         fakes = Fakes.join(reconstructions, translations)
         reading = self.encode_fakes(fakes.images.detach(), fakes.claimed_prior)
         errors = {}

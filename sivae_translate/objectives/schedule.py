@@ -67,6 +67,8 @@ class RealKL(nn.Module):
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("content", torch.tensor(0.0))
         self.register_buffer("style", torch.tensor(0.0))
+        self._read: tuple[bool, float, float] | None = None
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def update(self, content: Tensor, style: Tensor) -> None:
@@ -75,6 +77,24 @@ class RealKL(nn.Module):
         share = 1 / self.steps.clamp(max=AVERAGED_STEPS)
         self.content.lerp_(content.mean().to(self.content), share)
         self.style.lerp_(style.mean().to(self.style), share)
+        self._read = None
+
+    def read(self) -> tuple[bool, float, float]:
+        """Whether there were any steps, and the KLs of content and style.
+
+        They are read from the device once after each `update`: while fakes are in the game nothing changes
+        here, and a step waits for nothing.
+        """
+        if self._read is None:
+            steps, content, style = torch.stack([self.steps.float(), self.content, self.style]).tolist()
+            self._read = steps > 0, content, style
+        return self._read
+
+
+def _forget(module: nn.Module, _: object) -> None:
+    """What was read before other values were loaded."""
+    assert isinstance(module, RealKL)
+    module._read = None
 
 
 def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool = True) -> Weights:

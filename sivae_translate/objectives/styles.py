@@ -56,8 +56,8 @@ def swap_styles(style: Tensor, domain: Tensor, share: float) -> Tensor:
     return style[torch.where(swapped, partner, position)]
 
 
-def translation_styles(style: Tensor, domain: Tensor, model: LatentModel) -> tuple[Tensor, Tensor]:
-    """Target styles for translations, and the prior means of the domains they belong to.
+def translation_styles(style: Tensor, domain: Tensor, model: LatentModel) -> tuple[Tensor, Tensor, Tensor]:
+    """Target styles for translations, the prior means of the domains they belong to, and these domains.
 
     With labels, half are draws from another domain's prior (what translating to a domain's style uses) and
     half are codes of other images of the batch (what translating to a reference uses). Without labels all are
@@ -69,15 +69,15 @@ def translation_styles(style: Tensor, domain: Tensor, model: LatentModel) -> tup
         model: for the prior means.
 
     Returns:
-        (B, S) each.
+        (B, S), (B, S) and (B,).
     """
     count, domains = len(domain), model.domains
     order = torch.randperm(count, device=domain.device)
     target = domain[order]
     if domains < 2:
-        return style[order], model.prior_style(target, count).detach()
+        return style[order], model.prior_style(target, count).detach(), target
     from_prior = torch.arange(count, device=domain.device) % 2 == 0
     other = (domain + torch.randint(1, domains, (count,), device=domain.device)) % domains
     target = torch.where(from_prior, other, target)
     mean = model.prior_style(target, count).detach()
-    return torch.where(from_prior[:, None], mean + torch.randn_like(mean), style[order]), mean
+    return torch.where(from_prior[:, None], mean + torch.randn_like(mean), style[order]), mean, target

@@ -52,7 +52,7 @@ def fine_tune(model: LatentModel, config: Config, domains: tuple[str, ...], sour
 def _require_growable(saved: SavedModel, config: Config, path: Path) -> None:
     """Raises CheckpointError where more differs than the images' size, which weights alone would not tell."""
     small, large = (
-        {"channels": one.data.channels, **one.model.model_dump(include={"kind", "antialias"})}
+        {"channels": one.data.channels, **one.model.model_dump(include={"kind", "resampling"})}
         for one in (saved.config, config)
     )
     if small["kind"] == "published":

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sivae_translate.data.batches import Batch
-from sivae_translate.objectives.base import Objective
+from sivae_translate.objectives.base import Objective, as_numbers
 from sivae_translate.objectives.fakes import RealState
 from sivae_translate.objectives.schedule import Weights
 
@@ -43,12 +43,10 @@ class StepResult:
     def metrics(self) -> dict[str, float]:
         """The objective's metrics, gradient norms, loss, ``beta_kl`` and rate; waits for the device."""
         metrics = self.objective.metrics(self.state, self.weights)
-        metrics |= {f"gradient_norm_{name}": norm.item() for name, norm in self.norms.items()}
-        return metrics | {
-            "loss": self.loss.item(),
-            "beta_kl": self.weights.beta_kl,
-            "learning_rate": self.rate,
-        }
+        metrics |= {f"gradient_norm_{name}": norm for name, norm in self.norms.items()}
+        return as_numbers(
+            metrics | {"loss": self.loss, "beta_kl": self.weights.beta_kl, "learning_rate": self.rate}
+        )
 
 
 class EncoderHalf(nn.Module):
@@ -60,7 +58,7 @@ class EncoderHalf(nn.Module):
 
     def __init__(self, objective: Objective) -> None:
         super().__init__()
-        self.parts = nn.ModuleList([objective.model.content_encoder, objective.model.style_encoder])
+        self.parts = nn.ParameterList(objective.encoder_parameters())
         self.objective = objective
 
     def forward(self, batch: Batch, weights: Weights) -> tuple[RealState, Tensor]:
@@ -113,7 +111,7 @@ class Stepper:
         means_rate: float = 1.0,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
-        self.encoders = objective.model.encoder_parameters()
+        self.encoders = objective.encoder_parameters()
         self.decoders = objective.model.decoder_parameters()
         encoder_half, decoder_half = EncoderHalf(objective), DecoderHalf(objective)
         self.encoder_half = _average_gradients(encoder_half) if processes > 1 else encoder_half

@@ -1,0 +1,72 @@
+"""A step of training waits for the device only where metrics are due."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sivae_translate.config import load_config
+from sivae_translate.data.batches import Batch
+from sivae_translate.models.build import make_model
+from sivae_translate.objectives import make_objective
+from sivae_translate.training.step import Stepper
+from sivae_translate.utils.choices import ObjectiveName
+
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero")
+"""Operators whose result the host reads, or whose result's size it has to know."""
+
+
+class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operators by name."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operators: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count, then run."""
+        self.operators[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def stepper(**objective: Any) -> tuple[Stepper, Batch]:
+    settings = {
+        "data.image_size": 32,
+        "model.widths": (8, 8, 8),
+        "model.style_widths": (8, 8, 8),
+        **{f"objective.{name}": value for name, value in objective.items()},
+    }
+    config = load_config(None, settings)
+    torch.manual_seed(0)
+    model = make_model(config.model, config.data, 2)
+    batch = Batch(torch.rand(4, 3, 32, 32), torch.tensor([0, 0, 1, 1]))
+    return Stepper(make_objective(config.objective, model), 1.0), batch
+
+
+@pytest.mark.parametrize("name", get_args(ObjectiveName))
+@pytest.mark.parametrize("more", [{}, {"perceptual": 1.0}, {"places": 0.1}, {"gamma_r": 1.0}], ids=str)
+def test_a_steady_step_never_waits_for_the_device(name: str, more: dict[str, float]) -> None:
+    steps, batch = stepper(name=name, **more)
+    for number, progress in enumerate((0.1, 0.45, 0.8), 1):
+        result = steps.step(
+            batch, progress, 1e-3, 2 * number - 1
+        )  # the first of a phase may prepare something
+        with Count() as count:
+            result = steps.step(batch, progress, 1e-3, 2 * number)
+        assert not {op: count.operators[op] for op in WAITS if count.operators[op]}
+        with Count() as count:
+            metrics = result.metrics()
+        assert count.operators["_local_scalar_dense"] == 0  # tolist of one tensor is a single copy
+        assert metrics["loss"] == pytest.approx(result.loss.item())
+
+
+def test_waiting_is_noticed() -> None:
+    with Count() as count:
+        bool(torch.ones(2).sum() > 1)
+        torch.ones(3)[torch.tensor([True, False, True])]
+    assert count.operators["_local_scalar_dense"] + count.operators["is_nonzero"] >= 1
+    assert count.operators["nonzero"] + count.operators["index"] >= 1
