@@ -11,7 +11,7 @@ import yaml
 from sivae_translate.config import Config, field_names, from_dict, load_config, to_yaml
 from sivae_translate.lab.settings import load_toy_config
 from sivae_translate.models.build import make_model
-from sivae_translate.models.networks import grown
+from sivae_translate.models.growing import grown
 from sivae_translate.models.weights import find_model, load_model
 from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.resources import config_path

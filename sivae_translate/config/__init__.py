@@ -5,6 +5,7 @@ default, so an empty file is a valid configuration; the defaults are meant for t
 nobody has tuned for.
 """
 
+from sivae_translate.config.kinds import Count, NonNegative, Positive, Share
 from sivae_translate.config.reading import (
     BUDGETS,
     OLD_NAMES,
@@ -21,16 +22,12 @@ from sivae_translate.config.reading import (
 from sivae_translate.config.sections import (
     AugmentConfig,
     Config,
-    Count,
     DataConfig,
     EncoderAugmentConfig,
     ModelConfig,
-    NonNegative,
     ObjectiveConfig,
-    Positive,
     RampConfig,
     Section,
-    Share,
     TrainingConfig,
 )
 

@@ -7,17 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from sivae_translate.config.kinds import MOST, Blocks, Count, Dimension, NonNegative, Positive, Share, Width
 from sivae_translate.utils.choices import ObjectiveName, Precision
-
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-MOST = 10**9
-"""Of anything that is counted. Bounds only keep slips and damaged files from being taken at their word."""
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Width = Annotated[int, Field(ge=1, le=8192)]
-Dimension = Annotated[int, Field(ge=1, le=65_536)]
-Blocks = Annotated[int, Field(ge=1, le=64)]
 
 
 class Section(BaseModel):
@@ -137,12 +128,12 @@ class ModelConfig(Section):
     )
     encoder_blocks: Blocks = 1
     resampling: Annotated[
-        Literal["smooth", "shuffle", "antialiased"],
+        Literal["shuffle", "antialiased", "smooth"],
         Field(
-            description="how networks change resolution; shuffle and antialiased are what version 0.1 had: "
-            "faster on CPUs, with a woven texture"
+            description="how networks change resolution; smooth has no texture of its own and learns fine "
+            "detail more slowly; antialiased is shuffle with smoothed images for the encoders"
         ),
-    ] = "smooth"
+    ] = "shuffle"
     decoder_blocks: Blocks = 1
 
 

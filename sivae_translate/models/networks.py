@@ -5,8 +5,7 @@ How they change resolution is in `sivae_translate.models.resampling`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -86,7 +85,7 @@ class Trunk(nn.Module):
     """
 
     def __init__(
-        self, channels: int, level_widths: Sequence[int], blocks: int, resampling: Resampling = "smooth"
+        self, channels: int, level_widths: Sequence[int], blocks: int, resampling: Resampling = "shuffle"
     ) -> None:
         super().__init__()
         self.stem = make_stem(channels, level_widths[0], resampling)
@@ -122,7 +121,7 @@ class ContentEncoder(nn.Module):
         level_widths: Sequence[int],
         blocks: int,
         content_channels: int,
-        resampling: Resampling = "smooth",
+        resampling: Resampling = "shuffle",
     ) -> None:
         super().__init__()
         self.trunk = Trunk(channels, level_widths, blocks, resampling)
@@ -151,7 +150,7 @@ class StyleEncoder(nn.Module):
         level_widths: Sequence[int],
         blocks: int,
         style_dim: int,
-        resampling: Resampling = "smooth",
+        resampling: Resampling = "shuffle",
     ) -> None:
         super().__init__()
         self.trunk = Trunk(channels, level_widths, blocks, resampling)
@@ -184,7 +183,7 @@ class LatentEncoder(nn.Module):
         blocks: int,
         size: int,
         latent_dim: int,
-        resampling: Resampling = "smooth",
+        resampling: Resampling = "shuffle",
     ) -> None:
         super().__init__()
         self.trunk = Trunk(channels, level_widths, blocks, resampling)
@@ -211,7 +210,7 @@ class PlaceEncoder(nn.Module):
 
     def __init__(self, channels: int, level_widths: Sequence[int], dimensions: int, domains: int) -> None:
         super().__init__()
-        self.trunk = Trunk(channels, level_widths, blocks=1)
+        self.trunk = Trunk(channels, level_widths, blocks=1, resampling="smooth")
         self.head = nn.Conv2d(level_widths[-1], 2 * dimensions, 1)
         means = torch.randn(domains, dimensions) if domains else torch.zeros(1, dimensions)
         self.register_buffer("means", means)
@@ -265,7 +264,7 @@ class Decoder(nn.Module):
         content_shape: tuple[int, int, int],
         style_dim: int,
         style_features: int,
-        resampling: Resampling = "smooth",
+        resampling: Resampling = "shuffle",
     ) -> None:
         super().__init__()
         coarse_first = level_widths[::-1]
@@ -300,52 +299,3 @@ class Decoder(nn.Module):
             for block in level:  # type: ignore[attr-defined]  # a ModuleList of blocks
                 x = block(x, features)
         return at_least_float32(self.exit(activation(channel_norm(x))))
-
-
-_PART = re.compile(r"\b(trunk|decoder)\.(stem|levels|downs|ups|exit)\b(?:\.(\d+))?")
-
-
-def grown(small: Mapping[str, Tensor], large: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of networks for larger images, made of those for smaller ones (progressive growing, arXiv
-    1710.10196).
-
-    Where both work at the same resolution, the weights are the small networks'; at the finer resolutions, and
-    where pixels come in and go out, the large ones keep their own. Load the result strictly: where other
-    sizes differ, it does not fit.
-
-    Args:
-        small: weights by name, of networks whose code has the same side.
-        large: the same for the larger images.
-    """
-    total = _resolutions(large)
-    added = total - _resolutions(small)
-    finer = {name: weight for name, weight in large.items() if _is_finer(name, added, total)}
-    return finer | {
-        _moved(name, added): weight for name, weight in small.items() if not _is_finer(name, 0, 0)
-    }
-
-
-def _resolutions(weights: Mapping[str, Tensor]) -> int:
-    """How many resolutions the networks work at."""
-    parts = [match for match in map(_PART.search, weights) if match]
-    return 1 + max((int(part[3]) for part in parts if part[1] == "trunk" and part[2] == "levels"), default=-1)
-
-
-def _is_finer(name: str, added: int, total: int) -> bool:
-    """Whether a weight belongs to the ``added`` finest of all resolutions (none: to the pixels alone)."""
-    part = _PART.search(name)
-    if part is None:
-        return False
-    if part[2] in ("stem", "exit"):
-        return True
-    if part[1] == "trunk":  # finest first
-        return int(part[3]) < added
-    return added > 0 and int(part[3]) >= total - added - (part[2] == "ups")
-
-
-def _moved(name: str, added: int) -> str:
-    """The name of a small network's weight in the large one, whose encoders have other resolutions before."""
-    part = _PART.search(name)
-    if part is None or part[1] == "decoder":
-        return name
-    return f"{name[: part.start(3)]}{int(part[3]) + added}{name[part.end(3) :]}"

@@ -49,7 +49,7 @@ class PlainVAE(LatentModel):
         encoder_blocks: int = 1,
         decoder_blocks: int = 1,
         prior_components: int = 0,
-        resampling: Resampling = "smooth",
+        resampling: Resampling = "shuffle",
         published: bool = False,
     ) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ class TranslationVAE(LatentModel):
         encoder_blocks: int = 1,
         decoder_blocks: int = 1,
         prior_components: int = 0,
-        resampling: Resampling = "smooth",
+        resampling: Resampling = "shuffle",
     ) -> None:
         super().__init__()
         channels, size, _ = image_shape

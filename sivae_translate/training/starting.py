@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sivae_translate.config import Config
+from sivae_translate.models.growing import grown
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.models.networks import grown
 from sivae_translate.models.weights import SavedModel, find_model, load_model
 from sivae_translate.training import checkpoints
 from sivae_translate.utils.errors import CheckpointError

@@ -10,17 +10,19 @@ import torch
 from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.models.build import make_model
 from sivae_translate.models.codes import Codes
-from sivae_translate.models.networks import Trunk, grown
+from sivae_translate.models.growing import grown
+from sivae_translate.models.networks import Trunk
 from sivae_translate.utils.errors import ConfigError, InputError
 
 SMALL = {"style_dim": 6, "style_features": 16, "content_channels": 5, "decoder_blocks": 1}
 
 
-def build(size: int = 32, channels: int = 1, domains: int = 3, content_size: int = 4) -> Any:
+def build(
+    size: int = 32, channels: int = 1, domains: int = 3, content_size: int = 4, resampling: Any = "shuffle"
+) -> Any:
     torch.manual_seed(0)
-    config = ModelConfig(
-        widths=(4, 4, 8, 8, 8, 8), style_widths=(4, 4, 4, 8, 8, 8), content_size=content_size, **SMALL
-    )
+    widths = {"widths": (4, 4, 8, 8, 8, 8), "style_widths": (4, 4, 4, 8, 8, 8)}
+    config = ModelConfig(**widths, content_size=content_size, resampling=resampling, **SMALL)
     return make_model(config, DataConfig(image_size=size, channels=channels), domains)
 
 
@@ -116,9 +118,12 @@ def coarse(trunk: Trunk, skipped: Any, features: Any) -> Any:
     return features
 
 
+@pytest.mark.parametrize("resampling", ["shuffle", "smooth"])
 @pytest.mark.parametrize("times", [2, 4])
-def test_a_grown_model_computes_at_the_old_resolutions_what_the_small_one_does(times: Any) -> None:
-    small, large = build(32), build(32 * times)
+def test_a_grown_model_computes_at_the_old_resolutions_what_the_small_one_does(
+    times: Any, resampling: str
+) -> None:
+    small, large = (build(size, resampling=resampling) for size in (32, 32 * times))
     own = {name: value.clone() for name, value in large.state_dict().items()}
     large.load_state_dict(grown(small.state_dict(), own), strict=True)
     added = times // 2
@@ -138,8 +143,8 @@ def test_a_grown_model_computes_at_the_old_resolutions_what_the_small_one_does(t
         if ".head." in name or ".mapping." in name or "means" in name or ".canvas." in name:
             assert torch.equal(large.state_dict()[name], weight), name
     for name in (
-        "content_encoder.trunk.stem.conv.weight",
-        "decoder.exit.exit.weight",
+        f"content_encoder.trunk.stem{'.conv' if resampling == 'smooth' else ''}.weight",
+        f"decoder.exit{'.exit' if resampling == 'smooth' else ''}.weight",
         "style_encoder.trunk.levels.0.0.conv1.weight",
     ):
         assert torch.equal(large.state_dict()[name], own[name])

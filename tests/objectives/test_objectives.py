@@ -371,16 +371,16 @@ def squared(a: Any, b: Any) -> Any:
 
 
 def test_introvae_is_a_hinge_on_the_kl_of_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    objective, model, _batch, shared, weights = plain_terms(monkeypatch, "introvae", margin=5.0, beta_neg=3.0)
+    objective, model, _batch, shared, weights = plain_terms(monkeypatch, "introvae", margin=6.0, beta_neg=3.0)
     elbo = objective.negative_elbo(shared, weights)
     posterior = model.encode(shared.fakes.images.detach())
     nats = posterior.content.kl() + posterior.style.kl(shared.fakes.claimed_prior)
-    assert nats.min() < 5 < nats.max()  # both sides of the hinge are tried
+    assert nats.min() < 6 < nats.max()  # both sides of the hinge are tried
     hinge = (
         SCALE
         * 3.0
         / 2
-        * sum(torch.clamp(5.0 - nats[half], min=0).mean() for half in (slice(0, 6), slice(6, 12)))
+        * sum(torch.clamp(6.0 - nats[half], min=0).mean() for half in (slice(0, 6), slice(6, 12)))
     )
     torch.testing.assert_close(objective.encoder_loss(shared, weights) - elbo, hinge)
     torch.testing.assert_close(

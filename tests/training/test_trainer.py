@@ -371,7 +371,7 @@ def test_training_can_start_from_a_model_for_smaller_images(tmp_path: Path, data
     again = config.training.model_copy(update={"fine_tune": str(tmp_path / "second")})
     further = Trainer(config.model_copy(update={"training": again}), tmp_path / "further", data=large)
     assert further.progress.started_from["steps"] == 14
-    smooth = config.model_copy(update={"model": wider.model_copy(update={"resampling": "shuffle"})})
+    smooth = config.model_copy(update={"model": wider.model_copy(update={"resampling": "antialiased"})})
     with pytest.raises(CheckpointError, match="another resampling"):
         Trainer(smooth, tmp_path / "smooth", data=large)
     other = config.model_copy(update={"model": wider.model_copy(update={"decoder_blocks": 2})})
