@@ -1,13 +1,15 @@
-"""What reading a file may cost: regular files only, a time limit, and no limit on metadata."""
+"""What reading a file may cost: regular files only, limits of time and memory, and none on metadata."""
 
 from __future__ import annotations
 
 import io
 import stat
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,6 +44,31 @@ def require_regular(path: Path) -> None:
         raise DataError(
             f"cannot read {path}: it is {kind}, not a regular file", remedy="save the image in a file"
         )
+
+
+class Allowance:
+    """Memory that threads share: one waits where the others have taken too much.
+
+    Args:
+        total: bytes. Who needs more than that has it alone.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.taken = total, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def share(self, amount: int) -> Iterator[None]:
+        """Take some bytes while the block runs."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self.taken or self.taken + amount <= self.total)
+            self.taken += amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.taken -= amount
+                self._changed.notify_all()
 
 
 class TimeLimitError(Exception):

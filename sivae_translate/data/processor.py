@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,9 +12,13 @@ from torch import Tensor
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.image import ImageLike, from_any
-from sivae_translate.data.reading import DEFAULT, Reading
+from sivae_translate.data.reading import DEFAULT, Reading, full_size
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.utils.errors import InputError
+
+DETAIL = 4
+"""JPEG pictures are decoded at no less than so many times the model's side, however large they are: averaging
+over 4 x 4 pixels or more does not tell how the finer ones were averaged before."""
 
 FitPolicy = Literal["cover", "contain", "stretch"]
 
@@ -108,8 +112,16 @@ class ImageProcessor:
         >>> prepared.pixels.shape, prepared.placement.source
         ((32, 32, 3), (16, 0, 80, 64))
         """
-        picture = from_any(image, self.reading)
-        placement = self.place(picture.size)
+        return self.prepare_plain(from_any(image, self.file_reading))
+
+    @property
+    def file_reading(self) -> Reading:
+        """How files are read for this model: no larger than it can tell."""
+        return replace(self.reading, side=DETAIL * self.size)
+
+    def prepare_plain(self, picture: Image.Image) -> Prepared:
+        """A picture that `open_image` gave, as a model sees it."""
+        placement = self.place(full_size(picture))
         square = self._draw(picture, placement).convert("L" if self.channels == 1 else "RGB")
         return Prepared(np.array(square).reshape(self.size, self.size, self.channels), placement)
 
@@ -161,8 +173,14 @@ class ImageProcessor:
         A picture that already fits keeps its exact pixels.
         """
         left, top, right, bottom = placement.square
-        part = picture if placement.is_whole else picture.crop(placement.source)
-        part = part.resize((right - left, bottom - top), Image.Resampling.LANCZOS)
+        size = right - left, bottom - top
+        if picture.size == placement.size:
+            part = picture if placement.is_whole else picture.crop(placement.source)
+            part = part.resize(size, Image.Resampling.LANCZOS)
+        else:  # decoded smaller than the file's picture, for which the placement is meant
+            x, y = (small / full for small, full in zip(picture.size, placement.size, strict=True))
+            box = tuple(edge * scale for edge, scale in zip(placement.source, (x, y, x, y), strict=True))
+            part = picture.resize(size, Image.Resampling.LANCZOS, box=box)
         if part.size == (self.size, self.size):
             return part
         paper = Image.new(part.mode, (self.size, self.size), "white")

@@ -15,12 +15,28 @@ from PIL import Image, ImageFile
 from sivae_translate.config import DataConfig
 from sivae_translate.data import ranges
 from sivae_translate.data.formats import HEAD, find_reader
-from sivae_translate.data.limits import BLOCK, ClockedStream, TimeLimitError, require_regular, strip_metadata
+from sivae_translate.data.limits import (
+    BLOCK,
+    Allowance,
+    ClockedStream,
+    TimeLimitError,
+    require_regular,
+    strip_metadata,
+)
 from sivae_translate.data.plain import orientation_of, to_plain
 from sivae_translate.utils.errors import DataError, InputError
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused by their header: a small file can claim a size that would fill the memory."""
+
+MEMORY = Allowance(512 * 2**20)
+"""Of all decoders of this process together."""
+BYTES_PER_PIXEL = 12
+"""That decoding takes at its peak: the decoder's picture, and one or two copies of it."""
+LAST_UPRIGHT = 4
+"""EXIF's orientations above it swap width and height."""
+FULL_SIZE = "full_size"
+"""Key of an image's ``info``: width and height of the file's picture where it was decoded smaller."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +46,13 @@ class Reading:
     Attributes:
         white_level: the value in files of more than 8 bits a channel that is white; None is 65535.
         seconds: the longest that one file may take.
+        side: a JPEG picture with a shorter side of twice that many pixels or more is decoded at a half, a
+            quarter or an eighth of its size, not below this side; None decodes all at their size.
     """
 
     white_level: int | None = None
     seconds: float = 60.0
+    side: int | None = None
 
     @classmethod
     def of(cls, config: DataConfig) -> Reading:
@@ -55,7 +74,8 @@ def open_image(source: str | Path | BinaryIO, reading: Reading = DEFAULT) -> Ima
         reading: the range of integers, and the time limit.
 
     Returns:
-        8-bit image in mode "L" where the file is grey, else "RGB"; independent of the file.
+        8-bit image in mode "L" where the file is grey, else "RGB"; independent of the file. `full_size` tells
+        the size of a picture that was decoded smaller.
 
     Raises:
         DataError: no such file, not a regular file, no image, empty, truncated, larger than `MAX_PIXELS`,
@@ -113,11 +133,24 @@ def _read(file: BinaryIO, name: str, reading: Reading) -> Image.Image:
 
 def _decode(file: BinaryIO, name: str, reading: Reading, profile: bytes | None = None) -> Image.Image:
     image = _identify(file, name)
-    white = ranges.white_of(image, reading.white_level)
-    joined = _load_deep(image, file, name, white) if white != ranges.WHITE else image
-    image.load()
-    profile = profile or image.info.get("icc_profile")
-    return to_plain(joined, name, white, profile, orientation_of(image))
+    white, full = ranges.white_of(image, reading.white_level), image.size
+    if reading.side is not None and image.format in {"JPEG", "MPO"}:
+        image.draft(None, (reading.side, reading.side))
+    with MEMORY.share(image.width * image.height * BYTES_PER_PIXEL):
+        joined = _load_deep(image, file, name, white) if white != ranges.WHITE else image
+        image.load()
+        profile = profile or image.info.get("icc_profile")
+        orientation = orientation_of(image)
+        plain = to_plain(joined, name, white, profile, orientation)
+    if image.size != full:
+        plain.info[FULL_SIZE] = full if orientation <= LAST_UPRIGHT else full[::-1]
+    return plain
+
+
+def full_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of the picture that an image was made from; see `Reading`."""
+    width, height = image.info.get(FULL_SIZE, image.size)
+    return width, height
 
 
 def _load_deep(image: ImageFile.ImageFile, file: BinaryIO, name: str, white: int) -> Image.Image:

@@ -215,7 +215,7 @@ class _Actor:
             OSError: the file cannot be read.
         """
         processor = self.translator.processor
-        prepared = processor.prepare(read_image(source, processor.reading))
+        prepared = processor.prepare_plain(read_image(source, processor.file_reading))
         if self.settings.keep_size:
             require_whole(prepared.placement)
         return prepared

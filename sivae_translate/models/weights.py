@@ -19,6 +19,7 @@ from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration
 from sivae_translate.utils.errors import CheckpointError, ConfigError
 from sivae_translate.utils.files import replacing
+from sivae_translate.utils.progress import console
 from sivae_translate.utils.resources import asset_path
 from sivae_translate.utils.tensor_files import (
     TensorFileError,
@@ -206,6 +207,9 @@ def _check_shapes(
 def find_model(source: str | Path) -> Path:
     """The model file that a name, a run folder or a path stands for.
 
+    A pretrained model's name, as a string, is that model also where a run of the same name lies beside;
+    ``./glyphs`` or a `Path` is the run.
+
     Raises:
         CheckpointError: there is none.
     """
@@ -214,14 +218,16 @@ def find_model(source: str | Path) -> Path:
         is_file, is_folder = path.is_file(), path.is_dir()
     except OSError:  # such as a name longer than any file may have
         is_file = is_folder = False
+    if isinstance(source, str) and name in PRETRAINED:
+        if is_file or (is_folder and (path / "model.safetensors").is_file()):
+            console.print(f"{name} is the model that ships; ./{name} is yours")
+        return asset_path(PRETRAINED[name])
     if is_file:
         return path
     if is_folder:
         if (path / "model.safetensors").is_file():
             return path / "model.safetensors"
         raise CheckpointError(f"{path} holds no model.safetensors", remedy=_finish(path))
-    if name in PRETRAINED:
-        return asset_path(PRETRAINED[name])
     raise CheckpointError(
         f"there is no run, file or pretrained model '{name if len(name) < 300 else name[:300] + '...'}'",
         remedy=f"pretrained models are {', '.join(PRETRAINED)}",

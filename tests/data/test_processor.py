@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sivae_translate.data.processor import FitPolicy, ImageProcessor
+from sivae_translate.data.reading import open_image
 from sivae_translate.utils.errors import InputError
 
 
@@ -140,3 +142,39 @@ def test_padding_is_no_part_of_the_result() -> None:
     restored = np.asarray(processor.restore(Image.fromarray(prepared.pixels[..., 0]), prepared.placement))
     assert restored.shape == (64, 192)
     assert restored.max() == 0
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    """Smooth colours with some grain, as photographs have."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float64)
+    return Image.fromarray((smooth + rng.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("fit", ["cover", "contain", "stretch"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(
+    tmp_path: Path, fit: Any, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photograph(1203, 802).save(tmp_path / "large.jpg", quality=95, exif=exif)
+    processor = ImageProcessor(32, 3, fit)
+    prepared = processor.prepare(tmp_path / "large.jpg")
+    whole = processor.prepare(open_image(tmp_path / "large.jpg"))
+    assert prepared.placement == whole.placement
+    assert prepared.placement.size == ((1203, 802) if orientation == 1 else (802, 1203))
+    difference = np.abs(prepared.pixels.astype(int) - whole.pixels)
+    assert difference.max() <= 5
+    assert difference.mean() < 0.8
+    drafted = open_image(tmp_path / "large.jpg", processor.file_reading)
+    assert min(drafted.size) == 201
+    assert np.array_equal(processor.prepare_plain(drafted).pixels, prepared.pixels)
+
+
+def test_a_jpeg_of_less_than_eight_times_the_models_side_is_the_same_to_the_bit(tmp_path: Path) -> None:
+    photograph(300, 255).save(tmp_path / "small.jpg", quality=95)
+    processor = ImageProcessor(32)
+    whole = processor.prepare(open_image(tmp_path / "small.jpg"))
+    assert np.array_equal(processor.prepare(tmp_path / "small.jpg").pixels, whole.pixels)

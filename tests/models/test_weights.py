@@ -202,3 +202,19 @@ def test_an_endless_name_is_no_model() -> None:
     with pytest.raises(CheckpointError, match="there is no run") as caught:
         find_model("x" * 100_000)
     assert len(str(caught.value)) < 1000
+
+
+def test_a_folder_called_like_a_pretrained_model_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "glyphs").mkdir()
+    shipped = find_model("glyphs")
+    assert shipped.parent != tmp_path / "glyphs"
+    assert not capsys.readouterr().err
+    own = tmp_path / "glyphs" / "model.safetensors"
+    own.write_bytes(FIXTURE.read_bytes())
+    assert find_model("glyphs") == shipped
+    assert "glyphs is the model that ships; ./glyphs is yours" in capsys.readouterr().err
+    assert find_model("./glyphs").samefile(own)
+    assert find_model(Path("glyphs")).samefile(own)
