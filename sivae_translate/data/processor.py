@@ -179,7 +179,8 @@ class ImageProcessor:
             part = part.resize(size, Image.Resampling.LANCZOS)
         else:  # decoded smaller than the file's picture, for which the placement is meant
             x, y = (small / full for small, full in zip(picture.size, placement.size, strict=True))
-            box = tuple(edge * scale for edge, scale in zip(placement.source, (x, y, x, y), strict=True))
+            left_edge, upper, right_edge, lower = placement.source
+            box = (left_edge * x, upper * y, right_edge * x, lower * y)
             part = picture.resize(size, Image.Resampling.LANCZOS, box=box)
         if part.size == (self.size, self.size):
             return part
