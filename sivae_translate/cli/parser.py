@@ -41,6 +41,10 @@ MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
 _registry = ConstructorRegistry()
 
 
+LARGEST = 2**63
+"""Whole numbers of options are smaller: torch takes no larger seed."""
+
+
 def parse_options(kind: type[T], arguments: Sequence[str], *, prog: str, description: str | None = None) -> T:
     """Options of a command without settings.
 
@@ -56,12 +60,18 @@ def parse_options(kind: type[T], arguments: Sequence[str], *, prog: str, descrip
     """
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            return _tyro(kind, arguments, prog, description)
+            options = _tyro(kind, arguments, prog, description)
+        for name, value in vars(options).items():
+            if isinstance(value, int) and not -LARGEST <= value < LARGEST:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} is too large a number", remedy="give a smaller one"
+                )
+        return options
     except SystemExit as stop:
         if not stop.code:
             raise
-    options = re.findall(r"--[a-z][\w.-]*\w", _output(kind, ["--help"], prog))
-    raise explained(_output(kind, arguments, prog), arguments, prog, options)
+    known = re.findall(r"--[a-z][\w.-]*\w", _output(kind, ["--help"], prog))
+    raise explained(_output(kind, arguments, prog), arguments, prog, known)
 
 
 def parse_with_settings(

@@ -188,3 +188,10 @@ def test_evaluate_takes_a_folder_of_domains_and_names_a_missing_partner(
     code, text = call(capsys, "evaluate", tiny_run, "--data", tmp_path / "split")
     assert code == 2
     assert "test/dogs is missing" in text
+
+
+def test_a_seed_that_torch_does_not_take_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["sample", "glyphs", "--out", "nowhere", "--seed", str(10**23)])
+    assert end.value.code == 2
+    assert "--seed is too large a number" in capsys.readouterr().err
