@@ -1,8 +1,12 @@
-"""A small untrained model in a run folder, and images to feed it."""
+"""A small untrained model in a run folder, images to feed it, and no network."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +20,45 @@ from sivae_translate.models.build import make_model
 from sivae_translate.models.weights import save_model
 
 DOMAINS = ("cats", "dogs", "foxes")
+
+
+class NetworkUseError(AssertionError):
+    """Something wanted to talk to another machine."""
+
+
+def own_addresses() -> set[str]:
+    """Names and addresses of this machine: parts of a cluster on one machine talk to each other."""
+    name = socket.gethostname()
+    addresses = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::", name, socket.getfqdn()}
+    with contextlib.suppress(OSError):  # a machine that does not know its own name
+        addresses |= {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+    return addresses
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """Nothing that a test runs in this process may talk to another machine."""
+    own, patch = own_addresses(), pytest.MonkeyPatch()
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def refuse(host: Any) -> None:
+        text = host.decode() if isinstance(host, bytes) else host
+        if text is not None and text not in own and not str(text).startswith("127."):
+            raise NetworkUseError(f"a connection to {text}")
+
+    def connect_here(self: socket.socket, address: Any) -> Any:
+        if isinstance(address, tuple):
+            refuse(address[0])
+        return connect(self, address)
+
+    def look_up_here(host: Any, *arguments: Any, **options: Any) -> Any:
+        refuse(host)
+        return look_up(host, *arguments, **options)
+
+    patch.setattr(socket.socket, "connect", connect_here)
+    patch.setattr(socket, "getaddrinfo", look_up_here)
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="session")

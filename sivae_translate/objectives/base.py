@@ -75,6 +75,11 @@ class Objective(ABC):
         """What the encoders' half moves."""
         return self.model.encoder_parameters()
 
+    @property
+    def rests(self) -> bool:
+        """Whether some of the encoders' half takes no part in a phase."""
+        return False
+
     def after_step(self, step: int) -> None:  # noqa: B027 - a hook that most objectives leave empty
         """Called when both halves have moved for the ``step``-th time, counted from 1."""
 
@@ -121,9 +126,9 @@ class Introspective(Objective):
 
     def __init__(self, config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> None:
         super().__init__(config, model, scale)
-        device = model.style_prior.means.device
-        self.real_kl = RealKL().to(device)
-        self.critic = PlaceCritic(config, model).to(device) if config.places else None
+        means = model.style_prior.means
+        self.real_kl = RealKL().to(means.device)
+        self.critic = PlaceCritic(config, model).to(means) if config.places else None
 
     @abstractmethod
     def push(self, state: GameState, weights: Weights) -> Tensor:
@@ -197,6 +202,11 @@ class Introspective(Objective):
         """The model's encoders and the critic of places."""
         critic = [] if self.critic is None else list(self.critic.parameters())
         return [*super().encoder_parameters(), *critic]
+
+    @property
+    def rests(self) -> bool:
+        """The critic does until there are fakes."""
+        return self.critic is not None
 
     def beta_neg(self, weights: Weights) -> float:
         """The weight of a fake's KL in the push: as configured, or balanced on the KL of real images."""

@@ -114,7 +114,8 @@ class Stepper:
         self.encoders = objective.encoder_parameters()
         self.decoders = objective.model.decoder_parameters()
         encoder_half, decoder_half = EncoderHalf(objective), DecoderHalf(objective)
-        self.encoder_half = _average_gradients(encoder_half) if processes > 1 else encoder_half
+        rests = objective.rests
+        self.encoder_half = _average_gradients(encoder_half, rests) if processes > 1 else encoder_half
         self.decoder_half = _average_gradients(decoder_half) if processes > 1 else decoder_half
         self.optimizers = {
             "encoders": torch.optim.Adam(self.encoders, betas=betas, fused=True),
@@ -189,6 +190,13 @@ class Stepper:
         return norm
 
 
-def _average_gradients(half: nn.Module) -> DistributedDataParallel:
-    """A half whose gradients are means over processes. BatchNorms keep statistics of their own."""
-    return DistributedDataParallel(half, broadcast_buffers=False, gradient_as_bucket_view=True)
+def _average_gradients(half: nn.Module, rests: bool = False) -> DistributedDataParallel:
+    """A half whose gradients are means over processes. BatchNorms keep statistics of their own.
+
+    Args:
+        half: to wrap.
+        rests: some of it takes no part in a phase; it is looked for at every step, which costs time.
+    """
+    return DistributedDataParallel(
+        half, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=rests
+    )

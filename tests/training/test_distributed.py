@@ -58,7 +58,9 @@ def noise(like):  # depends on the place in a code alone, not on the image's pla
 Gaussian.sample = lambda self, generator=None: self.mean + torch.exp(0.5 * self.logvar) * noise(self.mean)
 StandardPrior.sample = lambda self, count, device, generator=None: noise(torch.empty(count, *self.shape).double())
 styles.swap_styles = lambda style, domain, share: style
-fakes.translation_styles = lambda style, domain, model: (style + 1, model.prior_style(domain, len(domain)).detach())
+fakes.translation_styles = lambda style, domain, model: (
+    style + 1, model.prior_style(domain, len(domain)).detach(), domain
+)
 
 found = {}
 with joined() as world:
@@ -67,7 +69,10 @@ with joined() as world:
             torch.manual_seed(0)
             model = make_model(ModelConfig(kind=kind, **SIZES), DataConfig(image_size=32, channels=1), domains).double()
             times = dict(introspection_from=0.5, back_translation_from=0.5)
-            config = ObjectiveConfig(name=name, beta_neg=20.0, gamma_r=0.5, prior_samples=0.5, **times)
+            places = 0.1 if name == "soft_introvae" else 0.0
+            config = ObjectiveConfig(
+                name=name, beta_neg=20.0, gamma_r=0.5, prior_samples=0.5, places=places, **times
+            )
             objective = make_objective(config, model)
             stepper = Stepper(objective, None, processes=world.size)
             images = torch.rand(COUNT, 1, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
