@@ -23,7 +23,7 @@ def read_options(kind: type[T], about: str | None, arguments: Sequence[str] | No
         arguments: the process's, unless given.
 
     Raises:
-        SystemExit: help is wanted, or the arguments do not fit.
+        SystemExit: the arguments ask for help, or the arguments do not fit.
     """
     with _exit_on_mistakes():
         return parse_options(kind, _arguments(arguments), prog=_program(), description=about)
@@ -37,7 +37,7 @@ def read_options_and_settings(
     An option ``data`` that is not None is the setting ``data.root``.
 
     Raises:
-        SystemExit: help is wanted, or an argument is neither an option nor a setting.
+        SystemExit: the arguments ask for help, or an argument is neither an option nor a setting.
     """
     with _exit_on_mistakes():
         options, settings = parse_with_settings(

@@ -153,16 +153,19 @@ def _answer(arguments: Sequence[str]) -> int:
         run = COMMANDS[arguments[0]][1]
         return run(options, overrides) if type(options) in WITH_SETTINGS else run(options)
     except SivaeError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
-        return FAILED
+        return _fail(str(error))
     except BrokenPipeError:
         raise
     except OSError as error:  # a path that no system takes, a disk that fails
         place = f": {str(error.filename)[:LONGEST]}" if error.filename else ""
-        print(f"error: {error.strerror or error}{place}\n  remedy: check that path", file=sys.stderr)  # noqa: T201
-        return FAILED
+        return _fail(f"{error.strerror or error}{place}\n  remedy: check that path")
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201 - this is the command line
+    return FAILED
 
 
 def _say(text: str) -> int:

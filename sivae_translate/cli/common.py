@@ -35,23 +35,28 @@ def show(table: str) -> None:
     print(table)  # noqa: T201 - this is the command line
 
 
+def note_left_out(files: str) -> None:
+    """Files of the input folders that are not images, counted by ending; nothing where there are none."""
+    from sivae_translate.utils.progress import console
+
+    if files:
+        console.print(f"not images, left out: {files}", highlight=False, soft_wrap=True)
+
+
 def report_files(result: BatchResult, out: Path) -> int:
     """Say what became of the files; 1 when some were unreadable."""
     from sivae_translate.utils.progress import console
 
     console.print(f"{len(result.written)} written to {out}, {len(result.existing)} there already")
-    if result.left_out:
-        console.print(
-            f"not images, left out: {result.left_out}", highlight=False, markup=False, soft_wrap=True
-        )
+    note_left_out(result.left_out)
     if result.unreadable:
         console.print(f"{len(result.unreadable)} could not be read:", style="red")
         for problem in result.unreadable:
-            console.print(f"  {problem}", highlight=False, markup=False)
+            console.print(f"  {problem}", highlight=False)
     if result.unusual:
         console.print(f"{len(result.unusual)} are unlike the training data:", style="yellow")
         for problem in result.unusual:
-            console.print(f"  {problem}", highlight=False, markup=False)
+            console.print(f"  {problem}", highlight=False)
     return 1 if result.unreadable else 0
 
 

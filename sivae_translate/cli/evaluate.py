@@ -55,7 +55,7 @@ def run(command: Evaluate) -> int:
     if data.test:
         counts = [f"{name} {len(images)}" for name, images in zip(data.test_domains, data.test, strict=True)]
         line = "; ".join([f"test images: {', '.join(counts)}", *data.notes])
-        progress.print(line, markup=False, highlight=False, soft_wrap=True)
+        progress.print(line, highlight=False, soft_wrap=True)
     result = evaluate(
         translator, data, style=command.style, suite=suite, seed=command.seed, limit=command.limit
     )

@@ -41,7 +41,7 @@ def run(command: Info) -> int:
             if isinstance(value, dict)
             else value
         )
-        console.print(f"{name:<20}{text}", highlight=False, markup=False)
+        console.print(f"{name:<20}{text}", highlight=False)
     return 0
 
 

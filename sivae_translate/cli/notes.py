@@ -45,4 +45,4 @@ def brief_warnings() -> Iterator[None]:
 def _print(text: Any) -> None:
     from sivae_translate.utils.progress import console
 
-    console.print(str(text), highlight=False, markup=False, soft_wrap=True)
+    console.print(str(text), highlight=False, soft_wrap=True)

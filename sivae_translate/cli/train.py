@@ -49,7 +49,7 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
         run_training(config, out, resume=command.resume)
     except Interrupted as stop:
         if speaks:
-            console.print(f"{stop}; continue with --resume --out {out}", highlight=False, markup=False)
+            console.print(f"{stop}; continue with --resume --out {out}", highlight=False)
         return 128 + stop.signum
     if speaks:
         console.print(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from sivae_translate.cli.common import Device, Dtype, Run, report_files
+from sivae_translate.cli.common import Device, Dtype, Run, note_left_out, report_files
 from sivae_translate.utils.choices import Check
 from sivae_translate.utils.errors import ConfigError
 
@@ -124,8 +124,5 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
     )
     summary = ", ".join(f"{count} {status}" for status, count in result.counts.items())
     console.print(f"{summary}; each file: {result.manifest}", highlight=False)
-    if result.left_out:
-        console.print(
-            f"not images, left out: {result.left_out}", highlight=False, markup=False, soft_wrap=True
-        )
+    note_left_out(result.left_out)
     return 1 if result.counts["unreadable"] else 0

@@ -180,9 +180,7 @@ def _load_or_nothing(folder: Path, config: DataConfig) -> _Stored:
     except FileNotFoundError:
         pass
     except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, _DamageError):
-        console.print(
-            f"the cache {folder} is damaged; it is made anew", highlight=False, markup=False, soft_wrap=True
-        )
+        console.print(f"the cache {folder} is damaged; it is made anew", highlight=False, soft_wrap=True)
     return _Stored({}, {}, np.empty(0, np.uint8))
 
 

@@ -41,9 +41,12 @@ class Gaussian:
         Returns:
             (B,) non-negative.
         """
+        return 0.5 * self.doubled_kl_terms(prior_mean).flatten(1).sum(1)
+
+    def doubled_kl_terms(self, prior_mean: Tensor | float = 0.0) -> Tensor:
+        """Twice what each number of the code adds to `kl`: the mean's shape."""
         difference = self.mean - prior_mean
-        terms = difference.square() + self.logvar.exp() - self.logvar - 1.0
-        return 0.5 * terms.flatten(1).sum(1)
+        return difference.square() + self.logvar.exp() - self.logvar - 1.0
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of codes shaped like the mean, in nats: (B,)."""

@@ -27,10 +27,14 @@ PATCH = 2
 _TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
-def halved(x: Tensor) -> Tensor:
-    """Half the side, filtered with [1, 3, 3, 1] / 8 both ways: (B, C, H, W) to (B, C, H/2, W/2)."""
-    taps = torch.tensor(_TAPS, device=x.device, dtype=x.dtype) / sum(_TAPS)
-    kernel = (taps[:, None] * taps).expand(x.shape[1], 1, -1, -1).contiguous()
+def low_pass(channels: int) -> Tensor:
+    """The filter of `halved`, [1, 3, 3, 1] / 8 both ways for each channel: (C, 1, 4, 4)."""
+    taps = torch.tensor(_TAPS) / sum(_TAPS)
+    return (taps[:, None] * taps).expand(channels, 1, -1, -1).contiguous()
+
+
+def halved(x: Tensor, kernel: Tensor) -> Tensor:
+    """Half the side, after a filter (`low_pass`): (B, C, H, W) to (B, C, H/2, W/2)."""
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, stride=2, groups=x.shape[1])
 
 
@@ -103,13 +107,16 @@ class ShuffleExit(nn.Conv2d):
 class SmoothDown(nn.Module):
     """A low-pass filter and every second pixel, then a 1x1 convolution."""
 
+    kernel: Tensor
+
     def __init__(self, narrow: int, wide: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(narrow, wide, 1)
+        self.register_buffer("kernel", low_pass(narrow), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, narrow, H, W) to (B, wide, H/2, W/2)."""
-        out: Tensor = self.conv(halved(x))
+        out: Tensor = self.conv(halved(x, self.kernel.to(x.dtype)))
         return out
 
 

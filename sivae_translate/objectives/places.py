@@ -63,9 +63,7 @@ class PlaceCritic(nn.Module):
         """
         posterior: Gaussian = self.encoder(images)
         prior = self.encoder.means[domain][:, :, None, None]
-        difference = posterior.mean - prior
-        terms = difference.square() + posterior.logvar.exp() - posterior.logvar - 1.0
-        return 0.5 * terms.sum(1)
+        return 0.5 * posterior.doubled_kl_terms(prior).sum(1)
 
     def encoder_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """The encoder's half; scalar.

@@ -52,7 +52,7 @@ class Display:
             now, over = time.monotonic(), self.budget.share(progress) >= 1
             if self.last is None or over or now - self.last >= SECONDS:
                 self.last = now
-                console.print(line(self.budget, progress, rate, metrics), highlight=False, markup=False)
+                console.print(line(self.budget, progress, rate, metrics), highlight=False)
 
 
 def line(budget: Budget, progress: Progress, rate: float, metrics: Mapping[str, float]) -> str:

@@ -71,8 +71,12 @@ def require_same_domains(out: Path, checkpoint: Path, domains: Sequence[str]) ->
 
 def _quoted(domains: Sequence[str]) -> str:
     """The first domains' names."""
-    names = [f"'{name}'" if name else "images without labels" for name in domains[:SHOWN]]
-    return ", ".join(names) + (f" and {len(domains) - SHOWN} more" if len(domains) > SHOWN else "")
+    return _listed([f"'{name}'" if name else "images without labels" for name in domains])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many there are more."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _domains_of_model(out: Path) -> tuple[str, ...] | None:
@@ -140,9 +144,8 @@ def _difference(before: NamedSplit, names: Sequence[str]) -> str:
     parts = [f"{new} new {'image' if new == 1 else 'images'}, for training"] if new else []
     for kind, stored in (("training", before.train), ("validation", before.validation)):
         if gone := [name for name in stored if name not in present]:
-            more = f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else ""
             images = "image is" if len(gone) == 1 else "images are"
-            parts.append(f"{len(gone)} {kind} {images} gone: {', '.join(gone[:SHOWN])}{more}")
+            parts.append(f"{len(gone)} {kind} {images} gone: {_listed(gone)}")
     return "; ".join(parts)
 
 

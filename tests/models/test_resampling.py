@@ -12,7 +12,7 @@ from sivae_translate.config import DataConfig, ModelConfig
 from sivae_translate.config.reading import with_new_names
 from sivae_translate.models.build import make_model
 from sivae_translate.models.networks import Decoder
-from sivae_translate.models.resampling import Resampling, doubled, halved, smoothed
+from sivae_translate.models.resampling import Resampling, doubled, halved, low_pass, smoothed
 
 INNER = (slice(None), slice(None), slice(1, -1), slice(1, -1))
 """The rim has no neighbours beyond it."""
@@ -23,14 +23,14 @@ def test_halving_filters_with_1_3_3_1_before_it_samples() -> None:
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=torch.float64)
     planes, kernel = image.reshape(6, 1, 8, 8)[..., 1:, 1:], (taps[:, None] * taps)[None, None] / 64
     expected = F.conv2d(planes, kernel, stride=2).reshape(2, 3, 2, 2)
-    torch.testing.assert_close(halved(image)[INNER], expected)
+    torch.testing.assert_close(halved(image, low_pass(3).double())[INNER], expected)
     ramp = torch.arange(8.0).expand(1, 1, 8, 8)
-    torch.testing.assert_close(halved(ramp)[0, 0, 0, 1:3], torch.tensor([2.5, 4.5]))
+    torch.testing.assert_close(halved(ramp, low_pass(1))[0, 0, 0, 1:3], torch.tensor([2.5, 4.5]))
 
 
 def test_halving_gives_even_and_odd_pixels_the_same_gradient() -> None:
     image = torch.rand(1, 1, 16, 16, requires_grad=True)
-    halved(image).sum().backward()  # type: ignore[no-untyped-call]
+    halved(image, low_pass(1)).sum().backward()  # type: ignore[no-untyped-call]
     assert image.grad is not None
     torch.testing.assert_close(image.grad[0, 0, 2:-2, 2:-2], torch.full((12, 12), 0.25))
 

@@ -7,27 +7,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from sivae_translate.config import from_dict
-from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.models.weights import load_model, read_facts
 from sivae_translate.training import checkpoints
 from sivae_translate.training import trainer as trainers
 from sivae_translate.training.best import MEASURE, best_score, in_last_phase
 from sivae_translate.training.quality import Score
 from sivae_translate.training.trainer import Trainer, train
+from tests.training.conftest import MODEL
 
 SETTINGS: dict[str, Any] = {
     "data": {"image_size": 32, "channels": 1},
-    "model": {
-        "widths": [4, 6, 8],
-        "style_widths": [4, 4, 6],
-        "content_channels": 3,
-        "style_dim": 5,
-        "style_features": 8,
-    },
+    "model": MODEL,
     "objective": {"introspection_from": 0.5, "back_translation_from": 0.25},
     "training": {
         "steps": 12,
@@ -38,13 +31,6 @@ SETTINGS: dict[str, Any] = {
         "validation": 0.1,
     },
 }
-
-
-@pytest.fixture(scope="module")
-def data() -> Any:
-    rng = np.random.default_rng(0)
-    sources = tuple(ArrayImages(rng.integers(0, 256, (24, 32, 32, 1), dtype=np.uint8)) for _ in range(2))
-    return DomainData(domains=("left", "right"), train=sources)
 
 
 def settings(**objective: Any) -> Any:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from sivae_translate.config import from_dict
-from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.evaluation import metrics
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.training.trainer import train
 from sivae_translate.utils.devices import exact_float32
+from tests.training.conftest import MODEL
 
 pytestmark = [
     pytest.mark.cuda,
@@ -51,24 +50,14 @@ def test_translations_are_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(made[1].cpu(), made[0], atol=1e-3, rtol=0)
 
 
-def test_training_on_a_gpu_leaves_a_model_for_any_device(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    sources = tuple(ArrayImages(rng.integers(0, 256, (24, 32, 32, 1), dtype=np.uint8)) for _ in range(2))
+def test_training_on_a_gpu_leaves_a_model_for_any_device(tmp_path: Path, data: Any) -> None:
     settings = {
         "data": {"image_size": 32, "channels": 1},
-        "model": {
-            "widths": [4, 6, 8],
-            "style_widths": [4, 4, 6],
-            "content_channels": 3,
-            "style_dim": 5,
-            "style_features": 8,
-        },
+        "model": MODEL,
         "objective": {"introspection_from": 0.5, "back_translation_from": 0.25},
         "training": {"steps": 8, "batch": 8, "picture_every": 0, "validation": 0.1, "device": "cuda"},
     }
-    run = train(
-        from_dict(settings, "the test"), tmp_path / "run", data=DomainData(("left", "right"), sources)
-    )
+    run = train(from_dict(settings, "the test"), tmp_path / "run", data=data)
     translator = Translator.from_pretrained(run, device="cpu")
     assert str(translator.facts["device"]).startswith("cuda")
-    assert translator(sources[0].array[0], "right", output="tensor").isfinite().all()
+    assert translator(data.train[0].array[0], "right", output="tensor").isfinite().all()

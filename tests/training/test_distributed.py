@@ -20,6 +20,7 @@ from sivae_translate.config import from_dict, to_yaml
 from sivae_translate.training import checkpoints
 from sivae_translate.training.distributed import World
 from sivae_translate.utils.errors import ConfigError
+from tests.training.conftest import MODEL
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = [
@@ -123,13 +124,7 @@ def test_gradients_of_two_processes_are_those_of_one_with_the_whole_batch(tmp_pa
 def settings(tmp_path: Path, **training: Any) -> Any:
     values = {
         "data": {"name": "glyphs", "image_size": 32, "channels": 1},
-        "model": {
-            "widths": [4, 6, 8],
-            "style_widths": [4, 4, 6],
-            "content_channels": 3,
-            "style_dim": 5,
-            "style_features": 8,
-        },
+        "model": MODEL,
         "objective": {"likelihood": "bernoulli", "introspection_from": 0.5, "back_translation_from": 0.25},
         "training": {
             "steps": 6,

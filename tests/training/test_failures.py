@@ -23,23 +23,18 @@ from PIL import Image
 
 from sivae_translate.cli.app import main
 from sivae_translate.config import from_dict, to_yaml
-from sivae_translate.data.domains import ArrayImages, DomainData
+from sivae_translate.data.domains import DomainData
 from sivae_translate.training import checkpoints, lock
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.failures import explained
 from sivae_translate.training.signals import Interrupted
 from sivae_translate.training.trainer import Trainer, train
 from sivae_translate.utils.errors import DataError, OutputError, TrainingError
+from tests.training.conftest import MODEL
 
 SETTINGS: dict[str, Any] = {
     "data": {"image_size": 32, "channels": 1},
-    "model": {
-        "widths": [4, 6, 8],
-        "style_widths": [4, 4, 6],
-        "content_channels": 3,
-        "style_dim": 5,
-        "style_features": 8,
-    },
+    "model": MODEL,
     "training": {
         "steps": 4,
         "batch": 8,
@@ -53,13 +48,6 @@ SETTINGS: dict[str, Any] = {
 
 def settings(**data: Any) -> Any:
     return from_dict({**SETTINGS, "data": {**SETTINGS["data"], **data}}, "the test")
-
-
-@pytest.fixture(scope="module")
-def data() -> Any:
-    rng = np.random.default_rng(0)
-    sources = tuple(ArrayImages(rng.integers(0, 256, (24, 32, 32, 1), dtype=np.uint8)) for _ in range(2))
-    return DomainData(domains=("left", "right"), train=sources)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from sivae_translate.training import checkpoints
 from sivae_translate.training.resuming import SPLIT
 from sivae_translate.training.trainer import Trainer, train
 from sivae_translate.utils.errors import CheckpointError
+from tests.training.conftest import MODEL, run_until_power_cut
 
 DOMAINS = ("day", "night")
 
@@ -29,13 +30,7 @@ def settings(root: Path, data: Any = (), **training: Any) -> Config:
     return from_dict(
         {
             "data": {"root": root, "image_size": 32, "channels": 1, **dict(data)},
-            "model": {
-                "widths": [4, 6, 8],
-                "style_widths": [4, 4, 6],
-                "content_channels": 3,
-                "style_dim": 5,
-                "style_features": 8,
-            },
+            "model": MODEL,
             "objective": {"introspection_from": 0.5, "back_translation_from": 0.25},
             "training": {
                 "steps": 4,
@@ -67,17 +62,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(tmp_path: Path, root: Path) -> Path:
     """Stopped after two of four steps."""
-    trainer: Any = Trainer(settings(root), tmp_path / "run")
-    step = trainer.step
-
-    def fail_at_two(batch: Any) -> Any:
-        if trainer.progress.step == 2:
-            raise RuntimeError("power cut")
-        return step(batch)
-
-    trainer.step = fail_at_two
-    with pytest.raises(RuntimeError, match="power cut"):
-        trainer.run()
+    run_until_power_cut(Trainer(settings(root), tmp_path / "run"), 2)
     return tmp_path / "run"
 
 

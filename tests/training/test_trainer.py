@@ -27,17 +27,11 @@ from sivae_translate.training.log import read_metrics
 from sivae_translate.training.trainer import Trainer, train
 from sivae_translate.utils.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from sivae_translate.utils.tensor_files import write_tensors
+from tests.training.conftest import MODEL, run_until_power_cut
 
 SETTINGS: dict[str, Any] = {
     "data": {"image_size": 32, "channels": 1},
-    "model": {
-        "widths": [4, 6, 8],
-        "style_widths": [4, 4, 6],
-        "content_channels": 3,
-        "style_dim": 5,
-        "style_features": 8,
-        "decoder_blocks": 1,
-    },
+    "model": MODEL,
     "objective": {"likelihood": "bernoulli", "introspection_from": 0.5, "back_translation_from": 0.25},
     "training": {
         "steps": 12,
@@ -52,13 +46,6 @@ SETTINGS: dict[str, Any] = {
 
 def settings(**training: Any) -> Any:
     return from_dict({**SETTINGS, "training": {**SETTINGS["training"], **training}}, "the test")
-
-
-@pytest.fixture(scope="module")
-def data() -> Any:
-    rng = np.random.default_rng(0)
-    sources = tuple(ArrayImages(rng.integers(0, 256, (24, 32, 32, 1), dtype=np.uint8)) for _ in range(2))
-    return DomainData(domains=("left", "right"), train=sources)
 
 
 def weights(run: Path) -> Any:
@@ -102,17 +89,7 @@ def test_a_resumed_run_ends_with_the_same_weights_and_no_step_twice(
     tmp_path: Path, data: Any, means_rate: Any
 ) -> None:
     whole = train(settings(means_rate=means_rate), tmp_path / "whole", data=data)
-    broken: Any = Trainer(settings(means_rate=means_rate), tmp_path / "broken", data=data)
-    step = broken.step
-
-    def fail_at_seven(batch: int) -> Any:
-        if broken.progress.step == 7:
-            raise RuntimeError("power cut")
-        return step(batch)
-
-    broken.step = fail_at_seven
-    with pytest.raises(RuntimeError, match="power cut"):
-        broken.run()
+    run_until_power_cut(Trainer(settings(means_rate=means_rate), tmp_path / "broken", data=data), 7)
     assert checkpoints.latest(tmp_path / "broken" / "checkpoints").name == "step-00000004"
     resumed = train(settings(means_rate=means_rate), tmp_path / "broken", data=data, resume=True)
     assert_same(whole, resumed)
