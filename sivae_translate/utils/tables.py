@@ -25,13 +25,23 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+NAME_WIDTH = 16
+"""Columns that a name keeps where a table is wider than the terminal."""
+
+
 def terminal_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table for a terminal; the first column is text, the others are numbers."""
-    table = Table(title=Text(title))  # names may hold brackets
+    """A table for a terminal; the first column is text, the others are numbers.
+
+    Where it is too wide, its header is wrapped, then long names are; numbers stay whole.
+    """
+    cells = [[Text(cell) for cell in row] for row in rows]  # names may hold brackets
+    table = Table(title=Text(title))
     for index, name in enumerate(header):
-        table.add_column(Text(name), justify="right" if index else "left", no_wrap=bool(index))
-    for row in rows:
-        table.add_row(*map(Text, row))
+        longest = max((row[index].cell_len for row in cells), default=0)
+        width = longest if index else min(longest, NAME_WIDTH)
+        table.add_column(Text(name), justify="right" if index else "left", min_width=width)
+    for row in cells:
+        table.add_row(*row)
     return table
 
 
