@@ -7,14 +7,13 @@ memory that is one fused pass over contiguous numbers, on CPUs as well as on GPU
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def channel_norm(x: Tensor) -> Tensor:
-    """Zero mean and unit variance over the channels of each pixel; (B, C, H, W) in and out."""
-    return F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2)
+from sivae_translate.models.norms import activated, activated_in_style
 
 
 def conv3x3(channels_in: int, channels_out: int, gain: float = 1.0) -> nn.Conv2d:
@@ -29,11 +28,6 @@ def conv3x3(channels_in: int, channels_out: int, gain: float = 1.0) -> nn.Conv2d
     return conv
 
 
-def activation(x: Tensor) -> Tensor:
-    """Leaky ReLU with slope 0.2, the paper's."""
-    return F.leaky_relu(x, 0.2)
-
-
 class ResidualBlock(nn.Module):
     """x + conv(act(norm(conv(act(norm(x)))))); (B, C, H, W) in and out."""
 
@@ -44,8 +38,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in and out."""
-        hidden = self.conv1(activation(channel_norm(x)))
-        out: Tensor = x + self.conv2(activation(channel_norm(hidden)))
+        out: Tensor = x + self.conv2(activated(self.conv1(activated(x))))
         return out
 
 
@@ -65,9 +58,41 @@ class ModulatedBlock(nn.Module):
         nn.init.normal_(self.modulation.weight, std=0.02)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """Features (B, C, H, W) and style features (B, F) to features (B, C, H, W)."""
-        scale1, shift1, scale2, shift2 = self.modulation(style)[:, :, None, None].chunk(4, dim=1)
-        hidden = self.conv1(activation(torch.addcmul(shift1, channel_norm(x), 1 + scale1)))
-        out: Tensor = x + self.conv2(activation(torch.addcmul(shift2, channel_norm(hidden), 1 + scale2)))
+    def forward(self, x: Tensor, modulation: Sequence[Tensor]) -> Tensor:
+        """Features (B, C, H, W), in and out.
+
+        Args:
+            x: the features.
+            modulation: scales and shifts of its first, then of its second normalisation, (B, C, 1, 1) each
+                (`Modulations`).
+        """
+        scale1, shift1, scale2, shift2 = modulation
+        hidden = self.conv1(activated_in_style(x, scale1, shift1))
+        out: Tensor = x + self.conv2(activated_in_style(hidden, scale2, shift2))
         return out
+
+
+class Modulations(nn.Module):
+    """The scales and shifts of all blocks, in one matrix product of their weights side by side.
+
+    Args:
+        blocks: in the order in which they are asked for; they keep their weights.
+    """
+
+    neutral: Tensor
+
+    def __init__(self, blocks: Iterable[ModulatedBlock]) -> None:
+        super().__init__()
+        self._layers = [block.modulation for block in blocks]
+        self._sizes = [layer.out_features // 4 for layer in self._layers for _ in range(4)]
+        neutral = torch.cat([torch.full((size,), 1.0 - index % 2) for index, size in enumerate(self._sizes)])
+        self.register_buffer("neutral", neutral, persistent=False)
+
+    def forward(self, style: Tensor) -> Iterator[Sequence[Tensor]]:
+        """Style features (B, F) to what `ModulatedBlock` takes, one block after the other."""
+        weight = torch.cat([layer.weight for layer in self._layers])
+        bias = torch.cat([layer.bias for layer in self._layers])
+        numbers = F.linear(style, weight, bias)
+        numbers = numbers + self.neutral.to(numbers.dtype)
+        parts = torch.split(numbers[:, :, None, None], self._sizes, 1)
+        return iter(list(zip(*4 * [iter(parts)], strict=True)))

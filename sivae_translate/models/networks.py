@@ -11,8 +11,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sivae_translate.models.blocks import ModulatedBlock, ResidualBlock, activation, channel_norm, conv3x3
+from sivae_translate.models.blocks import ModulatedBlock, Modulations, ResidualBlock, conv3x3
 from sivae_translate.models.codes import Gaussian
+from sivae_translate.models.norms import activated
 from sivae_translate.models.resampling import PATCH, Resampling, make_down, make_exit, make_stem, make_up
 from sivae_translate.utils.errors import ConfigError
 
@@ -129,7 +130,7 @@ class ContentEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Cc, h, w)."""
-        mean, raw = at_least_float32(self.head(activation(channel_norm(self.trunk(images))))).chunk(2, dim=1)
+        mean, raw = at_least_float32(self.head(activated(self.trunk(images)))).chunk(2, dim=1)
         return Gaussian(mean, bounded_logvar(raw))
 
 
@@ -158,7 +159,7 @@ class StyleEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, S)."""
-        features = activation(channel_norm(self.trunk(images)))
+        features = activated(self.trunk(images))
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
         mean, raw = at_least_float32(self.head(pooled)).chunk(2, dim=1)
         return Gaussian(mean, bounded_logvar(raw))
@@ -191,7 +192,7 @@ class LatentEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Z)."""
-        features = activation(channel_norm(self.trunk(images))).flatten(1)
+        features = activated(self.trunk(images)).flatten(1)
         mean, raw = at_least_float32(self.head(features)).chunk(2, dim=1)
         return Gaussian(mean, bounded_logvar(raw))
 
@@ -217,7 +218,7 @@ class PlaceEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, U, h, w)."""
-        features = activation(channel_norm(self.trunk(images)))
+        features = activated(self.trunk(images))
         mean, raw = at_least_float32(self.head(features)).chunk(2, dim=1)
         return Gaussian(mean, bounded_logvar(raw))
 
@@ -280,6 +281,8 @@ class Decoder(nn.Module):
         self.levels = nn.ModuleList(
             nn.ModuleList(ModulatedBlock(w, style_features) for _ in range(blocks)) for w in coarse_first
         )
+        every = [block for level in self.levels for block in level]  # type: ignore[attr-defined]
+        self.modulations = Modulations(every)
         pairs = pairwise(coarse_first)
         self.ups = nn.ModuleList(make_up(wide, narrow, resampling) for wide, narrow in pairs)
         self.exit = make_exit(coarse_first[-1], channels, resampling)
@@ -291,11 +294,12 @@ class Decoder(nn.Module):
         """
         features = self.mapping(style)
         x: Tensor = self.canvas(features).unflatten(1, (-1, self.height, self.width))
+        modulations = self.modulations(features)
         if self.entry is not None:
             x = x + self.entry(content)
         for index, level in enumerate(self.levels):
             if index:
                 x = self.ups[index - 1](x)
             for block in level:  # type: ignore[attr-defined]  # a ModuleList of blocks
-                x = block(x, features)
-        return at_least_float32(self.exit(activation(channel_norm(x))))
+                x = block(x, next(modulations))
+        return at_least_float32(self.exit(activated(x)))

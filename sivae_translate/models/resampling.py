@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sivae_translate.models.blocks import activation, channel_norm, conv3x3
+from sivae_translate.models.blocks import conv3x3
+from sivae_translate.models.norms import activated, activation
 
 Resampling: TypeAlias = Literal["smooth", "shuffle", "antialiased"]
 
@@ -71,14 +72,15 @@ class ShuffleStem(nn.Conv2d):
 
 
 class ShuffleDown(nn.Conv2d):
-    """2x2 features into channels, then a 1x1 convolution."""
+    """2x2 features into channels, then a 1x1 convolution: that is one of 2x2 with a stride of 2."""
 
     def __init__(self, narrow: int, wide: int) -> None:
         super().__init__(PATCH**2 * narrow, wide, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, narrow, H, W) to (B, wide, H/2, W/2)."""
-        return super().forward(F.pixel_unshuffle(x, PATCH))
+        kernel = self.weight.view(self.out_channels, x.shape[1], PATCH, PATCH)
+        return F.conv2d(x, kernel, self.bias, stride=PATCH)
 
 
 class ShuffleUp(nn.Conv2d):
@@ -157,7 +159,7 @@ class SmoothExit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features to pixels before the sigmoid."""
-        out: Tensor = self.exit(activation(channel_norm(self.conv(activation(self.up(x))))))
+        out: Tensor = self.exit(activated(self.conv(activation(self.up(x)))))
         return out
 
 

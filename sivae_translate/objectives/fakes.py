@@ -195,17 +195,14 @@ class Passes:
         codes = Codes(draw.content, reconstruction_styles(draw.style, domain, model, self.config))
         back = bool(weights.back_translation) and model.translates
         if not (weights.introspection or back):
-            errors = {"reconstruction": self.real_error(model.logits(codes), batch.images)}
+            errors = self._errors(batch, model.logits(codes), None)
             return RealState(posterior, codes, *self.real_kl(batch, posterior), errors)
         style, claimed_prior, target_domain = translation_styles(draw.style.detach(), domain, model)
         target = Codes(draw.content.detach(), style)
         if weights.introspection:
             return self._game(batch, posterior, codes, target, (claimed_prior, target_domain), back=back)
-        error = self._back_translation(target, codes, batch)
-        errors = {"reconstruction": self.real_error(model.logits(codes), batch.images)}
-        return RealState(
-            posterior, codes, *self.real_kl(batch, posterior), errors | {"back_translation": error}
-        )
+        errors = self._errors(batch, *self._decode_and_return(codes, self._content_elsewhere(target)))
+        return RealState(posterior, codes, *self.real_kl(batch, posterior), errors)
 
     def _game(
         self,
@@ -219,26 +216,54 @@ class Passes:
     ) -> GameState:
         model, count = self.model, len(batch.domain)
         mixed, samples = self._mix_in_samples(target)
-        logits = model.logits(codes)
+        translations = Translations(model.decode(mixed), mixed, *claimed, samples)
+        # Where the content of fakes is scored, all of them are encoded in one pass, reconstructions included.
+        later = back and bool(self.fake_content_kl) and samples < count
+        if later or not back:
+            logits, returned = model.logits(codes), None
+        else:
+            translated = translations.images[samples:].detach()
+            content = self._content_elsewhere(target) if samples == count else self.content(translated)
+            logits, returned = self._decode_and_return(codes, content)
         own_prior = model.prior_style(batch.domain, count)
         reconstructions = Reconstructions(model.observed(logits), codes, own_prior, batch.domain)
-        translations = Translations(model.decode(mixed), mixed, *claimed, samples)
         fakes = Fakes.join(reconstructions, translations)
         reading = self.encode_fakes(fakes.images.detach(), fakes.claimed_prior)
-        errors = {}
-        if back and samples == count:  # no fake is a translation
-            errors["back_translation"] = self._back_translation(target, codes, batch)
-        elif back:
-            translated = slice(count + samples, None)
-            content = (
-                reading.content[translated]
-                if reading.content
-                else self.content(fakes.images.detach()[translated])
-            )
+        if later and reading.content:
+            content = reading.content[count + samples :]
             returned = model.logits(Codes(content.sample(), codes.style[samples:]))
-            errors["back_translation"] = self.real_error(returned, batch.images[samples:])
-        errors = {"reconstruction": self.real_error(logits, batch.images), **errors}
+        errors = self._errors(batch, logits, returned)
         return GameState(posterior, codes, *self.real_kl(batch, posterior), errors, fakes, reading)
+
+    def _content_elsewhere(self, target: Codes) -> Gaussian:
+        """Posteriors of the content of all images, translated to ``target`` without a gradient."""
+        with torch.no_grad():
+            translations = self.model.decode(target)
+        return self.content(translations)
+
+    def _decode_and_return(self, codes: Codes, content: Gaussian) -> tuple[Tensor, Tensor]:
+        """Logits of the reconstructions, and of the last images translated back, in one pass.
+
+        Args:
+            codes: of the reconstructions, (B, ...).
+            content: posteriors of the translations of the last N images.
+
+        Returns:
+            (B, C, H, W) and (N, C, H, W).
+        """
+        count, returning = len(codes), len(content.mean)
+        style = torch.cat([codes.style, codes.style[count - returning :]])
+        both = Codes(torch.cat([codes.content, content.sample()]), style)
+        logits, returned = torch.split(self.model.logits(both), [count, returning])
+        return logits, returned
+
+    def _errors(self, batch: Batch, logits: Tensor, returned: Tensor | None) -> dict[str, Tensor]:
+        """L_rec, and L_back of the last images where there are any that have been translated back."""
+        back = {}
+        if returned is not None:
+            images = batch.images[len(batch.images) - len(returned) :]
+            back = {"back_translation": self.real_error(returned, images)}
+        return {"reconstruction": self.real_error(logits, batch.images), **back}
 
     def encode_fakes(self, images: Tensor, claimed_prior: Tensor) -> FakePosterior:
         """Posteriors of fakes (N, C, H, W) and their KL under the priors (N, S) they claim."""
@@ -294,13 +319,6 @@ class Passes:
         """q(c | images), (B, C, H, W), after the encoders' augmentation."""
         posterior: Gaussian = self.model.content_encoder(self.augment(images))
         return posterior
-
-    def _back_translation(self, target: Codes, codes: Codes, batch: Batch) -> Tensor:
-        """L_back, (B,): images translated to ``target``, without a gradient, and back."""
-        with torch.no_grad():
-            translations = self.model.decode(target)
-        content = self.content(translations).sample()
-        return self.real_error(self.model.logits(Codes(content, codes.style)), batch.images)
 
     def _mix_in_samples(self, target: Codes) -> tuple[Codes, int]:
         """Replace the content of the first few translations by draws from the prior: prior samples."""

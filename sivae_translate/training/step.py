@@ -15,6 +15,7 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.objectives.base import Objective, as_numbers
 from sivae_translate.objectives.fakes import RealState
 from sivae_translate.objectives.schedule import Weights
+from sivae_translate.utils.memory import keep_freed_memory
 
 FACTOR = "rate_factor"
 """Key of an optimizer's group for a factor on the learning rate."""
@@ -111,6 +112,7 @@ class Stepper:
         means_rate: float = 1.0,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
+        keep_freed_memory()
         self.encoders = objective.encoder_parameters()
         self.decoders = objective.model.decoder_parameters()
         encoder_half, decoder_half = EncoderHalf(objective), DecoderHalf(objective)

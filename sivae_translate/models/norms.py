@@ -1,0 +1,147 @@
+"""Normalisation over the channels of each pixel and the activation that follows it, in few operators.
+
+A step of a small model costs what its operators cost to dispatch, and normalised activations are most of
+them. Written out, one takes four operators forwards and as many backwards, and notes of autograd between
+them; here it takes two each way on a CPU.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+EPSILON = 1e-5
+"""Added to variances."""
+SLOPE = 0.2
+"""Of leaky ReLUs below zero: the paper's."""
+
+
+def activation(x: Tensor) -> Tensor:
+    """Leaky ReLU with slope `SLOPE`."""
+    return F.leaky_relu(x, SLOPE)
+
+
+def channel_norm(x: Tensor) -> Tensor:
+    """Zero mean and unit variance over the channels of each pixel; (B, C, H, W) in and out."""
+    return F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), eps=EPSILON).permute(0, 3, 1, 2)
+
+
+def activated(x: Tensor) -> Tensor:
+    """act(norm(x)); (B, C, H, W) in and out."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        out: Tensor = _Activated.apply(x)  # type: ignore[no-untyped-call]
+        return out
+    return activation(channel_norm(x))
+
+
+def activated_in_style(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """act(scale * norm(x) + shift); (B, C, H, W) in and out, scale and shift are (B, C, 1, 1)."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        out: Tensor = _ActivatedInStyle.apply(x, scale, shift)  # type: ignore[no-untyped-call]
+        return out
+    return activation(torch.addcmul(shift, channel_norm(x), scale))
+
+
+class _Activated(torch.autograd.Function):
+    """`activated`. The activation overwrites the normalised features: its result, too, says what was below
+    zero.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        normal, mean, deviation = _normalised(x)
+        out = F.leaky_relu_(normal, SLOPE)
+        ctx.save_for_backward(x, mean, deviation, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        x, mean, deviation, out = ctx.saved_tensors
+        return _before_norm(_before_activation(gradient, out), x, mean, deviation)
+
+
+class _ActivatedInStyle(torch.autograd.Function):
+    """`activated_in_style`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        normal, mean, deviation = _normalised(x)
+        out = F.leaky_relu_(torch.addcmul(shift, normal, scale), SLOPE)
+        ctx.save_for_backward(x, mean, deviation, normal, scale, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, mean, deviation, normal, scale, out = ctx.saved_tensors
+        gradient = _before_activation(gradient, out)
+        of_scale = (gradient * normal).sum((2, 3), keepdim=True)
+        of_shift = gradient.sum((2, 3), keepdim=True)
+        return _before_norm(gradient * scale, x, mean, deviation), of_scale, of_shift
+
+
+def _before_activation(gradient: Tensor, out: Tensor) -> Tensor:
+    """The gradient of what `activation` made ``out`` of."""
+    before: Tensor = torch.ops.aten.leaky_relu_backward(gradient, out, SLOPE, True)
+    return before
+
+
+def _normalised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`channel_norm`, and what its gradient needs: means and reciprocals of deviations."""
+    if _lies_by_pixels(x) and _group_norm_takes_pixels():
+        return _grouped(x)
+    with torch.autocast(x.device.type, enabled=False):  # a GPU's would go on in float32
+        normal, mean, deviation = torch.native_layer_norm(_by_pixels(x), x.shape[1:2], None, None, EPSILON)
+    return normal.permute(0, 3, 1, 2), mean, deviation
+
+
+def _before_norm(gradient: Tensor, x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """The gradient of what `_normalised` was given."""
+    only_input = [True, False, False]
+    before: Tensor
+    if mean.ndim == 2:  # of `_grouped`
+        channels, pixels = x.shape[1], len(mean)
+        laid_out = gradient.contiguous(memory_format=torch.channels_last)
+        before, _, _ = torch.ops.aten.native_group_norm_backward(
+            laid_out, x, mean, deviation, None, pixels, channels, 1, 1, only_input
+        )
+        return before
+    before, _, _ = torch.ops.aten.native_layer_norm_backward(
+        _by_pixels(gradient), _by_pixels(x), x.shape[1:2], mean, deviation, None, None, only_input
+    )
+    return before.permute(0, 3, 1, 2)
+
+
+def _by_pixels(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, H, W, C)."""
+    return x.permute(0, 2, 3, 1)
+
+
+def _lies_by_pixels(x: Tensor) -> bool:
+    """Whether a CPU has the pixels of a batch one after the other, each with its channels side by side."""
+    return x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _grouped(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`_normalised` in one operator in place of three: to group norm, every pixel is an image of its own.
+
+    It walks through memory, where a batch that `_lies_by_pixels` looks like B * H * W images of one pixel.
+    """
+    batch, channels, height, width = x.shape
+    return torch.native_group_norm(x, None, None, batch * height * width, channels, 1, 1, EPSILON)
+
+
+@cache
+def _group_norm_takes_pixels() -> bool:
+    """Whether group norm believes the sizes that it is told, which torch's documentation does not promise."""
+    x = torch.arange(16.0).square().reshape(1, 2, 2, 4).permute(0, 3, 1, 2)
+    try:
+        return torch.allclose(_grouped(x)[0], channel_norm(x), atol=1e-5)
+    except RuntimeError:
+        return False
