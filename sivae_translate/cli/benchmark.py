@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from sivae_translate.cli.common import Limit, show
+from sivae_translate.cli.common import Limit, Vgg, VggWeights, show
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -39,6 +39,8 @@ class Benchmark:
     """Of training, references, classifiers and the bootstrap; left out: the configuration's."""
     kid: bool = True
     """Also FID and KID to the target domains, which need the extra 'fid' and are slow on a CPU."""
+    vgg: Vgg = True
+    vgg_weights: VggWeights = None
     limit: Limit = None
     against: tuple[str, ...] = ()
     """Run folders or model files of the same domains, measured too: a bound, a peer, an ablation."""
@@ -47,8 +49,10 @@ class Benchmark:
 def run(command: Benchmark, overrides: dict[str, Any]) -> int:
     """``sivae-translate benchmark``; 0, or 128 + the signal that stopped it."""
     from sivae_translate.config import load_config
+    from sivae_translate.models.lpips import Lpips
     from sivae_translate.studies.benchmark import run_benchmark
     from sivae_translate.training.signals import Interrupted
+    from sivae_translate.utils.devices import pick_device
     from sivae_translate.utils.progress import console
     from sivae_translate.utils.resources import config_path
 
@@ -64,6 +68,7 @@ def run(command: Benchmark, overrides: dict[str, Any]) -> int:
         data = config.data.model_copy(update={"name": "folder", "root": command.data, "pairs": command.pairs})
         config = config.model_copy(update={"data": data})
     called = command.data.absolute().name if command.data else Path(command.config or "").stem
+    device = pick_device(config.training.device)
     out = command.out or Path("runs", f"benchmark-{called}")
     try:
         run_benchmark(
@@ -71,6 +76,7 @@ def run(command: Benchmark, overrides: dict[str, Any]) -> int:
             out,
             command="sivae-translate " + shlex.join(sys.argv[1:]),
             inception=command.kid,
+            vgg=Lpips.load_vgg16(command.vgg_weights, device) if command.vgg else None,
             limit=command.limit,
             against=command.against,
         )

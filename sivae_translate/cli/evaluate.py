@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sivae_translate.cli.common import Device, Dtype, Limit, Run, data_of, evaluation_folder
+from sivae_translate.cli.common import (
+    Device,
+    Dtype,
+    Limit,
+    Run,
+    Vgg,
+    VggWeights,
+    data_of,
+    evaluation_folder,
+)
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure a model on test images: LPIPS, L1, SSIM, gain over copying."""
+    """Measure a model on test images: LPIPS, L1, SSIM, gain over copying, KID, texture, diversity."""
 
     run: Run
     data: Path | None = None
@@ -26,6 +35,8 @@ class Evaluate:
     folder."""
     lpips_weights: Path | None = None
     """torchvision's AlexNet weights, if not the ones that ship."""
+    vgg: Vgg = True
+    vgg_weights: VggWeights = None
     seed: int = 0
     """Of the references, draws and the bootstrap."""
     limit: Limit = None
@@ -40,6 +51,7 @@ def run(command: Evaluate) -> int:
     from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation.reporting import evaluation_table, write_evaluation
     from sivae_translate.evaluation.suite import MetricSuite
+    from sivae_translate.evaluation.texture import count_right
     from sivae_translate.evaluation.translation import evaluate
     from sivae_translate.inference.translator import Translator
     from sivae_translate.models.lpips import Lpips
@@ -50,7 +62,11 @@ def run(command: Evaluate) -> int:
     data_config = data_of(run, translator.config.data, command.data)
     if command.pairs:
         data_config = data_config.model_copy(update={"pairs": True})
-    suite = MetricSuite(Lpips.load(command.lpips_weights, device=str(translator.device)))
+    device = str(translator.device)
+    suite = MetricSuite(
+        Lpips.load(command.lpips_weights, device=device),
+        vgg=Lpips.load_vgg16(command.vgg_weights, device=device) if command.vgg else None,
+    )
     data = load_data(data_config, for_tests=command.data is not None)
     if data.test:
         counts = [f"{name} {len(images)}" for name, images in zip(data.test_domains, data.test, strict=True)]
@@ -64,13 +80,15 @@ def run(command: Evaluate) -> int:
     about = {
         "run": command.run,
         "seed": command.seed,
-        "device": str(translator.device),
+        "device": device,
         "dtype": str(translator.dtype),
         "facts": translator.facts,
     }
     write_evaluation(result, out, title, about)
     console = Console(markup=False)
     console.print(evaluation_table(result, title))
+    textures = [pair.texture for pair in result.pairs if pair.texture]
+    console.print(f"texture test: {count_right(textures)}", highlight=False)
     for name, probe in result.probes.items():
         console.print(f"{name}: {probe.accuracy:.3f} (chance {probe.chance:.3f})", highlight=False)
     console.print(f"written to {out}: evaluation.json, evaluation.md, cases.png", highlight=False)

@@ -17,6 +17,14 @@ from sivae_translate.evaluation import fidelity
 from sivae_translate.evaluation.fidelity import BATCH, Fidelity, Inception
 from sivae_translate.evaluation.intervals import Interval, bootstrap
 from sivae_translate.evaluation.metrics import l1, psnr, ssim
+from sivae_translate.evaluation.texture import (
+    NAMES,
+    Texture,
+    band_powers,
+    compare_textures,
+    count_right,
+    texture_cells,
+)
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.utils.errors import DataError
@@ -33,18 +41,20 @@ class GenerationResult:
         floor: training images against the same test images, as many: what a perfect model would get.
         reconstruction: lpips, l1, psnr (dB) and ssim of test images to their reconstructions, with 95 %
             intervals.
+        texture: power of samples over that of test images, in bands of periods.
     """
 
     samples: Fidelity
     floor: Fidelity
     reconstruction: dict[str, Interval]
+    texture: Texture
 
     def as_json(self) -> dict[str, object]:
         """Nested dicts of numbers."""
         return asdict(self)
 
     def markdown(self, title: str) -> str:
-        """Two tables."""
+        """Three tables."""
         rows = {"samples": self.samples, "training images (floor)": self.floor}
         lines = [
             f"## {title}",
@@ -62,6 +72,10 @@ class GenerationResult:
                     for name, one in rows.items()
                 ),
             ),
+            "",
+            f"Power of samples over that of test images, by period in pixels; {count_right([self.texture])}:",
+            "",
+            *markdown_table(list(NAMES), [texture_cells([self.texture])]),
             "",
             f"{self.samples.images} images of each kind. Reconstruction of as many test images (95 %):",
             "",
@@ -106,7 +120,10 @@ class GenerationSuite:
 
     def measure(self, translator: Translator) -> GenerationResult:
         """Measure a plain or a translation model of the data."""
-        made = fidelity.features_of(_samples(translator, len(self.test), self.seed), self.inception)
+        powers: list[Tensor] = []
+        samples = _measured(_samples(translator, len(self.test), self.seed), powers)
+        made = fidelity.features_of(samples, self.inception)
+        real = torch.cat([band_powers(batch) for batch in _batches(self.test)])
         values: dict[str, list[Tensor]] = {"lpips": [], "l1": [], "psnr": [], "ssim": []}
         for batch in track(list(_batches(self.test)), "reconstructions"):
             rebuilt = translator.engine.reconstruct(batch.to(translator.device)).float().cpu()
@@ -119,7 +136,15 @@ class GenerationSuite:
             reconstruction={
                 name: bootstrap(torch.cat(parts), seed=self.seed) for name, parts in values.items()
             },
+            texture=compare_textures(torch.cat(powers), real),
         )
+
+
+def _measured(batches: Iterator[Tensor], powers: list[Tensor]) -> Iterator[Tensor]:
+    """The same batches, whose `band_powers` are collected on the way."""
+    for batch in batches:
+        powers.append(band_powers(batch))
+        yield batch
 
 
 def _large_enough(images: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
+from sivae_translate.models.appearance import cubic_kernel, kernel_distance
 from sivae_translate.utils.errors import InputError
 
 GATHERED = 2_000_000
@@ -187,3 +188,50 @@ def bootstrap_gain(
         groups=groups,
         of_means=lambda means: 1 - means[:, 0] / means[:, 1],
     )
+
+
+def bootstrap_kid(
+    fakes: Tensor, real: Tensor, *, resamples: int = 200, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Percentile bootstrap interval of `kernel_distance`; fakes and real images are drawn apart.
+
+    Two draws of one image are no pair, so that the distance stays unbiased in every resample.
+
+    Args:
+        fakes: features (N, F).
+        real: features (M, F).
+        resamples: as in `bootstrap`.
+        level: as in `bootstrap`.
+        seed: as in `bootstrap`.
+
+    Raises:
+        InputError: as in `bootstrap`.
+    """
+    a, b = fakes.double().cpu(), real.double().cpu()
+    for values in (a, b):
+        _check_bootstrap(values, resamples, level, None)
+    mean, generator = kernel_distance(a, b), torch.Generator().manual_seed(seed)
+    if min(len(a), len(b)) < 2:
+        return Interval(mean, mean, mean)
+    drawn = [_draw_counts(len(values), resamples, generator) for values in (a, b)]
+    within = [_mean_kernels(values, counts) for values, counts in zip((a, b), drawn, strict=True)]
+    across = ((drawn[0] @ cubic_kernel(a, b)) * drawn[1]).sum(1) / (len(a) * len(b))
+    results = within[0] + within[1] - 2 * across
+    tail = (1 - level) / 2
+    low, high = results.quantile(torch.tensor([tail, 1 - tail], dtype=results.dtype)).tolist()
+    return Interval(mean, low, high)
+
+
+def _draw_counts(size: int, resamples: int, generator: torch.Generator) -> Tensor:
+    """How often each of so many images is in each resample, (R, N); one image alone is drawn again."""
+    draws = torch.randint(size, (resamples, size), generator=generator)
+    draws[:, 1] = torch.where((draws == draws[:, :1]).all(1), (draws[:, 1] + 1) % size, draws[:, 1])
+    counts = torch.zeros(resamples, size, dtype=torch.float64)
+    return counts.scatter_add_(1, draws, torch.ones_like(draws, dtype=torch.float64))
+
+
+def _mean_kernels(features: Tensor, counts: Tensor) -> Tensor:
+    """Mean kernel of two different images in each resample, (R,)."""
+    kernel, squares = cubic_kernel(features, features), counts.square()
+    total = ((counts @ kernel) * counts).sum(1) - squares @ kernel.diagonal()
+    return total / (counts.sum(1).square() - squares.sum(1))

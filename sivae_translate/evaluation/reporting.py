@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ from rich.table import Table
 from sivae_translate.evaluation.galleries import case_picture, hardest_images, save_histograms
 from sivae_translate.evaluation.intervals import Interval
 from sivae_translate.evaluation.ood import OodResult
-from sivae_translate.evaluation.results import RATIOS, TITLES, Evaluation, PairResult
+from sivae_translate.evaluation.results import RATIOS, TITLES, DomainResult, Evaluation, PairResult
+from sivae_translate.evaluation.texture import NAMES, count_right, texture_cells
+from sivae_translate.models.lpips_weights import VGG_INSTALL
 from sivae_translate.utils import pictures
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.tables import markdown_table, number, terminal_table
@@ -23,6 +25,7 @@ TERMINAL_COLUMNS = {
     "gain": "gain",
     "diversity": "diversity",
 }
+TEXTURE_SENTENCE = "Power over that of real test images of the target, by period in pixels."
 RATIO_TITLES = {f"{name}_ratio": f"{TITLES[name]} / copying's" for name in RATIOS}
 
 
@@ -43,7 +46,8 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
     lines = [
         f"# {title}",
         "",
-        f"Style: {evaluation.style}. Intervals are 95 %, by bootstrap over contents.",
+        f"Style: {evaluation.style}. Intervals are 95 %, by bootstrap over contents. "
+        f"{networks_sentence(evaluation.lpips_networks)}",
         "",
         *markdown_table(
             ["source", "target", *(TITLES[name] for name in columns)],
@@ -56,6 +60,8 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
         "## Overall",
         "",
         *_interval_table(evaluation.overall),
+        *texture_section(evaluation.pairs, "## Texture"),
+        *reconstruction_section(evaluation.domains, "## Reconstruction"),
     ]
     if evaluation.targets:
         header = ["target", "translations", "real images", "FID", "KID", "deviation over subsets"]
@@ -67,6 +73,30 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
     if evaluation.probes:
         lines += ["", "## Probes", "", *(f"- {name}: {probe}" for name, probe in evaluation.probes.items())]
     return "\n".join(lines) + "\n"
+
+
+def networks_sentence(networks: Sequence[str]) -> str:
+    """By whose features LPIPS is, and how to have the other's."""
+    if "VGG16" in networks:
+        return f"LPIPS is in the features of {' and '.join(networks)}."
+    return f"LPIPS is in the features of {' and '.join(networks)} alone; for VGG16's: `{VGG_INSTALL}`."
+
+
+def texture_section(pairs: Sequence[PairResult], heading: str) -> list[str]:
+    """The texture test of every direction, as Markdown; nothing where none was measured."""
+    tested = [(f"{pair.source} to {pair.target}", pair.texture) for pair in pairs if pair.texture]
+    if not tested:
+        return []
+    textures = [texture for _, texture in tested]
+    rows = [[name, *texture_cells([texture])] for name, texture in tested]
+    return [
+        "",
+        heading,
+        "",
+        f"{TEXTURE_SENTENCE} {count_right(textures)}.",
+        "",
+        *markdown_table(["translation", *NAMES], rows),
+    ]
 
 
 def evaluation_table(evaluation: Evaluation, title: str) -> Table:
@@ -156,6 +186,19 @@ def _columns(evaluation: Evaluation) -> list[str]:
 def _pair_cell(pair: PairResult, name: str) -> str:
     """A metric of a pair; the gain with its interval, which says whether the model beats copying there."""
     return with_interval(pair.metrics.get(name)) if name == "gain" else number(pair.value(name))
+
+
+def reconstruction_section(domains: Sequence[DomainResult], heading: str) -> list[str]:
+    """What a model loses before any translation, as Markdown; nothing for a baseline."""
+    if not domains:
+        return []
+    names = list(domains[0].metrics)
+    rows = [
+        [one.domain, str(one.images), *(with_interval(one.metrics[name]) for name in names)]
+        for one in domains
+    ]
+    table = markdown_table(["domain", "images", *(TITLES[name] for name in names)], rows)
+    return ["", heading, "", *table]
 
 
 def _interval_table(intervals: Mapping[str, Interval]) -> list[str]:

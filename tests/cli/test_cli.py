@@ -179,6 +179,7 @@ def test_evaluate_takes_a_folder_of_domains_and_names_a_missing_partner(
             Image.new("RGB", (40, 40), (grey, 20 * index, 90)).save(path)
     code, text = call(capsys, "evaluate", tiny_run, "--data", tmp_path / "new", "--out", tmp_path / "out")
     assert code == 0, text
+    assert "numbers within 0.8 to 1.25" in text
     assert "test images: cats 2, dogs 2" in text
     assert [
         pair["images"] for pair in json.loads((tmp_path / "out" / "evaluation.json").read_text())["pairs"]

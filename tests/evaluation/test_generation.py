@@ -134,6 +134,8 @@ def test_samples_and_reconstructions_are_judged(
     data = ("--data", tmp_path / "data", "--out", tmp_path / "out")
     assert call("fidelity", plain_run, *data, "--images", 12) == 0
     result = json.loads((tmp_path / "out" / "generation.json").read_text())
+    assert result["texture"]["ratios"]["2-4"] > 0
+    assert "of 9 numbers within 0.8 to 1.25" in (tmp_path / "out" / "generation.md").read_text()
     assert result["samples"]["images"] == 12
     assert result["samples"]["fid"] > result["floor"]["fid"]  # an untrained model is worse than other noise
     assert 0 < result["reconstruction"]["l1"]["mean"] < 1

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sivae_translate.evaluation.intervals import Interval, bootstrap, bootstrap_gain, gain
+from sivae_translate.evaluation.intervals import Interval, bootstrap, bootstrap_gain, bootstrap_kid, gain
 from sivae_translate.evaluation.metrics import diversity, l1, psnr, ssim
+from sivae_translate.models.appearance import kernel_distance
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.utils.errors import InputError
 
@@ -246,3 +247,32 @@ def test_styles_that_change_nothing_have_no_diversity(lpips: Lpips) -> None:
 def test_diversity_needs_two_styles(lpips: Lpips, shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError):
         diversity(torch.zeros(shape), lpips)
+
+
+def test_kids_interval_is_that_of_resamples_drawn_one_by_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    fakes, real = torch.randn(30, 4, generator=generator) + 0.4, torch.randn(25, 4, generator=generator)
+    interval = bootstrap_kid(fakes, real, resamples=2000)
+    assert interval.mean == pytest.approx(kernel_distance(fakes, real))
+    rng, (a, b) = np.random.default_rng(0), (fakes.double().numpy(), real.double().numpy())
+
+    def within(features: np.ndarray, drawn: np.ndarray) -> float:
+        different = drawn[:, None] != drawn
+        return float(((features[drawn] @ features[drawn].T / 4 + 1) ** 3)[different].mean())
+
+    values = []
+    for _ in range(2000):
+        i, j = rng.integers(30, size=30), rng.integers(25, size=25)
+        values.append(within(a, i) + within(b, j) - 2 * ((a[i] @ b[j].T / 4 + 1) ** 3).mean())
+    low, high = np.quantile(values, [0.025, 0.975])
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.08 * (high - low))
+
+
+def test_kids_interval_of_few_images_is_finite() -> None:
+    two, one = torch.tensor([[0.0, 1.0], [1.0, 0.5]]), torch.tensor([[0.3, 0.2]])
+    interval = bootstrap_kid(two, two + 0.1)
+    assert all(map(math.isfinite, (interval.low, interval.mean, interval.high)))
+    single = bootstrap_kid(one, two)
+    assert single.low == single.mean == single.high
+    with pytest.raises(InputError):
+        bootstrap_kid(one[:0], two)

@@ -16,8 +16,9 @@ from sivae_translate.config import ModelConfig, from_dict
 from sivae_translate.data.domains import ArrayImages, ContentLabels, DomainData, PairedTruth
 from sivae_translate.data.tensors import to_uint8
 from sivae_translate.evaluation.reporting import write_evaluation
+from sivae_translate.evaluation.results import PairResult
 from sivae_translate.evaluation.suite import MetricSuite, stack
-from sivae_translate.evaluation.translation import evaluate
+from sivae_translate.evaluation.translation import evaluate, staggered
 from sivae_translate.inference.engine import Engine
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.build import make_model
@@ -59,6 +60,18 @@ def translating_by(function: Callable[[Tensor], Tensor]) -> Translator:
 
     class Fixed(Engine):
         def translate(self, images: Tensor, style: Tensor) -> Tensor:
+            return function(images)
+
+    made = untrained()
+    made.engine = Fixed(made.model)
+    return made
+
+
+def rebuilding_by(function: Callable[[Tensor], Tensor]) -> Translator:
+    """A model whose reconstructions are a function of the images."""
+
+    class Fixed(Engine):
+        def reconstruct(self, images: Tensor) -> Tensor:
             return function(images)
 
     made = untrained()
@@ -221,3 +234,82 @@ def test_a_model_of_another_size_than_the_data_is_refused(data: DomainData, suit
     large = tuple(ArrayImages(to_uint8(stack(source, None).repeat(1, 1, 2, 2))) for source in data.test)
     with pytest.raises(InputError, match=r"\(1, 64, 64\), the model takes \(1, 32, 32\)"):
         evaluate(untrained(), replace(data, test=large), suite=suite, probes=False)
+
+
+def test_a_perfect_model_looks_real_and_a_blurred_one_does_not(data: DomainData, suite: MetricSuite) -> None:
+    result = evaluate(perfect(), data, suite=suite, probes=False)
+    for pair in result.pairs:
+        assert list(pair.texture.ratios.values()) == pytest.approx([1] * 9)  # the same images, another order
+        assert all(pair.texture.within.values())
+        assert pair.metrics["kid_alexnet"].mean < 0  # every translation is one of the real images
+    blurred = translating_by(
+        lambda images: torch.nn.functional.avg_pool2d(images.flip(2), 5, 1, 2, count_include_pad=False)
+    )
+    for pair in evaluate(blurred, data, suite=suite, probes=False).pairs:
+        assert pair.texture.ratios["2-4"] < 0.3
+        assert not pair.texture.within["2-4"]
+        assert pair.metrics["kid_alexnet"].mean > 0.1
+    for pair in evaluate(copying(), data, suite=suite, probes=False).pairs:
+        assert pair.metrics["kid_alexnet"] == pair.metrics["copy_kid_alexnet"]
+
+
+def test_the_diversity_of_real_images_stands_beside_that_of_draws(
+    data: DomainData, suite: MetricSuite
+) -> None:
+    result = evaluate(untrained(), data, suite=suite, probes=False, limit=2)
+    down = stack(data.test[1], None)
+    expected = float(suite.lpips(down[:1], down[5:]))  # the first and the last are the only pair
+    assert result.pairs[0].value("real_diversity") == pytest.approx(expected, rel=1e-4)
+    assert result.pairs[0].metrics["diversity"].mean > 0
+
+
+def test_reconstructions_are_measured_by_domain(data: DomainData, suite: MetricSuite) -> None:
+    result = evaluate(rebuilding_by(lambda images: images / 2), data, suite=suite, probes=False)
+    for one, source in zip(result.domains, data.test, strict=True):
+        images = stack(source, None)
+        assert one.images == COUNT
+        assert one.metrics["reconstruction_l1"].mean == pytest.approx(float(images.mean()) / 2, rel=1e-5)
+        expected = float(suite.lpips.distances(images, images / 2).mean())
+        assert one.metrics["reconstruction_lpips"].mean == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_second_lpips_sees_the_translations_too_and_the_report_says_so(
+    data: DomainData, suite: MetricSuite, tmp_path: Path
+) -> None:
+    """The same network in VGG16's place has to give the same numbers."""
+    result = evaluate(untrained(), data, suite=MetricSuite(suite.lpips, vgg=suite.lpips), probes=False)
+    for metrics in (result.overall, *(pair.metrics for pair in result.pairs)):
+        for name in ("lpips", "copy_lpips", "gain"):
+            assert metrics[f"{name}_vgg"].mean == pytest.approx(metrics[name].mean, rel=1e-5)
+    write_evaluation(result, tmp_path / "both", "a title", {})
+    write_evaluation(evaluate(copying(), data, suite=suite, probes=False), tmp_path / "one", "a title", {})
+    both, one = ((tmp_path / name / "evaluation.md").read_text() for name in ("both", "one"))
+    assert "features of AlexNet and VGG16." in both
+    assert "features of AlexNet alone" in one
+    assert json.loads((tmp_path / "both" / "evaluation.json").read_text())["lpips_networks"] == [
+        "AlexNet",
+        "VGG16",
+    ]
+
+
+def test_the_report_says_which_textures_are_right(
+    data: DomainData, suite: MetricSuite, tmp_path: Path
+) -> None:
+    half = translating_by(lambda images: 0.5 + (images.flip(2) - 0.5) / 2)
+    write_evaluation(evaluate(half, data, suite=suite, probes=False), tmp_path, "a title", {})
+    text = (tmp_path / "evaluation.md").read_text()
+    assert "0 of 18 numbers within 0.8 to 1.25" in text
+    assert f"| up to down |{' 0.25 (blur) |' * 9}" in text
+    pair = json.loads((tmp_path / "evaluation.json").read_text())["pairs"][0]
+    assert pair["texture"]["within"]["4-8 vertical stripes"] is False
+    read = PairResult.from_json(pair)
+    assert read.texture.ratios["2-4"] == pytest.approx(0.25, rel=1e-3)
+    del pair["texture"]
+    assert PairResult.from_json(pair).texture is None
+
+
+def test_turns_choose_different_images_and_all_in_the_end() -> None:
+    turns = [staggered(120, turn, 30, 256) for turn in range(30)]
+    assert {len(turn) for turn in turns} == {8}
+    assert len({place for turn in turns for place in turn}) == 120
+    assert staggered(5, 1, 2, 256) == [0, 1, 2, 3, 4]

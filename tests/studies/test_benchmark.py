@@ -260,12 +260,25 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
     assert alarms["percentile"] == 66  # two validation images
     assert alarms["share"]["mean"] == np.mean([verdict.percentile >= 66 for verdict in verdicts])
     assert "- false alarms of the check at percentile 66:" in (out / "report.md").read_text()
+    report, model = (out / "report.md").read_text(), methods["model"]
+    assert methods["colour statistics"]["texture"]["red to blue"]["ratios"]["8-16"] > 0
+    right = sum(sum(one["within"].values()) for one in model["texture"].values())
+    assert f"Power over that of real test images of the target, by period in pixels. {right} of 18" in report
+    assert report.count(f"| {right} of 18 numbers within 0.8 to 1.25 |") >= 1
+    assert set(model["reconstruction"]) == {"red", "blue"}
+    assert methods["copying"]["reconstruction"] == {}
+    assert model["metrics"]["real_diversity"] == pytest.approx(
+        np.mean([model["targets"][name]["real_diversity"] for name in ("red", "blue")])
+    )
+    assert methods["copying"]["metrics"]["kid_alexnet"] > 0.05
+    assert written["lpips_networks"] == ["AlexNet"]
+    assert "LPIPS is in the features of AlexNet alone" in report
     for name in ("report.md", "grid.png", "domain/cases.png", "domain/evaluation.json", "run/report.html"):
         assert (out / name).stat().st_size > 200, name
     table = compare_reports([out, out])
     assert (
-        table.count(": copying |") == 2
-    )  # of the metrics and of the ratios: one row a folder and method, the folder is the same
+        table.count(": copying |") == 3
+    )  # of metrics, ratios and texture: one row a folder and method, the folder is the same
     before = load_model(out / "run" / "model.safetensors").model.state_dict()
     run_benchmark(config, out, command="again", inception=False)
     after = load_model(out / "run" / "model.safetensors").model.state_dict()

@@ -15,7 +15,7 @@ from sivae_translate.config import from_dict
 from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.data.splits import split_training
 from sivae_translate.models.build import make_model
-from sivae_translate.training.quality import Quality, Score, kernel_distance
+from sivae_translate.training.quality import Quality, Score
 from sivae_translate.training.validation import Validation
 
 SIZES = {"widths": [4, 6, 8], "style_widths": [4, 4, 6], "style_dim": 5, "style_features": 8}
@@ -138,13 +138,6 @@ def test_images_of_28_pixels_are_scored() -> None:
     model = make_model(config.model, config.data, 1).eval()
     measured = Validation(small, split_training(small.train, 0.2), model, nullcontext, lambda problems: None)
     assert measured.score() is not None
-
-
-def test_kernel_distance_is_near_zero_for_one_distribution_and_grows_with_the_difference() -> None:
-    generator = torch.Generator().manual_seed(0)
-    a, b, c = (torch.randn(200, 6, generator=generator) + shift for shift in (0, 0, 1))
-    assert abs(kernel_distance(a, b)) < 0.05
-    assert kernel_distance(a, c) > 0.5
 
 
 def test_quality_passes_over_a_target_whose_images_cannot_be_read() -> None:
