@@ -296,7 +296,7 @@ class Decoder(nn.Module):
         x: Tensor = self.canvas(features).unflatten(1, (-1, self.height, self.width))
         modulations = self.modulations(features)
         if self.entry is not None:
-            x = x + self.entry(content)
+            x = self.entry(content) + x  # the first one's layout in memory stays
         for index, level in enumerate(self.levels):
             if index:
                 x = self.ups[index - 1](x)

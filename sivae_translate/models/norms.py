@@ -56,7 +56,7 @@ class _Activated(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         normal, mean, deviation = _normalised(x)
         out = F.leaky_relu_(normal, SLOPE)
-        ctx.save_for_backward(x, mean, deviation, out)
+        ctx.save_for_backward(x, mean, deviation, out.detach())
         return out
 
     @staticmethod
@@ -73,7 +73,7 @@ class _ActivatedInStyle(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         normal, mean, deviation = _normalised(x)
         out = F.leaky_relu_(torch.addcmul(shift, normal, scale), SLOPE)
-        ctx.save_for_backward(x, mean, deviation, normal, scale, out)
+        ctx.save_for_backward(x, mean, deviation, normal, scale, out.detach())
         return out
 
     @staticmethod

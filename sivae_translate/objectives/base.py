@@ -75,6 +75,11 @@ class Objective(ABC):
         """What the encoders' half moves."""
         return self.model.encoder_parameters()
 
+    def networks(self) -> list[nn.Module]:
+        """What the passes call."""
+        model = self.model
+        return [model.content_encoder, model.style_encoder, model.decoder]
+
     @property
     def rests(self) -> bool:
         """Whether some of the encoders' half takes no part in a phase."""
@@ -202,6 +207,10 @@ class Introspective(Objective):
         """The model's encoders and the critic of places."""
         critic = [] if self.critic is None else list(self.critic.parameters())
         return [*super().encoder_parameters(), *critic]
+
+    def networks(self) -> list[nn.Module]:
+        """The model's and the critic's."""
+        return [*super().networks(), *([] if self.critic is None else [self.critic.encoder])]
 
     @property
     def rests(self) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.objectives.base import Objective, as_numbers
 from sivae_translate.objectives.fakes import RealState
 from sivae_translate.objectives.schedule import Weights
+from sivae_translate.training.leaves import Leaves
 from sivae_translate.utils.memory import keep_freed_memory
 
 FACTOR = "rate_factor"
@@ -112,6 +113,8 @@ class Stepper:
         means_rate: float = 1.0,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
+        self.processes = processes
+        self.leaves: Leaves | None = None
         keep_freed_memory()
         self.encoders = objective.encoder_parameters()
         self.decoders = objective.model.decoder_parameters()
@@ -142,23 +145,47 @@ class Stepper:
             autocast: around the passes.
         """
         weights = self.objective.weights(progress)
-        with autocast():
+        with self._passes(autocast):
             state, encoder_loss = self.encoder_half(batch, weights)
         if weights.introspection:
             self._differentiate(encoder_loss, self.encoders, retain=True)
             norms = {"encoders": self._move("encoders", rate)}
-            with autocast():
+            with self._passes(autocast, moved=self.encoders):
                 loss = self.decoder_half(state, weights)
             self._differentiate(loss, self.decoders)
             norms["decoder"] = self._move("decoder", rate)
         else:
             # Both halves minimise the same ELBO: one backward pass gives the gradients of both.
-            with autocast():
+            with self._passes(autocast, moved=()):
                 loss = self.decoder_half(state, weights)
             self._differentiate(loss, [*self.encoders, *self.decoders])
             norms = {"encoders": self._move("encoders", rate), "decoder": self._move("decoder", rate)}
         self.objective.after_step(number)
         return StepResult(self.objective, state, weights, loss, norms, rate)
+
+    @contextmanager
+    def _passes(
+        self,
+        autocast: Callable[[], AbstractContextManager[object]],
+        moved: Sequence[nn.Parameter] | None = None,
+    ) -> Iterator[None]:
+        """Around the passes of a half.
+
+        Args:
+            autocast: their precision.
+            moved: what has moved since the first half; None in the first one.
+        """
+        with autocast():
+            if self.processes > 1:  # DistributedDataParallel waits for gradients of the parameters themselves
+                yield
+                return
+            device = self.decoders[0].device.type
+            dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+            if self.leaves is None or self.leaves.dtype != dtype:
+                self.leaves = Leaves(self.objective.networks(), dtype)
+            self.leaves.renew(moved)
+            with self.leaves():
+                yield
 
     def _decoder_groups(self, means_rate: float) -> list[dict[str, Any]]:
         """Adam's groups of the decoder's half: one, or the prior means apart at a rate of their own."""
@@ -175,7 +202,10 @@ class Stepper:
     ) -> None:
         """Gradients of some parameters alone, into their ``grad``."""
         total = loss * self.replicas if self.replicas > 1 else loss
-        total.backward(inputs=list(parameters), retain_graph=retain)  # type: ignore[no-untyped-call]
+        if self.leaves is None:
+            total.backward(inputs=list(parameters), retain_graph=retain)  # type: ignore[no-untyped-call]
+        else:
+            self.leaves.differentiate(total, parameters, retain=retain)
 
     def _move(self, half: Literal["encoders", "decoder"], rate: float) -> Tensor:
         """Clip, then Adam; returns the gradient's norm before clipping."""

@@ -1,0 +1,178 @@
+"""The weights that a step's passes compute with, and the gradients of a step by few operators.
+
+A network is run more than once in a step, with its weights in autocast's precision. Left to autograd, every
+weight is cast in every half of a step, its gradient is cast back, and the gradients of its uses are added:
+four small operators for each of a hundred weights. Here copies in the lower precision stay from step to step
+and are renewed by one operator a network; every call of a network gets leaves of its own that share the
+copies' memory, and one operator adds up the gradients of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CAST = (nn.Conv2d, nn.Linear)
+"""Modules whose weights autocast takes in the lower precision."""
+
+
+class Leaves:
+    """Hands every call of a network weights that only this call uses, and collects their gradients.
+
+    Args:
+        networks: whose calls have leaves of their own; other parameters are their own leaves.
+        dtype: that convolutions and matrix products take weights in; None as they are.
+    """
+
+    def __init__(self, networks: Iterable[nn.Module], dtype: torch.dtype | None) -> None:
+        self.dtype = dtype
+        self._networks = [_Network(network, dtype) for network in networks]
+        self._gradients: dict[nn.Parameter, Tensor] = {}
+
+    def renew(self, moved: Iterable[nn.Parameter] | None = None) -> None:
+        """Forget the copies of parameters that have moved, or of all, as at the start of a step.
+
+        Networks that moved within a step are constants for the rest of it.
+        """
+        changed = None if moved is None else set(moved)
+        for network in self._networks:
+            if changed is None:
+                network.start()
+            elif not changed.isdisjoint(network.masters):
+                network.stale, network.constant = True, True
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Passes in this context use the leaves."""
+        with ExitStack() as stack:
+            for network in self._networks:
+                stack.enter_context(network.hooked())
+            yield
+
+    def differentiate(self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool) -> None:
+        """The gradients of parameters, from those of all their leaves, into their ``grad``.
+
+        Args:
+            loss: scalar, made in the contexts of this step.
+            parameters: whose gradients are wanted.
+            retain: keep the graph.
+        """
+        leaves: dict[nn.Parameter, list[Tensor]] = {parameter: [parameter] for parameter in parameters}
+        for network in self._networks:
+            for master, used in network.used():
+                if master in leaves:
+                    leaves[master] += used
+        flat = [leaf for used in leaves.values() for leaf in used]
+        found = iter(torch.autograd.grad(loss, flat, retain_graph=retain, allow_unused=True))
+        gradients = {
+            parameter: [gradient for gradient in [next(found) for _ in used] if gradient is not None]
+            for parameter, used in leaves.items()
+        }
+        self._first({parameter: each[0] for parameter, each in gradients.items() if each})
+        for number in range(1, max(map(len, gradients.values()))):
+            added = {p: each[number] for p, each in gradients.items() if len(each) > number}
+            totals = [parameter.grad for parameter in added if parameter.grad is not None]
+            torch._foreach_add_(totals, list(added.values()))
+
+    def _first(self, gradients: dict[nn.Parameter, Tensor]) -> None:
+        """Gradients in their parameters' precision, and where they lie in memory as these do.
+
+        Fused Adam walks through memory.
+        """
+        moved = []
+        for parameter, gradient in gradients.items():
+            if gradient.dtype == parameter.dtype and _lie_alike(gradient, parameter):
+                parameter.grad = gradient
+                continue
+            if parameter not in self._gradients:
+                self._gradients[parameter] = torch.empty_like(parameter)
+            parameter.grad = self._gradients[parameter]
+            moved.append((parameter.grad, gradient))
+        if moved:
+            torch._foreach_copy_([target for target, _ in moved], [gradient for _, gradient in moved])
+
+
+class _Network:
+    """One network's weights and the leaves of its calls."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype | None) -> None:
+        self.module, self.dtype = module, dtype
+        self._lay_out()
+        self.start()
+
+    def _lay_out(self) -> None:
+        """Find the weights, and make their copies."""
+        self.slots: list[tuple[dict[str, Any], str]] = []
+        self.masters: list[nn.Parameter] = []
+        self.values: list[Tensor] = []
+        self.copies: list[Tensor] = []
+        self.originals: list[Tensor] = []
+        self.leaves: list[list[Tensor]] = []
+        for part in self.module.modules():
+            lowers = self.dtype is not None and isinstance(part, CAST)
+            for name, weight in part._parameters.items():
+                if weight is None or not weight.requires_grad:
+                    continue
+                self.slots.append((part._parameters, name))
+                self.masters.append(weight)
+                if lowers and weight.dtype == torch.float32:
+                    self.originals.append(weight)
+                    self.copies.append(torch.empty_like(weight, dtype=self.dtype, requires_grad=False))
+                self.values.append(self.copies[-1] if lowers else weight.detach())
+
+    def start(self) -> None:
+        """A step begins."""
+        self.calls, self.stale, self.constant = 0, True, False
+        # A model that was sent elsewhere after the last step has its weights in other memory.
+        if any(
+            value.dtype == master.dtype and value.data_ptr() != master.data_ptr()
+            for value, master in zip(self.values, self.masters, strict=True)
+        ):
+            self._lay_out()
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Calls in this context use leaves; afterwards the weights are the parameters again."""
+        hook = self.module.register_forward_pre_hook(self._take_leaves)
+        try:
+            yield
+        finally:
+            hook.remove()
+            self._fill(self.masters)
+
+    def used(self) -> Iterator[tuple[nn.Parameter, list[Tensor]]]:
+        """Every parameter with the leaves that it has had in this step."""
+        for master, *used in zip(self.masters, *self.leaves[: self.calls], strict=True):
+            yield master, used
+
+    def _take_leaves(self, module: nn.Module, inputs: Any) -> None:
+        """A forward hook."""
+        if self.stale and self.copies:
+            with torch.no_grad():
+                torch._foreach_copy_(self.copies, self.originals)
+        self.stale = False
+        if self.constant or not torch.is_grad_enabled():
+            self._fill(self.values)
+            return
+        if self.calls == len(self.leaves):
+            self.leaves.append([value.detach().requires_grad_() for value in self.values])
+        self._fill(self.leaves[self.calls])
+        self.calls += 1
+
+    def _fill(self, weights: Sequence[Tensor]) -> None:
+        for (parameters, name), weight in zip(self.slots, weights, strict=True):
+            parameters[name] = weight
+
+
+def _lie_alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape lie alike in memory; where there is one of something, its stride says
+    nothing.
+    """
+    if one.stride() == other.stride():
+        return True
+    strides = zip(one.shape, one.stride(), other.stride(), strict=True)
+    return all(size == 1 or a == b for size, a, b in strides)
