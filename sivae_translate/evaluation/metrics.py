@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
-import torch
 from torch import Tensor
 
 from sivae_translate.models.lpips import Lpips
@@ -113,4 +110,4 @@ def diversity(images: Tensor, lpips: Lpips) -> Tensor:
     if images.ndim != 5 or len(images) < 2:
         what = f"cannot measure the diversity of images of shape {tuple(images.shape)}"
         raise InputError(what, remedy="pass (K, B, C, H, W) with at least two styles K")
-    return torch.stack([lpips.distances(a, b) for a, b in combinations(images, 2)]).mean(0)
+    return lpips.mean_of_pairs(images)

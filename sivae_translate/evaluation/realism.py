@@ -29,20 +29,20 @@ class RealImages:
         seed: of the pairs and of the bootstrap.
 
     Attributes:
+        looks: `looks_of` these images.
         diversity: LPIPS between two of the images, each in two random pairs; None where there is but one.
     """
 
     def __init__(self, images: Tensor, lpips: Lpips, seed: int = 0) -> None:
         self._lpips, self._seed = lpips, seed
-        features = appearance(_some(images), lpips)
-        self._scale = appearance_scale(features)
-        self._features, self._powers = features / self._scale, band_powers(images)
+        self.looks = looks_of(images, lpips)
+        self._scale = appearance_scale(self.looks)
+        self._powers = band_powers(images)
         self.diversity = self._diversity(images)
 
-    def kid(self, images: Tensor) -> Interval:
-        """KID of images (N, C, H, W) to the real ones in AlexNet's features."""
-        features = appearance(_some(images), self._lpips) / self._scale
-        return bootstrap_kid(features, self._features, seed=self._seed)
+    def kid(self, looks: Tensor) -> Interval:
+        """KID of images, of which `looks_of` is given, to the real ones in AlexNet's features."""
+        return bootstrap_kid(looks / self._scale, self.looks / self._scale, seed=self._seed)
 
     def texture(self, images: Tensor) -> Texture:
         """Power of images (N, C, H, W) over that of the real ones."""
@@ -56,7 +56,8 @@ class RealImages:
         return bootstrap(self._lpips.distances(first, second), seed=self._seed)
 
 
-def _some(images: Tensor) -> Tensor:
-    """At most `COMPARED` images, spread evenly."""
+def looks_of(images: Tensor, lpips: Lpips) -> Tensor:
+    """`appearance` of at most `COMPARED` of some images (N, C, H, W), spread evenly."""
     count = len(images)
-    return images[torch.linspace(0, count - 1, min(count, COMPARED)).round().long()]
+    chosen = torch.linspace(0, count - 1, min(count, COMPARED)).round().long()
+    return appearance(images[chosen], lpips)

@@ -19,6 +19,7 @@ from sivae_translate.evaluation.baselines import Method, ModelMethod
 from sivae_translate.evaluation.fidelity import frechet_distance, kernel_distance
 from sivae_translate.evaluation.intervals import Interval, bootstrap, bootstrap_gain
 from sivae_translate.evaluation.probes import ProbeResult, read_codes
+from sivae_translate.evaluation.realism import looks_of
 from sivae_translate.evaluation.reconstruction import measure_reconstructions
 from sivae_translate.evaluation.results import RATIOS, Case, Evaluation, PairResult, TargetResult
 from sivae_translate.evaluation.suite import MetricSuite, spread, stack
@@ -173,7 +174,8 @@ class _Work:
             intervals["gain"] = bootstrap_gain(values["lpips"], values["copy_lpips"])
         real = self.suite.real_images(target, self.images[pair[1]])
         intervals |= self._vgg(made)
-        intervals |= {"kid_alexnet": real.kid(made.outputs), "copy_kid_alexnet": real.kid(made.sources)}
+        intervals["kid_alexnet"] = real.kid(looks_of(made.outputs, self.suite.lpips))
+        intervals["copy_kid_alexnet"] = real.kid(self._looks_of_sources(made, pair[0]))
         diversity = self._diversity(made, target)
         if diversity is not None:
             intervals["diversity"] = bootstrap(diversity)
@@ -186,6 +188,12 @@ class _Work:
         self.cases += _cases(made, values["lpips"], f"{source} to {target}")
         if self.suite.inception is not None:
             self.features.setdefault(pair[1], []).append(self.suite.inception(made.outputs))
+
+    def _looks_of_sources(self, made: _Outputs, source: int) -> Tensor:
+        """`looks_of` the sources, which are mostly known: all test images of their domain."""
+        if len(made.sources) < len(self.images[source]):
+            return looks_of(made.sources, self.suite.lpips)
+        return self.suite.real_images(self.data.test_domains[source], self.images[source]).looks
 
     def overall(self) -> dict[str, Interval]:
         """Means over all translations."""

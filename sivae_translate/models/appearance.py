@@ -33,8 +33,11 @@ def appearance(images: Tensor, lpips: Lpips) -> Tensor:
 
 def _appearance(images: Tensor, lpips: Lpips) -> Tensor:
     layers = lpips.features(large_enough(images.float().clamp(0, 1)))
-    flat = [layer.flatten(2) for layer in layers]
-    return torch.cat([part for layer in flat for part in (layer.mean(2), layer.std(2, correction=0))], 1)
+    parts: list[Tensor] = []
+    for layer in layers:
+        variance, mean = torch.var_mean(layer, (2, 3), correction=0)
+        parts += [mean, variance.sqrt()]
+    return torch.cat(parts, 1)
 
 
 def appearance_scale(features: Tensor) -> Tensor:

@@ -9,11 +9,13 @@ fetch at run time, come with this library; VGG16's are a step of their own.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,10 @@ TOLERANCE = 1e-4
 """How far rounding may take a pixel out of [0, 1]."""
 SMALLEST_SIDE = 32
 """AlexNet's poolings leave nothing of images below 31 pixels; at 32 its last features are a single pixel."""
+VERSIONS_AT_A_TIME = 8
+"""Images whose versions' features are held together: 80 MB for four versions of 256 px."""
+EPSILON = 1e-10
+"""The lpips package's, which keeps features of length 0 from being divided by it."""
 STRIDE = 4
 """Pixels between two places that AlexNet's first convolution looks at."""
 
@@ -223,6 +229,31 @@ class Lpips(nn.Module):
         network: Any = self.network
         with exact_float32(images.device):
             return list(network.net(network.scaling_layer(2 * _rgb(images, "images") - 1)))
+
+    @torch.no_grad()
+    def mean_of_pairs(self, images: Tensor) -> Tensor:
+        """Mean distance between every two of several versions of each image; each version is seen once.
+
+        Args:
+            images: (K, B, 1|3, H, W), K versions of each of B images, as in `forward`, on any device.
+
+        Returns:
+            (B,) float32 on the device of the images.
+
+        Raises:
+            InputError: as in `forward`.
+        """
+        device, network = next(self.parameters()).device, cast(Any, self.network)
+        means = []
+        for versions in torch.split(images, VERSIONS_AT_A_TIME, dim=1):
+            layers = self.features(versions.flatten(0, 1).to(device))
+            total = torch.zeros(versions.shape[1], device=device)
+            for layer, head in zip(layers, network.lins, strict=True):
+                unit = layer / (layer.square().sum(1, keepdim=True).sqrt() + EPSILON)
+                for a, b in combinations(unit.view(*versions.shape[:2], *unit.shape[1:]), 2):
+                    total += head((a - b).square()).mean((1, 2, 3))
+            means.append(total / math.comb(len(versions), 2))
+        return torch.cat(means).to(images.device)
 
     @torch.no_grad()
     def distances(self, a: Tensor, b: Tensor, batch: int = 256) -> Tensor:
