@@ -36,6 +36,7 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         InputError: the shapes differ, or the images are not floats.
 
+    >>> import torch
     >>> l1(torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 0.25))
     tensor([0.2500, 0.2500])
     """
@@ -57,6 +58,7 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         InputError: the shapes differ, or the images are not floats.
 
+    >>> import torch
     >>> psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1))
     tensor([20.])
     """

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import geometric_mean
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -123,13 +123,13 @@ def count_right(textures: Sequence[Texture]) -> str:
 
 def texture_cells(textures: Sequence[Texture]) -> list[str]:
     """Cells of a table under `NAMES`: the ratio and what it means; of several textures the geometric mean,
-    with the lowest and the highest.
+    with the lowest and the highest and what these mean: a blur and a texture can have a mean of 1.
     """
     cells = []
     for name in NAMES:
-        ratios = np.array([texture.ratios[name] for texture in textures])
-        reach = f", {ratios.min():.2f} to {ratios.max():.2f}" if len(ratios) > 1 else ""
-        cells.append(verdict(float(np.exp(np.log(ratios).mean()))) + reach)
+        ratios = [texture.ratios[name] for texture in textures]
+        reach = f"{verdict(min(ratios))} to {verdict(max(ratios))}"
+        cells.append(f"{geometric_mean(ratios):.2f}, {reach}" if len(ratios) > 1 else verdict(ratios[0]))
     return cells
 
 

@@ -167,7 +167,7 @@ def test_the_limits_are_those_that_tables_show() -> None:
 
 def test_cells_of_several_directions_give_the_geometric_mean_and_the_extremes() -> None:
     textures = [Texture.of(dict.fromkeys(NAMES, value)) for value in (0.5, 2.0, 1.0)]
-    assert texture_cells(textures) == ["1.00, 0.50 to 2.00"] * 9
+    assert texture_cells(textures) == ["1.00, 0.50 (blur) to 2.00 (texture)"] * 9
     assert texture_cells(textures[1:2]) == ["2.00 (texture)"] * 9
 
 
