@@ -49,9 +49,8 @@ def run(command: Evaluate) -> int:
     from rich.console import Console
 
     from sivae_translate.data.loading import load_data
-    from sivae_translate.evaluation.reporting import evaluation_table, write_evaluation
+    from sivae_translate.evaluation.reporting import evaluation_table, summary_lines, write_evaluation
     from sivae_translate.evaluation.suite import MetricSuite
-    from sivae_translate.evaluation.texture import count_right
     from sivae_translate.evaluation.translation import evaluate
     from sivae_translate.inference.translator import Translator
     from sivae_translate.models.lpips import Lpips
@@ -87,8 +86,8 @@ def run(command: Evaluate) -> int:
     write_evaluation(result, out, title, about)
     console = Console(markup=False)
     console.print(evaluation_table(result, title))
-    textures = [pair.texture for pair in result.pairs if pair.texture]
-    console.print(f"texture test: {count_right(textures)}", highlight=False)
+    for line in summary_lines(result):
+        console.print(line, highlight=False)
     for name, probe in result.probes.items():
         console.print(f"{name}: {probe.accuracy:.3f} (chance {probe.chance:.3f})", highlight=False)
     console.print(f"written to {out}: evaluation.json, evaluation.md, cases.png", highlight=False)

@@ -60,6 +60,8 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
         "## Overall",
         "",
         *_interval_table(evaluation.overall),
+        "",
+        *(f"- {line}" for line in summary_lines(evaluation)),
         *texture_section(evaluation.pairs, "## Texture"),
         *reconstruction_section(evaluation.domains, "## Reconstruction"),
     ]
@@ -73,6 +75,26 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
     if evaluation.probes:
         lines += ["", "## Probes", "", *(f"- {name}: {probe}" for name, probe in evaluation.probes.items())]
     return "\n".join(lines) + "\n"
+
+
+def summary_lines(evaluation: Evaluation) -> list[str]:
+    """What is not measured translation by translation, in short: texture, KID, reconstruction."""
+    pairs, domains = evaluation.pairs, evaluation.domains
+    lines = []
+    if textures := [pair.texture for pair in pairs if pair.texture]:
+        lines.append(f"texture test: {count_right(textures)}")
+    kids = [(pair.value("kid_alexnet"), pair.value("copy_kid_alexnet")) for pair in pairs]
+    known = [(ours, copying) for ours, copying in kids if ours is not None and copying is not None]
+    if known:
+        better = sum(ours < copying for ours, copying in known)
+        lines.append(f"KID (AlexNet) below copying's in {better} of {len(known)} directions")
+    if domains:
+        means = [
+            f"{TITLES[name]} {number(float(np.mean([one.metrics[name].mean for one in domains])))}"
+            for name in domains[0].metrics
+        ]
+        lines.append(", ".join(means))
+    return lines
 
 
 def networks_sentence(networks: Sequence[str]) -> str:

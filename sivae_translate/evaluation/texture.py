@@ -33,7 +33,8 @@ SMALLEST_SIDE = 16
 """The longest period has to fit into an image."""
 ROUNDING = (1 / 255) ** 2 / 12
 """Power of the error of rounding to 8 bits. Weaker structure is none, so nothing is divided by zero."""
-BATCH = 64
+BATCH = 16
+"""Images transformed at a time: those of 256 px take 50 MB."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from sivae_translate.config import ModelConfig, from_dict
 from sivae_translate.data.domains import ArrayImages, ContentLabels, DomainData, PairedTruth
 from sivae_translate.data.tensors import to_uint8
-from sivae_translate.evaluation.reporting import write_evaluation
+from sivae_translate.evaluation.reporting import summary_lines, write_evaluation
 from sivae_translate.evaluation.results import PairResult
 from sivae_translate.evaluation.suite import MetricSuite, stack
 from sivae_translate.evaluation.translation import evaluate, staggered
@@ -271,6 +271,12 @@ def test_reconstructions_are_measured_by_domain(data: DomainData, suite: MetricS
         assert one.metrics["reconstruction_l1"].mean == pytest.approx(float(images.mean()) / 2, rel=1e-5)
         expected = float(suite.lpips.distances(images, images / 2).mean())
         assert one.metrics["reconstruction_lpips"].mean == pytest.approx(expected, rel=1e-5)
+    lines = summary_lines(result)
+    assert lines[1] == "KID (AlexNet) below copying's in 0 of 2 directions"  # untrained
+    mean = float(torch.cat([stack(source, None) for source in data.test]).mean())
+    assert lines[2].endswith(f", reconstruction L1 {mean / 2:.4f}")
+    better = evaluate(perfect(), data, suite=suite, probes=False)
+    assert summary_lines(better)[1] == "KID (AlexNet) below copying's in 2 of 2 directions"
 
 
 def test_a_second_lpips_sees_the_translations_too_and_the_report_says_so(
@@ -298,7 +304,7 @@ def test_the_report_says_which_textures_are_right(
     half = translating_by(lambda images: 0.5 + (images.flip(2) - 0.5) / 2)
     write_evaluation(evaluate(half, data, suite=suite, probes=False), tmp_path, "a title", {})
     text = (tmp_path / "evaluation.md").read_text()
-    assert "0 of 18 numbers within 0.8 to 1.25" in text
+    assert "- texture test: 0 of 18 numbers within 0.8 to 1.25" in text
     assert f"| up to down |{' 0.25 (blur) |' * 9}" in text
     pair = json.loads((tmp_path / "evaluation.json").read_text())["pairs"][0]
     assert pair["texture"]["within"]["4-8 vertical stripes"] is False

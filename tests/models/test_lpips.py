@@ -16,7 +16,13 @@ import torchvision
 
 import sivae_translate.utils.resources
 from sivae_translate.models.lpips import Lpips
-from sivae_translate.models.lpips_weights import SHAPES, read_installed_vgg16, read_jax
+from sivae_translate.models.lpips_weights import (
+    SHAPES,
+    VGG_INSTALL,
+    installed_vgg16,
+    read_installed_vgg16,
+    read_jax,
+)
 from sivae_translate.utils.errors import ConfigError, DataError, InputError
 from sivae_translate.utils.resources import asset_path
 
@@ -331,6 +337,18 @@ def test_the_distance_by_vgg16_is_that_computed_by_hand(vgg_weights: Any, tmp_pa
     assert distance is not None
     torch.testing.assert_close(distance(a, b), expected, rtol=1e-4, atol=1e-6)
     assert torch.equal(distance(a, a), torch.zeros(2))
+
+
+# Computed once, as those of AlexNet: the package's file, torchvision's network, the formula written out.
+VGG_REFERENCES = [(0, 1, 0.480150), (0, 2, 0.780299), (1, 2, 0.799504)]
+
+
+@pytest.mark.skipif(installed_vgg16() is None, reason=f"needs VGG16's weights: {VGG_INSTALL}")
+def test_the_distance_by_vgg16_of_known_images() -> None:
+    distance, known = Lpips.load_vgg16(), ramps(64)
+    assert distance is not None
+    first, second = (torch.stack([known[pair[side]] for pair in VGG_REFERENCES]) for side in (0, 1))
+    assert distance(first, second).tolist() == pytest.approx([pair[2] for pair in VGG_REFERENCES], abs=1e-4)
 
 
 def test_without_the_package_there_is_no_vgg16(monkeypatch: pytest.MonkeyPatch) -> None:
