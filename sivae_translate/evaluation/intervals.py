@@ -213,7 +213,7 @@ def bootstrap_kid(
     mean, generator = kernel_distance(a, b), torch.Generator().manual_seed(seed)
     if min(len(a), len(b)) < 2:
         return Interval(mean, mean, mean)
-    drawn = [_draw_counts(len(values), resamples, generator) for values in (a, b)]
+    drawn = [draw_counts(len(values), len(values), resamples, generator) for values in (a, b)]
     within = [_mean_kernels(values, counts) for values, counts in zip((a, b), drawn, strict=True)]
     across = ((drawn[0] @ cubic_kernel(a, b)) * drawn[1]).sum(1) / (len(a) * len(b))
     results = within[0] + within[1] - 2 * across
@@ -222,10 +222,14 @@ def bootstrap_kid(
     return Interval(mean, low, high)
 
 
-def _draw_counts(size: int, resamples: int, generator: torch.Generator) -> Tensor:
-    """How often each of so many images is in each resample, (R, N); one image alone is drawn again."""
-    draws = torch.randint(size, (resamples, size), generator=generator)
-    draws[:, 1] = torch.where((draws == draws[:, :1]).all(1), (draws[:, 1] + 1) % size, draws[:, 1])
+def draw_counts(size: int, drawn: int, resamples: int, generator: torch.Generator) -> Tensor:
+    """How often each of ``size`` images is in each resample of ``drawn`` images, (R, size); where one image
+    would be alone in it, it has company.
+    """
+    draws = torch.randint(size, (resamples, drawn), generator=generator)
+    if drawn > 1:
+        alone = (draws == draws[:, :1]).all(1)
+        draws[:, 1] = torch.where(alone, (draws[:, 1] + 1) % size, draws[:, 1])
     counts = torch.zeros(resamples, size, dtype=torch.float64)
     return counts.scatter_add_(1, draws, torch.ones_like(draws, dtype=torch.float64))
 

@@ -111,6 +111,10 @@ def texture_section(pairs: Sequence[PairResult], heading: str) -> list[str]:
         return []
     textures = [texture for _, texture in tested]
     rows = [[name, *texture_cells([texture])] for name, texture in tested]
+    chance = {pair.target: pair.texture.chance for pair in pairs if pair.texture and pair.texture.chance}
+    for target, ranges in chance.items():
+        cells = [f"{low:.2f} to {high:.2f}" for low, high in (ranges[name] for name in NAMES)]
+        rows.append([f"other real images of {target}, by chance", *cells])
     return [
         "",
         heading,

@@ -12,13 +12,14 @@ bring back to 1; on the axis across them they cannot hide.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import geometric_mean
 
 import torch
 from torch import Tensor
 
+from sivae_translate.evaluation.intervals import draw_counts
 from sivae_translate.utils.errors import InputError
 
 BANDS = {"2-4": (2, 4), "4-8": (4, 8), "8-16": (8, 16)}
@@ -35,6 +36,8 @@ ROUNDING = (1 / 255) ** 2 / 12
 """Power of the error of rounding to 8 bits. Weaker structure is none, so nothing is divided by zero."""
 BATCH = 16
 """Images transformed at a time: those of 256 px take 50 MB."""
+RESAMPLES = 200
+"""Of real images, to tell what chance does."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,28 @@ class Texture:
     Attributes:
         ratios: to each of `NAMES` a ratio.
         within: whether it is within `LOWEST` to `HIGHEST`.
+        chance: 95 % of the ratios that as many other real images would have: few images, above all along
+            the axes, have no such ratio to the hundredth.
     """
 
     ratios: Mapping[str, float]
     within: Mapping[str, bool]
+    chance: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ratios: Mapping[str, float]) -> Texture:
+    def of(cls, ratios: Mapping[str, float], chance: Mapping[str, Sequence[float]] | None = None) -> Texture:
         """Ratios with the verdict on each."""
-        return cls(dict(ratios), {name: is_right(ratio) for name, ratio in ratios.items()})
+        right = {name: is_right(ratio) for name, ratio in ratios.items()}
+        return cls(dict(ratios), right, dict(chance or {}))
+
+    def by_chance(self, name: str) -> bool:
+        """Whether one of the numbers is not right, but could be that of real images."""
+        low, high = self.chance.get(name, (1, 1))
+        return not self.within[name] and low <= self.ratios[name] <= high
+
+    def verdict(self, name: str) -> str:
+        """One of the numbers as tables show it."""
+        return verdict(self.ratios[name], self.by_chance(name))
 
 
 def band_powers(images: Tensor) -> Tensor:
@@ -93,8 +109,22 @@ def compare_textures(translations: Tensor, real: Tensor) -> Texture:
             f"cannot compare the textures of {len(translations)} translations and {len(real)} real images",
             remedy="pass one or more of each",
         )
-    ours, theirs = (powers.mean(0).clamp_min(ROUNDING) for powers in (translations, real))
-    return Texture.of(dict(zip(NAMES, (ours / theirs).tolist(), strict=True)))
+    ratios = _ratios(translations.mean(0), real.mean(0)).tolist()
+    chance = _chance(real, len(translations)).T.tolist()
+    return Texture.of(dict(zip(NAMES, ratios, strict=True)), dict(zip(NAMES, chance, strict=True)))
+
+
+def _ratios(ours: Tensor, theirs: Tensor) -> Tensor:
+    return ours.clamp_min(ROUNDING) / theirs.clamp_min(ROUNDING)
+
+
+def _chance(real: Tensor, count: int) -> Tensor:
+    """Within which 95 % of the ratios are of ``count`` real images to as many as there are, (2, 9)."""
+    generator = torch.Generator().manual_seed(0)
+    means = [
+        draw_counts(len(real), drawn, RESAMPLES, generator) @ real / drawn for drawn in (count, len(real))
+    ]
+    return _ratios(*means).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64), 0)
 
 
 def is_right(ratio: float) -> bool:
@@ -102,14 +132,15 @@ def is_right(ratio: float) -> bool:
     return LOWEST <= round(ratio, 2) <= HIGHEST
 
 
-def verdict(ratio: float) -> str:
+def verdict(ratio: float, by_chance: bool = False) -> str:
     """A ratio as tables show it.
 
-    >>> verdict(1.0), verdict(0.5), verdict(2.0)
-    ('1.00', '0.50 (blur)', '2.00 (texture)')
+    >>> verdict(1.0), verdict(0.5), verdict(2.0, by_chance=True)
+    ('1.00', '0.50 (blur)', '2.00 (texture or chance)')
     """
-    name = "" if is_right(ratio) else " (blur)" if ratio < LOWEST else " (texture)"
-    return f"{ratio:.2f}{name}"
+    if is_right(ratio):
+        return f"{ratio:.2f}"
+    return f"{ratio:.2f} ({'blur' if ratio < LOWEST else 'texture'}{' or chance' if by_chance else ''})"
 
 
 def count_right(textures: Sequence[Texture]) -> str:
@@ -119,7 +150,9 @@ def count_right(textures: Sequence[Texture]) -> str:
     '2 of 3 numbers within 0.8 to 1.25'
     """
     verdicts = [right for texture in textures for right in texture.within.values()]
-    return f"{sum(verdicts)} of {len(verdicts)} numbers within {LOWEST:g} to {HIGHEST:g}"
+    chance = sum(texture.by_chance(name) for texture in textures for name in texture.within)
+    more = f", {chance} more as real images could have by chance" if chance else ""
+    return f"{sum(verdicts)} of {len(verdicts)} numbers within {LOWEST:g} to {HIGHEST:g}{more}"
 
 
 def texture_cells(textures: Sequence[Texture]) -> list[str]:
@@ -128,9 +161,11 @@ def texture_cells(textures: Sequence[Texture]) -> list[str]:
     """
     cells = []
     for name in NAMES:
-        ratios = [texture.ratios[name] for texture in textures]
-        reach = f"{verdict(min(ratios))} to {verdict(max(ratios))}"
-        cells.append(f"{geometric_mean(ratios):.2f}, {reach}" if len(ratios) > 1 else verdict(ratios[0]))
+        ranked = sorted(textures, key=lambda texture: texture.ratios[name])
+        ratios = [texture.ratios[name] for texture in ranked]
+        reach = f"{ranked[0].verdict(name)} to {ranked[-1].verdict(name)}"
+        mean = f"{geometric_mean(ratios):.2f}, {reach}"
+        cells.append(mean if len(ratios) > 1 else ranked[0].verdict(name))
     return cells
 
 

@@ -171,6 +171,40 @@ def test_cells_of_several_directions_give_the_geometric_mean_and_the_extremes() 
     assert texture_cells(textures[1:2]) == ["2.00 (texture)"] * 9
 
 
+def test_other_real_images_are_within_chance_as_often_as_it_says() -> None:
+    """Sets of the same kind: 60 images of random contrast, twenty sets against the same twenty."""
+    generator = torch.Generator().manual_seed(0)
+    contrasts = torch.rand(40, 60, generator=generator) * 0.5
+    sets = [
+        0.5 + contrast[:, None, None, None] * (noise(60, 16, seed) - 0.5)
+        for seed, contrast in enumerate(contrasts)
+    ]
+    powers = [band_powers(images) for images in sets]
+    textures = [compare_textures(a, b) for a, b in zip(powers[::2], powers[1::2], strict=True)]
+    inside = [
+        low <= texture.ratios[name] <= high
+        for texture in textures
+        for name, (low, high) in texture.chance.items()
+    ]
+    assert 0.88 < sum(inside) / len(inside) < 1
+    few, many = (compare_textures(powers[0][:count], powers[1]).chance["2-4"] for count in (5, 60))
+    assert few[1] - few[0] > 1.5 * (many[1] - many[0])
+
+
+def test_a_ratio_that_real_images_could_have_is_told_from_one_that_they_could_not() -> None:
+    chance = dict.fromkeys(NAMES, (0.7, 1.4))
+    texture = Texture.of(dict.fromkeys(NAMES, 0.9) | {"2-4": 0.75, "4-8": 0.6, "8-16": 1.3}, chance)
+    assert texture_cells([texture])[:4] == [
+        "0.75 (blur or chance)",
+        "0.60 (blur)",
+        "1.30 (texture or chance)",
+        "0.90",
+    ]
+    expected = "6 of 9 numbers within 0.8 to 1.25, 2 more as real images could have by chance"
+    assert count_right([texture]) == expected
+    assert not texture.within["2-4"]
+
+
 def test_what_cannot_be_measured_is_refused() -> None:
     with pytest.raises(InputError, match="16 or more"):
         band_powers(torch.zeros(1, 1, 15, 64))
