@@ -85,8 +85,9 @@ class MetricSuite:
         if truths is None:
             return {"lpips": self.lpips.distances(sources, outputs)}
         values = {}
-        for prefix, candidate in (("", outputs), ("copy_", sources)):
-            values[f"{prefix}lpips"] = self.lpips.distances(candidate, truths)
+        distances = self.lpips.distances_to(truths, outputs, sources)
+        for prefix, candidate, distance in zip(("", "copy_"), (outputs, sources), distances, strict=True):
+            values[f"{prefix}lpips"] = distance
             values[f"{prefix}l1"] = metrics.l1(candidate, truths)
             values[f"{prefix}ssim"] = metrics.ssim(candidate, truths)
             values[f"{prefix}psnr"] = metrics.psnr(candidate, truths)
@@ -98,10 +99,8 @@ class MetricSuite:
             return {}
         if truths is None:
             return {"lpips_vgg": self.vgg.distances(sources, outputs, VGG_BATCH)}
-        return {
-            "lpips_vgg": self.vgg.distances(outputs, truths, VGG_BATCH),
-            "copy_lpips_vgg": self.vgg.distances(sources, truths, VGG_BATCH),
-        }
+        ours, copying = self.vgg.distances_to(truths, outputs, sources)
+        return {"lpips_vgg": ours, "copy_lpips_vgg": copying}
 
     def accuracies(self, outputs: Tensor, target: int, labels: Tensor | None) -> dict[str, Tensor]:
         """Which translations classifiers of real images recognise.

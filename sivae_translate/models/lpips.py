@@ -9,9 +9,8 @@ fetch at run time, come with this library; VGG16's are a step of their own.
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import combinations
 from pathlib import Path
@@ -39,6 +38,8 @@ SMALLEST_SIDE = 32
 """AlexNet's poolings leave nothing of images below 31 pixels; at 32 its last features are a single pixel."""
 VERSIONS_AT_A_TIME = 8
 """Images whose versions' features are held together: 80 MB for four versions of 256 px."""
+SEEN_AT_A_TIME = 32
+"""Images whose features are held together with those of what they are compared with."""
 EPSILON = 1e-10
 """The lpips package's, which keeps features of length 0 from being divided by it."""
 STRIDE = 4
@@ -243,17 +244,47 @@ class Lpips(nn.Module):
         Raises:
             InputError: as in `forward`.
         """
-        device, network = next(self.parameters()).device, cast(Any, self.network)
-        means = []
+        device, means = next(self.parameters()).device, []
         for versions in torch.split(images, VERSIONS_AT_A_TIME, dim=1):
-            layers = self.features(versions.flatten(0, 1).to(device))
-            total = torch.zeros(versions.shape[1], device=device)
-            for layer, head in zip(layers, network.lins, strict=True):
-                unit = layer / (layer.square().sum(1, keepdim=True).sqrt() + EPSILON)
-                for a, b in combinations(unit.view(*versions.shape[:2], *unit.shape[1:]), 2):
-                    total += head((a - b).square()).mean((1, 2, 3))
-            means.append(total / math.comb(len(versions), 2))
+            layers = self._units(versions.flatten(0, 1).to(device))
+            apart = [layer.view(*versions.shape[:2], *layer.shape[1:]) for layer in layers]
+            each = [[layer[index] for layer in apart] for index in range(len(versions))]
+            distances = [self._between(one, other) for one, other in combinations(each, 2)]
+            means.append(torch.stack(distances).mean(0))
         return torch.cat(means).to(images.device)
+
+    @torch.no_grad()
+    def distances_to(self, truths: Tensor, *candidates: Tensor) -> list[Tensor]:
+        """`distances` of several candidates to the same images, which are seen once.
+
+        Args:
+            truths: as in `forward`.
+            candidates: as many images each.
+
+        Returns:
+            (B,) float32 on the device of ``truths`` for each candidate.
+
+        Raises:
+            InputError: as in `forward`.
+        """
+        device = next(self.parameters()).device
+        parts = []
+        for batch in zip(*(torch.split(some, SEEN_AT_A_TIME) for some in (truths, *candidates)), strict=True):
+            truth, *others = (self._units(images.to(device)) for images in batch)
+            parts.append([self._between(other, truth) for other in others])
+        return [torch.cat(part).to(truths.device) for part in zip(*parts, strict=True)]
+
+    def _units(self, images: Tensor) -> list[Tensor]:
+        """`features` of unit length over the channels."""
+        return [
+            layer / (layer.square().sum(1, keepdim=True).sqrt() + EPSILON) for layer in self.features(images)
+        ]
+
+    def _between(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """Distances (B,) of images with these `_units`."""
+        heads = cast(Any, self.network).lins
+        parts = [head((x - y).square()).mean((1, 2, 3)) for head, x, y in zip(heads, a, b, strict=True)]
+        return torch.stack(parts).sum(0)
 
     @torch.no_grad()
     def distances(self, a: Tensor, b: Tensor, batch: int = 256) -> Tensor:

@@ -122,6 +122,16 @@ def test_batches_do_not_change_distances(distance: Any, images: Any, batch: int)
     )
 
 
+def test_candidates_have_the_distances_that_each_has_alone(distance: Any, images: Any) -> None:
+    truths, others = (image.repeat(10, 1, 1, 1) for image in images)
+    first, second, same = distance.distances_to(truths, others, others.flip(3), truths)
+    torch.testing.assert_close(first, distance(others, truths), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(second, distance(others.flip(3), truths), rtol=1e-5, atol=1e-6)
+    assert torch.equal(same, torch.zeros(40))
+    with pytest.raises(InputError, match="pixels from"):
+        distance.distances_to(truths, 2 * others)
+
+
 def test_no_images_have_no_distances(distance: Any) -> None:
     empty = torch.zeros(0, 3, 32, 32)
     assert distance.distances(empty, empty).shape == (0,)
