@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sivae_translate.models.fused import joint_linear
 from sivae_translate.models.norms import activated, activated_in_style
 
 
@@ -90,9 +90,9 @@ class Modulations(nn.Module):
 
     def forward(self, style: Tensor) -> Iterator[Sequence[Tensor]]:
         """Style features (B, F) to what `ModulatedBlock` takes, one block after the other."""
-        weight = torch.cat([layer.weight for layer in self._layers])
-        bias = torch.cat([layer.bias for layer in self._layers])
-        numbers = F.linear(style, weight, bias)
+        weights = [layer.weight for layer in self._layers]
+        biases = [layer.bias for layer in self._layers]
+        numbers = joint_linear(style, weights, biases)
         numbers = numbers + self.neutral.to(numbers.dtype)
-        parts = torch.split(numbers[:, :, None, None], self._sizes, 1)
+        parts = torch.split(numbers.view(numbers.shape[0], -1, 1, 1), self._sizes, 1)
         return iter(list(zip(*4 * [iter(parts)], strict=True)))

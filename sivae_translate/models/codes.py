@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sivae_translate.models.fused import drawn, kl_to_unit
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -28,7 +30,7 @@ class Gaussian:
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """A reparametrised draw: mean + exp(logvar / 2) * N(0, I); same shape as the mean."""
         noise = torch.empty_like(self.mean).normal_(generator=generator)
-        return self.mean + torch.exp(0.5 * self.logvar) * noise
+        return drawn(self.mean, self.logvar, noise)
 
     def kl(self, prior_mean: Tensor | float = 0.0) -> Tensor:
         r"""KL divergence to N(prior_mean, I) in nats, summed over the code:
@@ -41,7 +43,10 @@ class Gaussian:
         Returns:
             (B,) non-negative.
         """
-        return 0.5 * self.doubled_kl_terms(prior_mean).flatten(1).sum(1)
+        if isinstance(prior_mean, Tensor) and prior_mean.shape == self.mean.shape:
+            return kl_to_unit(self.mean, self.logvar, prior_mean)
+        shifted = self.mean if isinstance(prior_mean, float) and prior_mean == 0 else self.mean - prior_mean
+        return kl_to_unit(shifted, self.logvar, None)
 
     def doubled_kl_terms(self, prior_mean: Tensor | float = 0.0) -> Tensor:
         """Twice what each number of the code adds to `kl`: the mean's shape."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sivae_translate.models.blocks import ModulatedBlock, Modulations, ResidualBlock, conv3x3
 from sivae_translate.models.codes import Gaussian
+from sivae_translate.models.fused import pooled, squashed
 from sivae_translate.models.norms import activated
 from sivae_translate.models.resampling import PATCH, Resampling, make_down, make_exit, make_stem, make_up
 from sivae_translate.utils.errors import ConfigError
@@ -22,12 +23,12 @@ LOGVAR_BOUND = 8.0
 
 def bounded_logvar(raw: Tensor) -> Tensor:
     """Log variances squeezed smoothly into (-8, 8): a KL pushed upwards for fakes must not overflow."""
-    return LOGVAR_BOUND * torch.tanh(raw / LOGVAR_BOUND)
+    return squashed(raw, LOGVAR_BOUND)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
     """Out of reduced precision, in which sums over pixels and latents would lose digits."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def resolutions(image_size: int, content_size: int) -> list[int]:
@@ -98,7 +99,7 @@ class Trunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] to features (B, F, h, w)."""
-        x: Tensor = self.stem(2 * images - 1)
+        x: Tensor = self.stem(torch.rsub(images, -1.0, alpha=-2.0))  # 2 * images - 1
         x = self.levels[0](x)
         for down, level in zip(self.downs, self.levels[1:], strict=True):
             x = level(down(x))
@@ -159,9 +160,8 @@ class StyleEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Gaussian:
         """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, S)."""
-        features = activated(self.trunk(images))
-        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
-        mean, raw = at_least_float32(self.head(pooled)).chunk(2, dim=1)
+        features = pooled(activated(self.trunk(images)))
+        mean, raw = at_least_float32(self.head(features)).chunk(2, dim=1)
         return Gaussian(mean, bounded_logvar(raw))
 
 

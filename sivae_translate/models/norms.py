@@ -48,22 +48,19 @@ def activated_in_style(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 class _Activated(torch.autograd.Function):
-    """`activated`. The activation overwrites the normalised features: its result, too, says what was below
-    zero.
-    """
+    """`activated`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         normal, mean, deviation = _normalised(x)
-        out = F.leaky_relu_(normal, SLOPE)
-        ctx.save_for_backward(x, mean, deviation, out.detach())
-        return out
+        ctx.save_for_backward(x, mean, deviation, normal)
+        return activation(normal)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        x, mean, deviation, out = ctx.saved_tensors
-        return _before_norm(_before_activation(gradient, out), x, mean, deviation)
+        x, mean, deviation, normal = ctx.saved_tensors
+        return _before_norm(_before_activation(gradient, normal), x, mean, deviation)
 
 
 class _ActivatedInStyle(torch.autograd.Function):
@@ -72,23 +69,23 @@ class _ActivatedInStyle(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         normal, mean, deviation = _normalised(x)
-        out = F.leaky_relu_(torch.addcmul(shift, normal, scale), SLOPE)
-        ctx.save_for_backward(x, mean, deviation, normal, scale, out.detach())
-        return out
+        modulated = torch.addcmul(shift, normal, scale)
+        ctx.save_for_backward(x, mean, deviation, normal, scale, modulated)
+        return activation(modulated)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, mean, deviation, normal, scale, out = ctx.saved_tensors
-        gradient = _before_activation(gradient, out)
+        x, mean, deviation, normal, scale, modulated = ctx.saved_tensors
+        gradient = _before_activation(gradient, modulated)
         of_scale = (gradient * normal).sum((2, 3), keepdim=True)
         of_shift = gradient.sum((2, 3), keepdim=True)
         return _before_norm(gradient * scale, x, mean, deviation), of_scale, of_shift
 
 
-def _before_activation(gradient: Tensor, out: Tensor) -> Tensor:
-    """The gradient of what `activation` made ``out`` of."""
-    before: Tensor = torch.ops.aten.leaky_relu_backward(gradient, out, SLOPE, True)
+def _before_activation(gradient: Tensor, x: Tensor) -> Tensor:
+    """The gradient of what `activation` was given."""
+    before: Tensor = torch.ops.aten.leaky_relu_backward(gradient, x, SLOPE, False)
     return before
 
 

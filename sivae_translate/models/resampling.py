@@ -72,14 +72,20 @@ class ShuffleStem(nn.Conv2d):
 
 
 class ShuffleDown(nn.Conv2d):
-    """2x2 features into channels, then a 1x1 convolution: that is one of 2x2 with a stride of 2."""
+    """2x2 features into channels, then a 1x1 convolution: that is one of 2x2 with a stride of 2.
+
+    Attributes:
+        pass_shapes: in which shapes training may put weights in the parameters' places.
+    """
 
     def __init__(self, narrow: int, wide: int) -> None:
         super().__init__(PATCH**2 * narrow, wide, 1)
+        self.pass_shapes = {"weight": (wide, narrow, PATCH, PATCH)}
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, narrow, H, W) to (B, wide, H/2, W/2)."""
-        kernel = self.weight.view(self.out_channels, x.shape[1], PATCH, PATCH)
+        shape = self.pass_shapes["weight"]
+        kernel = self.weight if self.weight.shape == shape else self.weight.view(shape)
         return F.conv2d(x, kernel, self.bias, stride=PATCH)
 
 

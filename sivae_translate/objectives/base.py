@@ -102,7 +102,7 @@ class Objective(ABC):
         """Scale * (beta_rec * (L_rec + gamma_back * L_back) + KL) of the real images; scalar."""
         style = steeper_above(state.kl_style, self.config.style_capacity)
         kl = weights.beta_kl * state.kl_content + weights.beta_style * style
-        loss = weights.beta_rec * state.errors["reconstruction"].mean() + kl.mean()
+        loss = (weights.beta_rec * state.errors["reconstruction"] + kl).mean()
         if "back_translation" in state.errors:
             error = state.errors["back_translation"].mean()
             loss = loss + weights.back_translation * weights.beta_rec * error
@@ -172,8 +172,7 @@ class Introspective(Objective):
         cost = weights.beta_kl_fake * reading.kl
         if weights.gamma_r:
             cost = cost + weights.gamma_r * weights.beta_rec * self.rebuild_error(fakes, reading)
-        first, second = fakes.kinds
-        return self.scale * 0.5 * (cost[first].mean() + cost[second].mean())
+        return self.scale * cost.mean()  # there are as many fakes of either kind
 
     def rebuild_error(self, fakes: Fakes, reading: FakePosterior) -> Tensor:
         """L_rec(f) in the decoder's half, (2B,), with the fakes and their codes detached; see ``gamma_r``."""
@@ -249,14 +248,15 @@ class Introspective(Objective):
         if state.places is not None:
             metrics["kl_places_real"] = state.places.real.mean()
             metrics["kl_places_fake"] = state.places.fake.mean()
-        error = self.detached_error(state)[second]
+        error = self.detached_error(state)
+        error = error if isinstance(error, float) else error[second]
         metrics["exp_elbo"] = exp_elbo(error, kl, self.scale, weights.beta_rec, beta_neg)
         return metrics
 
-    def detached_error(self, state: GameState) -> Tensor:
-        """L_rec of the detached fakes, (2B,); zeros, and one pass less, without ``fake_reconstruction``."""
+    def detached_error(self, state: GameState) -> Tensor | float:
+        """L_rec of the detached fakes, (2B,); 0.0, and one pass less, without ``fake_reconstruction``."""
         if not self.config.fake_reconstruction:
-            return torch.zeros_like(state.fake_posterior.kl)
+            return 0.0
         images = state.fakes.images.detach()
         return self.passes.fake_error(images, state.fake_posterior, self.model.logits, images)
 

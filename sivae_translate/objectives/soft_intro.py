@@ -21,8 +21,5 @@ class SoftIntroVAE(Introspective):
     def push(self, state: GameState, weights: Weights) -> Tensor:
         """A quarter of the mean expELBO, of both kinds of fakes; scalar."""
         error, kl, beta_neg = self.detached_error(state), state.fake_posterior.kl, self.beta_neg(weights)
-        first, second = (
-            0.25 * exp_elbo(error[kind], kl[kind], self.scale, weights.beta_rec, beta_neg)
-            for kind in state.fakes.kinds
-        )
-        return first + second
+        # There are as many fakes of either kind.
+        return 0.5 * exp_elbo(error, kl, self.scale, weights.beta_rec, beta_neg)

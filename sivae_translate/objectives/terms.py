@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sivae_translate.models.fused import squared_error
+
 Likelihood = Literal["bernoulli", "gaussian", "laplace", "points"]
 
 
@@ -42,10 +44,10 @@ def reconstruction_error(logits: Tensor, target: Tensor, likelihood: Likelihood)
     elif likelihood == "points":
         error = (logits - target).square()
     elif likelihood == "gaussian":
-        error = (torch.sigmoid(logits) - target).square()
+        return squared_error(logits, target)
     else:
         error = (torch.sigmoid(logits) - target).abs()
-    return error.flatten(1).sum(1)
+    return error.sum(tuple(range(1, error.ndim)))
 
 
 def exp_elbo(error: Tensor | float, kl: Tensor, scale: float, beta_rec: float, beta_neg: float) -> Tensor:
@@ -53,7 +55,7 @@ def exp_elbo(error: Tensor | float, kl: Tensor, scale: float, beta_rec: float, b
     of these.
 
     Args:
-        error: reconstruction errors (B,), or 0 when they take no part.
+        error: reconstruction errors (B,), or 0.0 when they take no part.
         kl: (B,).
         scale: 1 / (C * H * W).
         beta_rec: weight of the error.
@@ -62,7 +64,8 @@ def exp_elbo(error: Tensor | float, kl: Tensor, scale: float, beta_rec: float, b
     Returns:
         scalar.
     """
-    return torch.exp(-2 * scale * (beta_rec * error + beta_neg * kl)).mean()
+    push = beta_neg * kl if isinstance(error, float) else beta_rec * error + beta_neg * kl
+    return torch.exp(-2 * scale * push).mean()
 
 
 STEEP = 9.0

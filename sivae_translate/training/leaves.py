@@ -32,6 +32,7 @@ class Leaves:
         self.dtype = dtype
         self._networks = [_Network(network, dtype) for network in networks]
         self._gradients: dict[nn.Parameter, Tensor] = {}
+        self._views: dict[nn.Parameter, Tensor] = {}
 
     def renew(self, moved: Iterable[nn.Parameter] | None = None) -> None:
         """Forget the copies of parameters that have moved, or of all, as at the start of a step.
@@ -75,7 +76,7 @@ class Leaves:
         self._first({parameter: each[0] for parameter, each in gradients.items() if each})
         for number in range(1, max(map(len, gradients.values()))):
             added = {p: each[number] for p, each in gradients.items() if len(each) > number}
-            totals = [parameter.grad for parameter in added if parameter.grad is not None]
+            totals = [self._shaped(parameter, gradient) for parameter, gradient in added.items()]
             torch._foreach_add_(totals, list(added.values()))
 
     def _first(self, gradients: dict[nn.Parameter, Tensor]) -> None:
@@ -85,15 +86,27 @@ class Leaves:
         """
         moved = []
         for parameter, gradient in gradients.items():
-            if gradient.dtype == parameter.dtype and _lie_alike(gradient, parameter):
+            alike = gradient.dtype == parameter.dtype and gradient.shape == parameter.shape
+            if alike and _lie_alike(gradient, parameter):
                 parameter.grad = gradient
                 continue
             if parameter not in self._gradients:
-                self._gradients[parameter] = torch.empty_like(parameter)
+                self._gradients[parameter] = torch.empty_like(parameter, requires_grad=False)
             parameter.grad = self._gradients[parameter]
-            moved.append((parameter.grad, gradient))
+            moved.append((self._shaped(parameter, gradient), gradient))
         if moved:
             torch._foreach_copy_([target for target, _ in moved], [gradient for _, gradient in moved])
+
+    def _shaped(self, parameter: nn.Parameter, like: Tensor) -> Tensor:
+        """A parameter's gradient in the shape that a leaf's has."""
+        total = parameter.grad
+        assert total is not None
+        if total.shape == like.shape:
+            return total
+        view = self._views.get(parameter)
+        if view is None or view.data_ptr() != total.data_ptr():
+            view = self._views[parameter] = total.view(like.shape)
+        return view
 
 
 class _Network:
@@ -119,10 +132,13 @@ class _Network:
                     continue
                 self.slots.append((part._parameters, name))
                 self.masters.append(weight)
+                value = weight.detach()
                 if lowers and weight.dtype == torch.float32:
+                    value = torch.empty_like(value, dtype=self.dtype)
                     self.originals.append(weight)
-                    self.copies.append(torch.empty_like(weight, dtype=self.dtype, requires_grad=False))
-                self.values.append(self.copies[-1] if lowers else weight.detach())
+                    self.copies.append(value)
+                shapes = getattr(part, "pass_shapes", {})
+                self.values.append(value.view(shapes[name]) if name in shapes else value)
 
     def start(self) -> None:
         """A step begins."""

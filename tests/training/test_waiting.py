@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, get_args
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.operators import Operators
 from sivae_translate.config import load_config
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.build import make_model
@@ -18,19 +17,6 @@ from sivae_translate.utils.choices import ObjectiveName
 
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero")
 """Operators whose result the host reads, or whose result's size it has to know."""
-
-
-class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operators by name."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operators: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count, then run."""
-        self.operators[func.overloadpacket.__name__] += 1
-        return func(*args, **(kwargs or {}))
 
 
 def stepper(**objective: Any) -> tuple[Stepper, Batch]:
@@ -55,18 +41,18 @@ def test_a_steady_step_never_waits_for_the_device(name: str, more: dict[str, flo
         result = steps.step(
             batch, progress, 1e-3, 2 * number - 1
         )  # the first of a phase may prepare something
-        with Count() as count:
+        with Operators() as found:
             result = steps.step(batch, progress, 1e-3, 2 * number)
-        assert not {op: count.operators[op] for op in WAITS if count.operators[op]}
-        with Count() as count:
+        assert not {op: found.count[op] for op in WAITS if found.count[op]}
+        with Operators() as found:
             metrics = result.metrics()
-        assert count.operators["_local_scalar_dense"] == 0  # tolist of one tensor is a single copy
+        assert found.count["_local_scalar_dense"] == 0  # tolist of one tensor is a single copy
         assert metrics["loss"] == pytest.approx(result.loss.item())
 
 
 def test_waiting_is_noticed() -> None:
-    with Count() as count:
+    with Operators() as found:
         bool(torch.ones(2).sum() > 1)
         torch.ones(3)[torch.tensor([True, False, True])]
-    assert count.operators["_local_scalar_dense"] + count.operators["is_nonzero"] >= 1
-    assert count.operators["nonzero"] + count.operators["index"] >= 1
+    assert found.count["_local_scalar_dense"] + found.count["is_nonzero"] >= 1
+    assert found.count["nonzero"] + found.count["index"] >= 1
