@@ -5,7 +5,8 @@ How they change resolution is in `sivae_translate.models.resampling`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -29,6 +30,18 @@ def bounded_logvar(raw: Tensor) -> Tensor:
 def at_least_float32(x: Tensor) -> Tensor:
     """Out of reduced precision, in which sums over pixels and latents would lose digits."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+@contextmanager
+def precision_of(weight: Tensor) -> Iterator[None]:
+    """Around layers with weights like this one: no autocast where they have its precision already, as in
+    training, since asking it costs time at every operator.
+    """
+    if weight.dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast(weight.device.type, enabled=False):
+            yield
+    else:
+        yield
 
 
 def resolutions(image_size: int, content_size: int) -> list[int]:
@@ -97,12 +110,18 @@ class Trunk(nn.Module):
         pairs = pairwise(level_widths)
         self.downs = nn.ModuleList(make_down(narrow, wide, resampling) for narrow, wide in pairs)
 
+    @property
+    def _weight(self) -> Tensor:
+        """Whose precision the layers have."""
+        return next(self.parameters())
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] to features (B, F, h, w)."""
-        x: Tensor = self.stem(torch.rsub(images, -1.0, alpha=-2.0))  # 2 * images - 1
-        x = self.levels[0](x)
-        for down, level in zip(self.downs, self.levels[1:], strict=True):
-            x = level(down(x))
+        with precision_of(self._weight):
+            x: Tensor = self.stem(torch.rsub(images, -1.0, alpha=-2.0))  # 2 * images - 1
+            x = self.levels[0](x)
+            for down, level in zip(self.downs, self.levels[1:], strict=True):
+                x = level(down(x))
         return x
 
 
@@ -292,14 +311,22 @@ class Decoder(nn.Module):
 
         The content is None for a decoder that was built without content channels.
         """
+        weight = self.canvas.weight
+        with precision_of(weight):
+            return at_least_float32(self._decoded(content, style.to(weight.dtype)))
+
+    def _decoded(self, content: Tensor | None, style: Tensor) -> Tensor:
+        """Images before the sigmoid, in the weights' or autocast's precision."""
         features = self.mapping(style)
         x: Tensor = self.canvas(features).unflatten(1, (-1, self.height, self.width))
         modulations = self.modulations(features)
         if self.entry is not None:
-            x = self.entry(content) + x  # the first one's layout in memory stays
+            assert content is not None
+            x = self.entry(content.to(style.dtype)) + x  # the first one's layout in memory stays
         for index, level in enumerate(self.levels):
             if index:
                 x = self.ups[index - 1](x)
             for block in level:  # type: ignore[attr-defined]  # a ModuleList of blocks
                 x = block(x, next(modulations))
-        return at_least_float32(self.exit(activated(x)))
+        out: Tensor = self.exit(activated(x))
+        return out

@@ -93,8 +93,10 @@ def _normalised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """`channel_norm`, and what its gradient needs: means and reciprocals of deviations."""
     if _lies_by_pixels(x) and _group_norm_takes_pixels():
         return _grouped(x)
-    with torch.autocast(x.device.type, enabled=False):  # a GPU's would go on in float32
-        normal, mean, deviation = torch.native_layer_norm(_by_pixels(x), x.shape[1:2], None, None, EPSILON)
+    if torch.is_autocast_enabled(x.device.type):  # a GPU's would go on in float32
+        with torch.autocast(x.device.type, enabled=False):
+            return _normalised(x)
+    normal, mean, deviation = torch.native_layer_norm(_by_pixels(x), x.shape[1:2], None, None, EPSILON)
     return normal.permute(0, 3, 1, 2), mean, deviation
 
 

@@ -68,7 +68,7 @@ class ShuffleStem(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """Images in [-1, 1] to features."""
         smooth = smoothed(images) if self.antialias else images
-        return super().forward(F.pixel_unshuffle(smooth, PATCH))
+        return super().forward(F.pixel_unshuffle(smooth, PATCH).to(self.weight.dtype))
 
 
 class ShuffleDown(nn.Conv2d):
@@ -150,7 +150,7 @@ class SmoothStem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images in [-1, 1] to features."""
-        out: Tensor = self.down(activation(self.conv(images)))
+        out: Tensor = self.down(activation(self.conv(images.to(self.conv.weight.dtype))))
         return out
 
 
