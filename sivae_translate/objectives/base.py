@@ -77,8 +77,9 @@ class Objective(ABC):
 
     def networks(self) -> list[nn.Module]:
         """What the passes call."""
-        model = self.model
-        return [model.content_encoder, model.style_encoder, model.decoder]
+        model, lpips = self.model, self.passes.lpips
+        frozen = [] if lpips is None else [lpips]
+        return [model.content_encoder, model.style_encoder, model.decoder, *frozen]
 
     @property
     def rests(self) -> bool:

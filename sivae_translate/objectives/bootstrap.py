@@ -36,6 +36,10 @@ class BootstrapSoftIntroVAE(SoftIntroVAE):
         """The target decoder beside what every introspective objective keeps."""
         return {**super().companions(), "target_decoder": self.target}
 
+    def networks(self) -> list[nn.Module]:
+        """The target decoder's passes, too."""
+        return [*super().networks(), self.target]
+
     def after_step(self, step: int) -> None:
         """Renew the target decoder every ``target_steps`` steps."""
         if step % self.config.target_steps == 0:

@@ -128,7 +128,7 @@ class _Network:
         for part in self.module.modules():
             lowers = self.dtype is not None and isinstance(part, CAST)
             for name, weight in part._parameters.items():
-                if weight is None or not weight.requires_grad:
+                if weight is None:
                     continue
                 self.slots.append((part._parameters, name))
                 self.masters.append(weight)
@@ -175,7 +175,12 @@ class _Network:
             self._fill(self.values)
             return
         if self.calls == len(self.leaves):
-            self.leaves.append([value.detach().requires_grad_() for value in self.values])
+            self.leaves.append(
+                [
+                    value.detach().requires_grad_(master.requires_grad)
+                    for value, master in zip(self.values, self.masters, strict=True)
+                ]
+            )
         self._fill(self.leaves[self.calls])
         self.calls += 1
 

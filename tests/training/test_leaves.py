@@ -21,6 +21,7 @@ from sivae_translate.training.step import Stepper
 KINDS: dict[str, dict[str, Any]] = {
     "translation": {},
     "smooth": {"model.resampling": "smooth"},
+    "perceptual": {"objective.perceptual": 1.0},
     "places": {"objective.places": 0.1},
     "all passes": {
         **{"objective.name": "bootstrap", "objective.gamma_r": 1.0, "objective.fake_content_kl": 0.5},
