@@ -52,15 +52,15 @@ class _Activated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        normal, mean, deviation = _normalised(x)
-        ctx.save_for_backward(x, mean, deviation, normal)
+        normal, *kept = _normalised(x)
+        ctx.save_for_backward(*kept, normal)
         return activation(normal)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        x, mean, deviation, normal = ctx.saved_tensors
-        return _before_norm(_before_activation(gradient, normal), x, mean, deviation)
+        *kept, normal = ctx.saved_tensors
+        return _before_norm(_before_activation(gradient, normal), *kept)
 
 
 class _ActivatedInStyle(torch.autograd.Function):
@@ -68,19 +68,19 @@ class _ActivatedInStyle(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        normal, mean, deviation = _normalised(x)
+        normal, *kept = _normalised(x)
         modulated = torch.addcmul(shift, normal, scale)
-        ctx.save_for_backward(x, mean, deviation, normal, scale, modulated)
+        ctx.save_for_backward(*kept, normal, scale, modulated)
         return activation(modulated)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, mean, deviation, normal, scale, modulated = ctx.saved_tensors
+        *kept, normal, scale, modulated = ctx.saved_tensors
         gradient = _before_activation(gradient, modulated)
         of_scale = (gradient * normal).sum((2, 3), keepdim=True)
         of_shift = gradient.sum((2, 3), keepdim=True)
-        return _before_norm(gradient * scale, x, mean, deviation), of_scale, of_shift
+        return _before_norm(gradient * scale, *kept), of_scale, of_shift
 
 
 def _before_activation(gradient: Tensor, x: Tensor) -> Tensor:
@@ -89,30 +89,32 @@ def _before_activation(gradient: Tensor, x: Tensor) -> Tensor:
     return before
 
 
-def _normalised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`channel_norm`, and what its gradient needs: means and reciprocals of deviations."""
+def _normalised(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`channel_norm`, and what `_before_norm` needs: what was normalised, means and reciprocal deviations."""
     if _lies_by_pixels(x) and _group_norm_takes_pixels():
-        return _grouped(x)
+        normal, mean, deviation = _grouped(x)
+        return normal, x, mean, deviation
     if torch.is_autocast_enabled(x.device.type):  # a GPU's would go on in float32
         with torch.autocast(x.device.type, enabled=False):
             return _normalised(x)
-    normal, mean, deviation = torch.native_layer_norm(_by_pixels(x), x.shape[1:2], None, None, EPSILON)
-    return normal.permute(0, 3, 1, 2), mean, deviation
+    pixels = _by_pixels(x)
+    normal, mean, deviation = torch.native_layer_norm(pixels, pixels.shape[3:], None, None, EPSILON)
+    return normal.permute(0, 3, 1, 2), pixels, mean, deviation
 
 
-def _before_norm(gradient: Tensor, x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """The gradient of what `_normalised` was given."""
+def _before_norm(gradient: Tensor, normalised: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """The gradient of what `_normalised` was given, from that of the result and what it kept."""
     only_input = [True, False, False]
     before: Tensor
     if mean.ndim == 2:  # of `_grouped`
-        channels, pixels = x.shape[1], len(mean)
         laid_out = gradient.contiguous(memory_format=torch.channels_last)
+        sizes = (len(mean), normalised.shape[1], 1, 1)
         before, _, _ = torch.ops.aten.native_group_norm_backward(
-            laid_out, x, mean, deviation, None, pixels, channels, 1, 1, only_input
+            laid_out, normalised, mean, deviation, None, *sizes, only_input
         )
         return before
     before, _, _ = torch.ops.aten.native_layer_norm_backward(
-        _by_pixels(gradient), _by_pixels(x), x.shape[1:2], mean, deviation, None, None, only_input
+        _by_pixels(gradient), normalised, normalised.shape[3:], mean, deviation, None, None, only_input
     )
     return before.permute(0, 3, 1, 2)
 
