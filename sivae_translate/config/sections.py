@@ -38,7 +38,8 @@ class DataConfig(Section):
         Field(
             max_length=200,
             description="data set: folder (images below data.root), glyphs, glyphs-colour, idx (the files of "
-            "MNIST and its relatives), cars3d, facades, emoji, digits, or a registered one",
+            "MNIST and its relatives), cars3d, facades, emoji, digits, doom, doom-depth, or a "
+            "registered one",
         ),
     ] = "folder"
     root: Annotated[Path | None, Field(description="folder with one sub-folder a domain")] = None
@@ -52,15 +53,15 @@ class DataConfig(Section):
         bool, Field(description="folders: test files of equal names in two domains show the same content")
     ] = False
     split_seed: Annotated[
-        int, Field(ge=0, le=MOST, description="glyphs: which letters are for the test; 0 is the benchmark")
+        int, Field(ge=0, le=MOST, description="glyphs, doom: which letters or views; 0 is the benchmark")
     ] = 0
     validation_size: Annotated[
         int,
         Field(
             ge=0,
             le=MOST,
-            description="cars3d, facades, emoji: so many training cars or pairs replace the test's, to "
-            "choose settings on",
+            description="cars3d, facades, emoji, doom: so many training cars, pairs or maps replace the "
+            "test's, to choose settings on",
         ),
     ] = 0
     white_level: Annotated[

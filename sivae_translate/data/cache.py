@@ -2,7 +2,8 @@
 
 A cache is a folder of two files: ``index.json`` names every image file with what tells that it has changed,
 ``pixels.npy`` holds the images as the model sees them. What has not changed since is taken from there, what
-has, and what could not be read, is decoded anew. A checksum over both tells a damaged cache.
+has, and what could not be read, is decoded anew. A checksum over both tells a damaged cache. `keep_arrays`
+keeps what is made, not read.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -224,3 +225,46 @@ def _save(folder: Path, paths: Sequence[Path], stamps: Sequence[_Stamp], decoded
     with replacing_folder(folder) as temporary:
         np.save(temporary / "pixels.npy", decoded.pixels, allow_pickle=False)
         (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def keep_arrays(folder: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays that take long to make: read where they are there and whole, else made and kept.
+
+    A damaged folder is made anew, which a line says; where none can be written, the arrays are only returned.
+
+    Args:
+        folder: where they lie; its name holds everything that they depend on.
+        make: makes them, by name.
+
+    Returns:
+        The arrays, mapped into memory where they were there.
+    """
+    try:
+        return _load_arrays(folder)
+    except FileNotFoundError:
+        pass
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, _DamageError):
+        console.print(f"the cache {folder} is damaged; it is made anew", highlight=False, soft_wrap=True)
+    arrays = {name: np.ascontiguousarray(array) for name, array in make().items()}
+    with suppress(OutputError), replacing_folder(folder) as temporary:
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+        index = {"checksums": {name: zlib.crc32(array.data) for name, array in arrays.items()}}
+        (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    return arrays
+
+
+def _load_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """Arrays of `keep_arrays`; besides what is raised here, any error of JSON and numpy.
+
+    Raises:
+        FileNotFoundError: there are none.
+        _DamageError: they are not as they were written.
+    """
+    checksums = json.loads((folder / "index.json").read_text(encoding="utf-8"))["checksums"]
+    if not all((folder / f"{name}.npy").is_file() for name in checksums):
+        raise _DamageError
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in checksums}
+    if any(zlib.crc32(np.ascontiguousarray(arrays[name]).data) != checksums[name] for name in arrays):
+        raise _DamageError
+    return arrays

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from sivae_translate.data.sources.base import ArchivedSource, Source, StyleKind
 from sivae_translate.data.sources.cars3d import Cars3D
 from sivae_translate.data.sources.digits import Digits
+from sivae_translate.data.sources.doom import Doom, DoomDepth
 from sivae_translate.data.sources.emoji import Emoji
 from sivae_translate.data.sources.facades import Facades
 from sivae_translate.data.sources.folder import Folder
@@ -83,5 +84,7 @@ for _source in (
     Facades(),
     Emoji(),
     Digits(),
+    Doom(),
+    DoomDepth(),
 ):
     register_source(_source)

@@ -68,7 +68,7 @@ class Source(ABC):
         """
         raise ConfigError(
             f"there are no true pairs of {config.name}",
-            remedy="name glyphs, glyphs-colour, cars3d, facades or emoji",
+            remedy="name glyphs, glyphs-colour, cars3d, facades, emoji, doom or doom-depth",
         )
 
 

@@ -86,7 +86,7 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 
 def test_no_data_set_is_named_outside_its_own_file() -> None:
     package = Path(sivae_translate.__file__).parent
-    names = {"cars3d", "facades", "emoji", "digits", "glyphs-colour", "idx"}
+    names = {"cars3d", "facades", "emoji", "digits", "glyphs-colour", "idx", "doom-depth"}
     places = [
         f"{path.relative_to(package)}:{node.lineno}"
         for path in sorted(package.rglob("*.py"))

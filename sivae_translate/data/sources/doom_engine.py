@@ -1,0 +1,245 @@
+"""Doom maps rendered by ViZDoom, with the buffers that tell what each pixel shows and how far away it is.
+
+ViZDoom (PyPI, the extra ``doom``) brings the engine and Freedoom's maps and pictures, both free, and needs no
+display. It labels a pixel 0 for walls and the sky, 1 for floors and ceilings, and above that with the number
+of a thing. The player looks straight ahead and the eye is between floor and ceiling, so floors lie below the
+middle row and ceilings above it; what is a wall and too far for the depth buffer is the sky.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from sivae_translate.data.sources.doom_views import CLASSES, GROUPS, Pose, Thing, View, group_of
+from sivae_translate.utils.errors import DataError
+
+VERSION = "1.3.2"
+"""Of ViZDoom: another one may draw other pixels."""
+SCREEN = "RES_800X600"
+SIDE = 512
+"""Of the square in the screen's middle that is kept, in pixels."""
+FIELD_OF_VIEW = 105
+"""Of the screen from left to right, in degrees: the square shows 80."""
+UNITS_PER_STEP = 7.3
+"""Map units of one step of the depth buffer."""
+NEAREST = 11.0
+"""Map units at step 0."""
+FARTHEST = 255
+"""Step of everything from 1,870 map units on, and of the sky."""
+RADIUS = 40.0
+"""Free space around the player: twice what is needed to stand, so that no wall is at the nose."""
+HEIGHT = 64.0
+"""Least height of a room: the player is 56 high."""
+SKILL = 4
+"""Of 5: many monsters."""
+TICS = 8
+"""Between two views: monsters that stand still move their limbs, lamps flicker."""
+GAMMA = 0.8
+"""Frames are brightened by this exponent: Doom is made for a dark room."""
+EYES = 38.0
+"""Least height of the eyes above the floor, which is 41 but for a moment after a fall."""
+
+
+def import_vizdoom() -> ModuleType:
+    """ViZDoom.
+
+    Raises:
+        DataError: it is not installed, or in another version.
+    """
+    try:
+        import vizdoom
+    except (ImportError, SystemError) as error:  # SystemError: made for another Python
+        raise DataError(f"doom needs vizdoom {VERSION}, missing here: {error}", remedy=_remedy()) from error
+    if (found := metadata.version("vizdoom")) != VERSION:
+        raise DataError(f"doom needs vizdoom {VERSION}, not {found}: its pixels may differ", remedy=_remedy())
+    module: ModuleType = vizdoom
+    return module
+
+
+def _remedy() -> str:
+    python = ".".join(map(str, sys.version_info[:2]))
+    if sys.version_info >= (3, 14):
+        return (
+            f"vizdoom {VERSION} is for Python 3.11 to 3.13, and this is {python}: make the images with one "
+            "of those (pip install 'sivae-translate[doom]') and the same data.cache, which any Python reads"
+        )
+    return "pip install 'sivae-translate[doom]'"
+
+
+class DoomMap:
+    """A map of Freedoom 2; see `doom_views.World`."""
+
+    def __init__(self, game: Any, module: ModuleType) -> None:
+        self._game = game
+        for command in (f"fov {FIELD_OF_VIEW}", "god", "notarget"):
+            game.send_game_command(command)
+        game.make_action([0.0], TICS)
+        state = game.get_state()
+        self.things = tuple(
+            Thing(thing.name, group_of(thing.name, thing.category), thing.position_x, thing.position_y)
+            for thing in state.objects
+            if thing.category in GROUPS
+        )
+        self._places = np.array([(thing.x, thing.y) for thing in self.things]).reshape(-1, 2)
+        self._rooms = _Rooms(state.sectors)
+        self._angle = module.GameVariable.ANGLE
+        self._heights = (module.GameVariable.CAMERA_POSITION_Z, module.GameVariable.POSITION_Z)
+
+    def is_free(self, x: float, y: float) -> bool:
+        """Whether one can stand there, with nothing at one's nose."""
+        near = np.hypot(self._places[:, 0] - x, self._places[:, 1] - y) < 2 * RADIUS
+        return not near.any() and self._rooms.is_free(x, y)
+
+    def is_seen(self, x: float, y: float, thing: Thing) -> bool:
+        """Whether no wall is between a place and a thing; a step or a low ceiling may be."""
+        return self._rooms.is_open(np.array([x, y]), np.array([thing.x, thing.y]))
+
+    def look(self, pose: Pose) -> View | None:
+        """What is seen from there; None while the player gets up after a fall."""
+        game = self._game
+        game.send_game_command(f"warp {pose.x:.0f} {pose.y:.0f}")
+        game.set_action([0.0])  # an action lasts until another one
+        game.advance_action(TICS, False)
+        game.set_action([game.get_game_variable(self._angle) - pose.angle])
+        game.advance_action(1, True)
+        eyes, floor = (game.get_game_variable(variable) for variable in self._heights)
+        return _view(game.get_state()) if eyes - floor >= EYES else None
+
+
+@contextmanager
+def open_map(name: str) -> Iterator[DoomMap]:
+    """A map, such as map07, at the same moment each time.
+
+    Raises:
+        DataError: ViZDoom is not installed, or cannot run here.
+    """
+    module = import_vizdoom()
+    game = _configure(module, name)
+    try:
+        game.init()
+        yield DoomMap(game, module)
+    except module.ViZDoomErrorException as error:
+        raise DataError(
+            f"vizdoom cannot render {name}: {error}",
+            remedy="see that /dev/shm can be written to, and that pip check finds nothing",
+        ) from error
+    finally:
+        game.close()
+
+
+def _configure(module: ModuleType, name: str) -> Any:
+    """A game that is not started: nothing but the world is drawn."""
+    game = module.DoomGame()
+    game.set_doom_game_path(str(Path(module.__file__ or "").parent / "freedoom2.wad"))
+    game.set_doom_map(name)
+    game.set_seed(0)
+    game.set_doom_skill(SKILL)
+    game.set_mode(module.Mode.PLAYER)
+    game.set_screen_resolution(getattr(module.ScreenResolution, SCREEN))
+    game.set_screen_format(module.ScreenFormat.RGB24)
+    for switch in ("window_visible", "sound_enabled", "console_enabled"):
+        getattr(game, f"set_{switch}")(False)
+    for drawn in ("hud", "weapon", "crosshair", "messages", "particles", "decals", "screen_flashes"):
+        getattr(game, f"set_render_{drawn}")(False)
+    for buffer in ("depth_buffer", "labels_buffer", "objects_info", "sectors_info"):
+        getattr(game, f"set_{buffer}_enabled")(True)
+    game.set_available_buttons([module.Button.TURN_LEFT_RIGHT_DELTA])
+    game.set_episode_timeout(0)
+    return game
+
+
+def _view(state: Any) -> View:
+    """A view from the game's buffers."""
+    frame, labels, depth = (
+        _middle(buffer) for buffer in (state.screen_buffer, state.labels_buffer, state.depth_buffer)
+    )
+    frame = np.round(255 * (np.arange(256) / 255) ** GAMMA).astype(np.uint8)[frame]
+    classes, shares = _classes(labels, depth, state.labels)
+    distance = NEAREST + UNITS_PER_STEP * depth.astype(np.float32)
+    distance[classes == CLASSES.index("sky")] = np.inf
+    return View(frame, classes, distance, shares)
+
+
+def _middle(buffer: np.ndarray) -> np.ndarray:
+    """The square in the screen's middle, copied: the game goes on writing to its buffers."""
+    top, left = (buffer.shape[0] - SIDE) // 2, (buffer.shape[1] - SIDE) // 2
+    return buffer[top : top + SIDE, left : left + SIDE].copy()
+
+
+def _classes(labels: np.ndarray, depth: np.ndarray, things: Any) -> tuple[np.ndarray, dict[str, float]]:
+    """Number of the class of each pixel, and how much of the picture each kind of thing fills at most."""
+    table = np.full(256, CLASSES.index("wall"), np.uint8)
+    counts = np.bincount(labels.ravel(), minlength=256)
+    shares: dict[str, float] = {}
+    for thing in things:
+        if thing.value > 1 and thing.object_category in GROUPS:
+            table[thing.value] = CLASSES.index(group_of(thing.object_name, thing.object_category))
+            share = float(counts[thing.value] / labels.size)
+            shares[thing.object_name] = max(share, shares.get(thing.object_name, 0.0))
+    classes = table[labels]
+    flat, below = labels == 1, np.arange(len(labels))[:, None] >= len(labels) / 2
+    classes[flat & below] = CLASSES.index("floor")
+    classes[flat & ~below] = CLASSES.index("ceiling")
+    classes[(labels == 0) & (depth == FARTHEST)] = CLASSES.index("sky")
+    return classes, shares
+
+
+class _Rooms:
+    """Where the rooms of a map are, by their walls and steps.
+
+    Attributes:
+        lines: (L, 4) start and end of each line.
+        room: (L,) room that a line belongs to.
+        blocks: (L,) whether one cannot walk over it.
+        heights: (R,) from floor to ceiling.
+    """
+
+    def __init__(self, sectors: Any) -> None:
+        lines = [(line, room) for room, sector in enumerate(sectors) for line in sector.lines]
+        self.lines = np.array([(line.x1, line.y1, line.x2, line.y2) for line, _ in lines], float).reshape(
+            -1, 4
+        )
+        self.room = np.array([room for _, room in lines], int)
+        self.blocks = np.array([line.is_blocking for line, _ in lines], bool)
+        self.heights = np.array([sector.ceiling_height - sector.floor_height for sector in sectors], float)
+
+    def is_free(self, x: float, y: float) -> bool:
+        """Whether a place is inside a room that is high enough, and away from what blocks."""
+        if _distances(self.lines[self.blocks], x, y).min(initial=np.inf) < RADIUS:
+            return False
+        x1, y1, x2, y2 = self.lines.T
+        crosses = (y1 > y) != (y2 > y)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            to_the_right = crosses & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+        inside = np.bincount(self.room[to_the_right], minlength=len(self.heights)) % 2 == 1
+        return bool(inside.any() and self.heights[inside].min() >= HEIGHT)
+
+    def is_open(self, start: np.ndarray, end: np.ndarray) -> bool:
+        """Whether the way from one place to another crosses nothing that blocks."""
+        first, second = self.lines[self.blocks, :2], self.lines[self.blocks, 2:]
+        sides = _side(first, second, start) != _side(first, second, end)
+        return not bool((sides & (_side(start, end, first) != _side(start, end, second))).any())
+
+
+def _side(first: np.ndarray, second: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Whether places are on the left of lines; all are (..., 2)."""
+    along, to = second - first, place - first
+    left: np.ndarray = along[..., 0] * to[..., 1] > along[..., 1] * to[..., 0]
+    return left
+
+
+def _distances(lines: np.ndarray, x: float, y: float) -> np.ndarray:
+    """From a place to each line: (L,)."""
+    start, along = lines[:, :2], lines[:, 2:] - lines[:, :2]
+    to = np.array([x, y]) - start
+    share = np.clip((to * along).sum(1) / np.maximum((along**2).sum(1), 1e-9), 0, 1)
+    gaps: np.ndarray = np.linalg.norm(to - share[:, None] * along, axis=1)
+    return gaps
