@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -122,17 +123,20 @@ def open_map(name: str) -> Iterator[DoomMap]:
         DataError: ViZDoom is not installed, or cannot run here.
     """
     module = import_vizdoom()
-    game = _configure(module, name)
     try:
-        game.init()
-        yield DoomMap(game, module)
+        # The game reads and writes settings, in the current folder unless it is told where.
+        with TemporaryDirectory() as folder, closing(_configure(module, name)) as game:
+            game.set_doom_config_path(str(Path(folder, "settings.ini")))
+            game.init()
+            yield DoomMap(game, module)
     except module.ViZDoomErrorException as error:
         raise DataError(
             f"vizdoom cannot render {name}: {error}",
             remedy="see that /dev/shm can be written to, and that pip check finds nothing",
         ) from error
     finally:
-        game.close()
+        with suppress(OSError):  # the game leaves this folder empty; rmdir spares one with files in it
+            Path("_vizdoom").rmdir()
 
 
 def _configure(module: ModuleType, name: str) -> Any:

@@ -188,14 +188,18 @@ def test_without_vizdoom_the_error_says_how_to_get_it(
         load_data(settings(tmp_path))
 
 
-def test_the_game_renders_the_same_pixels_twice_and_its_buffers_agree() -> None:
+def test_the_game_renders_the_same_pixels_twice_and_its_buffers_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("vizdoom", reason="needs the extra doom", exc_type=ImportError)
+    monkeypatch.chdir(tmp_path)
 
     def few() -> list[View]:
         with doom_engine.open_map("map01") as world:
             return choose_views(world, 3, np.random.default_rng(0))
 
     views, again = few(), few()
+    assert not list(tmp_path.iterdir())
     for one, other in zip(views, again, strict=True):
         assert np.array_equal(one.frame, other.frame)
         assert np.array_equal(one.classes, other.classes)
