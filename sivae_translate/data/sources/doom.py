@@ -33,9 +33,9 @@ from sivae_translate.data.sources.doom_views import FAR, PALETTE, RULES, View, W
 TRAINING_MAPS = tuple(f"map{number:02}" for number in range(1, 21))
 TEST_MAPS = tuple(f"map{number:02}" for number in range(21, 31))
 TRAINING_VIEWS = 200
-"""Of each training map: 2,000 images a domain."""
+"""Of each training map, or fewer where it has no more that are worth keeping."""
 TEST_VIEWS = 30
-"""Of each test map: 300 pairs."""
+"""Of each test map; see `TRAINING_VIEWS`."""
 FORMAT = 1
 """Raised when the same settings give other pixels."""
 
