@@ -36,7 +36,7 @@ TRAINING_VIEWS = 200
 """Of each training map, or fewer where it has no more that are worth keeping."""
 TEST_VIEWS = 30
 """Of each test map; see `TRAINING_VIEWS`."""
-FORMAT = 1
+FORMAT = 2
 """Raised when the same settings give other pixels."""
 
 

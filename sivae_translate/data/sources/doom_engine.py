@@ -80,7 +80,8 @@ class DoomMap:
 
     def __init__(self, game: Any, module: ModuleType) -> None:
         self._game = game
-        for command in (f"fov {FIELD_OF_VIEW}", "god", "notarget"):
+        # con_midtime 0: entering a secret place writes nothing across the picture.
+        for command in (f"fov {FIELD_OF_VIEW}", "con_midtime 0", "cl_showsecretmessage 0", "god", "notarget"):
             game.send_game_command(command)
         game.make_action([0.0], TICS)
         state = game.get_state()
