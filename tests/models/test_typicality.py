@@ -224,7 +224,10 @@ def test_an_empty_image_is_too_simple_where_training_images_are_not(tmp_path: Pa
 
 
 def test_the_check_warns_raises_or_keeps_still(trained: Any) -> None:
-    mixed = [*bars(2, 7, lying=True), *noise(1)]
+    # One or two in a hundred of the training's kind are flagged, too, and which depends on rounding.
+    several = list(bars(8, 7, lying=True))
+    order = np.argsort([verdict.percentile for verdict in trained.typicality(several)])
+    mixed = [*(several[index] for index in order[:2]), *noise(1)]
     plain = trained(mixed, "standing", output="tensor")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
