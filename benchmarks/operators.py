@@ -59,7 +59,8 @@ def count_operators(side: int = 64, dtype: torch.dtype = torch.bfloat16) -> dict
     """
     config = load_config(None, {"data.image_size": side})
     torch.manual_seed(0)
-    model = make_model(config.model, config.data, 2).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = make_model(config.model, config.data, 2)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = average_of(model)
     stepper = Stepper(make_objective(config.objective, model), config.training.clip_norm)
     images = torch.rand(BATCH, 3, side, side).contiguous(memory_format=torch.channels_last)

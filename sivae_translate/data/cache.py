@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from sivae_translate.utils.errors import DataError, OutputError
 from sivae_translate.utils.files import replacing_folder
 from sivae_translate.utils.progress import console, track
 
+T = TypeVar("T")
 FORMAT = 2
 WORTH_KEEPING = 256
 """Smaller sets are decoded in a second, and leave nothing on disk."""
@@ -176,13 +177,19 @@ def _key(paths: Sequence[Path], config: DataConfig) -> str:
 
 def _load_or_nothing(folder: Path, config: DataConfig) -> _Stored:
     """A cache; an empty one where there is none, or, with a line that says so, where it is damaged."""
+    stored = _whole_or_none(folder, lambda: _load(folder, config))
+    return _Stored({}, {}, np.empty(0, np.uint8)) if stored is None else stored
+
+
+def _whole_or_none(folder: Path, load: Callable[[], T]) -> T | None:
+    """What is loaded from a cache; None where there is none or, with a line that says so, it is damaged."""
     try:
-        return _load(folder, config)
+        return load()
     except FileNotFoundError:
         pass
     except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, _DamageError):
         console.print(f"the cache {folder} is damaged; it is made anew", highlight=False, soft_wrap=True)
-    return _Stored({}, {}, np.empty(0, np.uint8))
+    return None
 
 
 def _load(folder: Path, config: DataConfig) -> _Stored:
@@ -239,12 +246,9 @@ def keep_arrays(folder: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> d
     Returns:
         The arrays, mapped into memory where they were there.
     """
-    try:
-        return _load_arrays(folder)
-    except FileNotFoundError:
-        pass
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, _DamageError):
-        console.print(f"the cache {folder} is damaged; it is made anew", highlight=False, soft_wrap=True)
+    stored = _whole_or_none(folder, lambda: _load_arrays(folder))
+    if stored is not None:
+        return stored
     arrays = {name: np.ascontiguousarray(array) for name, array in make().items()}
     with suppress(OutputError), replacing_folder(folder) as temporary:
         for name, array in arrays.items():

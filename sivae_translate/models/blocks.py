@@ -76,7 +76,7 @@ class Modulations(nn.Module):
     """The scales and shifts of all blocks, in one matrix product of their weights side by side.
 
     Args:
-        blocks: in the order in which they are asked for; they keep their weights.
+        blocks: in the order of their use; they keep their weights.
     """
 
     neutral: Tensor

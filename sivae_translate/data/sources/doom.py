@@ -57,8 +57,8 @@ class Doom(Source):
         """
         train, test = self.maps(config)
         views = TRAINING_VIEWS if config.validation_size else TEST_VIEWS
-        wanted = {name: TRAINING_VIEWS for names in train.values() for name in names}
-        shown = self.render(wanted | dict.fromkeys(test, views), config)
+        counts = {name: TRAINING_VIEWS for names in train.values() for name in names}
+        shown = self.render(counts | dict.fromkeys(test, views), config)
         held = {name: {kind: images[:TEST_VIEWS] for kind, images in shown[name].items()} for name in test}
         return DomainData(
             domains=self.domains,
@@ -91,18 +91,18 @@ class Doom(Source):
         """A map to look at."""
         return doom_engine.open_map(name)
 
-    def render(self, wanted: dict[str, int], config: DataConfig) -> dict[str, dict[str, np.ndarray]]:
+    def render(self, counts: dict[str, int], config: DataConfig) -> dict[str, dict[str, np.ndarray]]:
         """Pictures of maps, from the cache where they are there.
 
         Args:
-            wanted: map to the number of its views.
+            counts: map to the number of its views.
             config: their size and seed, and where caches lie.
 
         Returns:
             Map to domain to pictures: frames uint8 (N, S, S, 3), classes and depth uint8 (N, S, S).
         """
         with ThreadPoolExecutor(cpu_count()) as threads:  # each game is a process of its own
-            jobs = {name: threads.submit(self._render, name, views, config) for name, views in wanted.items()}
+            jobs = {name: threads.submit(self._render, name, views, config) for name, views in counts.items()}
             return {name: job.result() for name, job in jobs.items()}
 
     def _render(self, name: str, views: int, config: DataConfig) -> dict[str, np.ndarray]:

@@ -62,7 +62,7 @@ def group_of(kind: str, category: str) -> str:
 
 
 FAR = 1870.0
-"""Map units from which on the game tells no distance."""
+"""Map units beyond which the game gives no distance."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Rules:
         contrast: least standard deviation of the frame, of 255.
         apart: views from places nearer to each other than this differ in direction by ``apart_degrees``.
         apart_degrees: see ``apart``.
-        tries: places to try for each view that is wanted.
+        tries: places to try for each view.
     """
 
     distance: tuple[float, float] = (80.0, 420.0)
@@ -153,7 +153,7 @@ class World(Protocol):
         """Whether no wall hides a thing from there."""
 
     def look(self, pose: Pose) -> View | None:
-        """What is seen from there; None where that cannot be told."""
+        """What is seen from there; None where the game shows no level view."""
 
 
 def choose_views(world: World, count: int, rng: np.random.Generator, rules: Rules = RULES) -> list[View]:
@@ -161,7 +161,7 @@ def choose_views(world: World, count: int, rng: np.random.Generator, rules: Rule
 
     Args:
         world: the map.
-        count: how many are wanted.
+        count: how many.
         rng: draws places and directions.
         rules: what is worth keeping.
     """
