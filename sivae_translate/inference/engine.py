@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from contextlib import AbstractContextManager
+from copy import deepcopy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sivae_translate.inference.arguments import PERCENTILE, CoarseCheckWarning
 from sivae_translate.models.codes import Codes, Posterior
@@ -20,10 +21,15 @@ CPU_PIXELS = 2**20
 """Pixels that a CPU translates at a time: 16 images of 256 px, whose features still fit its caches."""
 
 
+CAST = (nn.Conv2d, nn.Linear)
+"""Modules whose weights autocast takes in the lower precision, cast anew at every call."""
+
+
 class Engine:
     """A trained model at work.
 
     Images are (B, C, H, W) in [0, 1], prepared as in training, on any device; results stay on the engine's.
+    In bfloat16 it computes with a copy of the weights, cast once: call `to` after changing the model's.
 
     Args:
         model: trained; moved to the device, in evaluation mode and without gradients.
@@ -62,6 +68,7 @@ class Engine:
         self.device = pick_device(device)
         self.dtype = pick_dtype(self.precision, self.device)
         self.model = self.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = self.model if self.dtype == torch.float32 else _lowered(self.model, self.dtype)
         return self
 
     def place(self, images: Tensor) -> Tensor:
@@ -72,13 +79,13 @@ class Engine:
     def encode(self, images: Tensor) -> Posterior:
         """Posteriors of content (B, Cc, h, w) and style (B, S), float32."""
         with self._autocast():
-            return self.model.encode(self.place(images))
+            return self._network.encode(self.place(images))
 
     @torch.inference_mode()
     def decode(self, codes: Codes) -> Tensor:
         """Codes to images (B, C, H, W) in [0, 1]."""
         with self._autocast():
-            return self.model.decode(codes.map(lambda code: code.to(self.device)))
+            return self._network.decode(codes.map(lambda code: code.to(self.device)))
 
     @torch.inference_mode()
     def translate(self, images: Tensor, style: Tensor) -> Tensor:
@@ -92,13 +99,13 @@ class Engine:
         codes = style.to(self.device).expand(len(images), -1)
         parts = zip(torch.split(self.place(images), size), torch.split(codes, size), strict=True)
         with self._autocast():
-            return torch.cat([self.model.translate(part, code) for part, code in parts])
+            return torch.cat([self._network.translate(part, code) for part, code in parts])
 
     @torch.inference_mode()
     def reconstruct(self, images: Tensor) -> Tensor:
         """Images decoded from their own codes' means: (B, C, H, W) in [0, 1]."""
         with self._autocast():
-            return self.model.decode(self.model.encode(self.place(images)).mean)
+            return self._network.decode(self._network.encode(self.place(images)).mean)
 
     def process(
         self, images: Tensor, style: Tensor | None, *, check: bool = False
@@ -130,7 +137,7 @@ class Engine:
             seed: the same seed gives the same images on the same kind of device.
         """
         with self._autocast():
-            return self.model.sample(count, domain, torch.Generator(self.device).manual_seed(seed))
+            return self._network.sample(count, domain, torch.Generator(self.device).manual_seed(seed))
 
     @torch.no_grad()
     def prior_mean(self, domain: int) -> Tensor:
@@ -146,7 +153,7 @@ class Engine:
         """
         calibration = self.require_calibration()
         with self._autocast():
-            return calibration.verdicts(*measure(self.model, self.place(images)))
+            return calibration.verdicts(*measure(self._network, self.place(images)))
 
     def require_calibration(self, percentile: float = 0.0) -> Calibration:
         """What is typical of the model's inputs.
@@ -195,3 +202,12 @@ class Engine:
 
     def _autocast(self) -> AbstractContextManager[object]:
         return autocast(self.device, self.dtype)
+
+
+def _lowered(model: LatentModel, dtype: torch.dtype) -> LatentModel:
+    """A copy whose convolutions and matrix products have their weights in a lower precision."""
+    copy = deepcopy(model)
+    for part in copy.modules():
+        if isinstance(part, CAST):
+            part.to(dtype)
+    return copy
