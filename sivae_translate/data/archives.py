@@ -1,7 +1,6 @@
-"""The files of a published data set, in a folder, a zip file, or a folder with zip files in it.
+"""The files of a published data set: in a folder, a zip file, or a folder that contains zip files.
 
-Archives come from elsewhere. Whatever is in one, reading it gives bytes, no more than `LARGEST` at a time, or
-a DataError.
+Archives are not trusted: reading a member gives at most `LARGEST` bytes, or a DataError.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from sivae_translate.data.reading import open_image
 from sivae_translate.utils.errors import DataError
 
 LARGEST = 2**30
-"""Bytes of a file, unpacked: the largest published ones have half of it, and a bomb has more."""
+"""Most bytes of an unpacked file: twice the largest published one, and far less than a zip bomb."""
 _DECODERS: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
     *(RuntimeError, MemoryError, AssertionError),
@@ -34,16 +33,16 @@ _DECODERS: tuple[type[Exception], ...] = (
 )
 """What decoders raise for damaged, huge or unsupported files."""
 _ENCRYPTED = 1
-"""Bit of a zip file's member."""
+"""Flag bit of an encrypted zip member."""
 
 
 @contextmanager
 def named(name: str, *errors: type[Exception]) -> Iterator[None]:
-    """Name the file when what is inside the block cannot make sense of its bytes.
+    """Turn errors of a decoder inside the block into a DataError that names the file.
 
     Args:
-        name: of the file.
-        errors: what decoders raise besides the exceptions of Python's own.
+        name: name of the file.
+        errors: exceptions that decoders raise besides Python's own.
 
     Raises:
         DataError: a decoder raised something.
@@ -52,15 +51,15 @@ def named(name: str, *errors: type[Exception]) -> Iterator[None]:
         yield
     except (*_DECODERS, *errors) as error:
         reason = str(error) or type(error).__name__
-        raise DataError(f"cannot read {name}: {reason}", remedy="copy it again, or get it again") from error
+        raise DataError(f"cannot read {name}: {reason}", remedy="copy or download it again") from error
 
 
 def require_small(size: int, name: str) -> None:
-    """Raises DataError when a file would have more bytes than `LARGEST`."""
+    """Raise DataError if a file would have more than `LARGEST` bytes."""
     if size > LARGEST:
         raise DataError(
             f"{name} unpacks to {size / 2**20:,.0f} MB or more; {LARGEST / 2**20:,.0f} MB are allowed",
-            remedy="get it again from the authors of the data set; theirs is smaller",
+            remedy="download it again from the authors of the data set; theirs is smaller",
         )
 
 
@@ -68,12 +67,12 @@ def unzip(raw: bytes, name: str, most: int | None = None) -> bytes:
     """The bytes of a gzip file.
 
     Args:
-        raw: the file.
-        name: for errors.
-        most: read no more than so many of them.
+        raw: content of the file.
+        name: name of the file, for errors.
+        most: read at most this many bytes.
 
     Raises:
-        DataError: it is damaged, or holds more than `LARGEST` bytes.
+        DataError: the file is damaged or unpacks to more than `LARGEST` bytes.
     """
     with named(name), gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
         data = stream.read(LARGEST + 1 if most is None else most)
@@ -94,7 +93,7 @@ class Files:
     readers: Mapping[str, Callable[[], bytes]]
 
     def below(self, folder: str) -> dict[str, str]:
-        """Stem to path of the images in the folders of that name (``train/photo``), wherever these lie."""
+        """Stem to path of the images in folders of this name (``train/photo``), at any depth."""
         paths = {}
         for name in sorted(self.readers):
             path = PurePosixPath(name)
@@ -103,7 +102,7 @@ class Files:
         return paths
 
     def named(self, ending: str) -> str | None:
-        """The first path that ends in this."""
+        """The first path with this ending."""
         return next((name for name in sorted(self.readers) if f"/{name}".endswith(f"/{ending}")), None)
 
     def read(self, name: str) -> bytes:
@@ -119,7 +118,7 @@ class Files:
         """A file as an image.
 
         Raises:
-            DataError: it is not readable as one.
+            DataError: the file is not a readable image.
         """
         stream = io.BytesIO(self.read(name))
         stream.name = f"{self.root}/{name}"
@@ -127,10 +126,10 @@ class Files:
 
 
 def list_files(root: Path) -> Files:
-    """All files of a folder and of the zip files directly in it, or of a zip file; hidden ones are left out.
+    """All visible files of a folder and of the zip files directly in it, or of a zip file.
 
     Raises:
-        DataError: there is nothing there, or a zip file is damaged or encrypted.
+        DataError: there is no such folder or file, or a zip file is damaged or encrypted.
     """
     if root.is_dir():
         readers: dict[str, Callable[[], bytes]] = {
@@ -144,7 +143,7 @@ def list_files(root: Path) -> Files:
     if not root.exists():
         raise DataError(f"there is no folder or zip file {root}", remedy="check the path")
     if not root.is_file():
-        raise DataError(f"{root} is no regular file", remedy="name a folder or a zip file")
+        raise DataError(f"{root} is not a regular file", remedy="name a folder or a zip file")
     return Files(root, _zipped(root))
 
 
@@ -154,14 +153,12 @@ def _read(path: Path) -> bytes:
 
 
 def _zipped(path: Path) -> dict[str, Callable[[], bytes]]:
-    """Readers of a zip file's members; they keep it open, since opening it means reading its whole
-    directory.
-    """
+    """Readers of a zip file's members; they keep it open, since opening it reads its whole directory."""
     with named(str(path)):
         archive = zipfile.ZipFile(path)
         members = [info for info in archive.infolist() if not info.is_dir()]
     if any(info.flag_bits & _ENCRYPTED for info in members):
-        raise DataError(f"{path} is encrypted", remedy="unpack it, and name the folder")
+        raise DataError(f"{path} is encrypted", remedy="unpack it and name the folder")
     return {
         info.filename: partial(_unpack, archive, info)
         for info in members

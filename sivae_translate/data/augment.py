@@ -1,7 +1,7 @@
-"""Random changes to training images.
+"""Random augmentation of training images.
 
-The only module that knows albumentations: it is the fastest on the CPU but no longer developed, so it must be
-easy to replace.
+The only module that uses albumentations: it is the fastest library on the CPU but no longer developed, so it
+must be easy to replace.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-# When imported, albumentations asks the network for a newer version: seconds lost behind a firewall, and
-# nobody's business
+# On import, albumentations looks online for a newer version: that takes seconds behind a firewall, and no
+# library should do it
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
@@ -21,11 +21,11 @@ import cv2
 
 
 class AugmentSettings(Protocol):
-    """How much to change; 0 is off everywhere. `sivae_translate.config.AugmentConfig` is one."""
+    """Strength of each change; 0 turns it off. `sivae_translate.config.AugmentConfig` implements it."""
 
     @property
     def shift(self) -> float:
-        """Largest shift in each direction, as a share of the side, 0 to 0.5; less than a pixel is none."""
+        """Largest shift in each direction as a fraction of the side, 0 to 0.5; below one pixel it is off."""
 
     @property
     def scale(self) -> float:
@@ -37,7 +37,7 @@ class AugmentSettings(Protocol):
 
     @property
     def flip(self) -> bool:
-        """Mirror left and right, half of the time."""
+        """Mirror left and right with probability one half."""
 
     @property
     def brightness(self) -> float:
@@ -53,16 +53,16 @@ class AugmentSettings(Protocol):
 
     @property
     def hue(self) -> float:
-        """Largest turn of the colour circle either way, 0.5 is half of it; colour images only."""
+        """Largest shift of the hue either way, as a fraction of the colour circle; colour images only."""
 
 
 class Augmentation:
-    """Random changes that depend on a seed alone.
+    """Random changes that depend only on a seed.
 
-    Where a shift or rotation uncovers something, the image's edge is repeated: paper stays paper.
+    Areas that a shift or rotation uncovers repeat the image's edge: white paper stays white.
 
     Args:
-        config: how much to change.
+        config: strength of each change.
     """
 
     def __init__(self, config: AugmentSettings) -> None:
@@ -74,17 +74,17 @@ class Augmentation:
 
         Args:
             image: uint8 (H, W, C), C = 1 or 3; never written to.
-            seed: of the draws; not negative.
+            seed: seed of the random draws; not negative.
 
         Returns:
-            uint8 (H, W, C); the very array that was given when nothing is to be changed.
+            uint8 (H, W, C); the given array itself if every change is off.
         """
         pipeline = self._grey if image.shape[2] == 1 else self._coloured
         if pipeline is None:
             return image
-        # One pair of generators for all steps. set_random_seed would start each step's own at the same
-        # number, so that images shifted to the right were always the bright ones; the constructor's seed
-        # starts one sequence over all calls.
+        # All steps share one pair of generators. set_random_seed would give each step its own with the
+        # same seed, which correlates them (images shifted to the right would always be bright); the
+        # constructor's seed starts one sequence over all calls.
         pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         changed: np.ndarray = pipeline(image=image)["image"]
         return changed

@@ -1,7 +1,7 @@
-"""Training batches: what step n sees depends on the seed and on n alone.
+"""Training batches: what step n sees depends only on the seed and n.
 
-So a resumed run gets exactly the batches that it would have had, with any number of loader processes, and
-nothing about the loader needs to be saved in a checkpoint.
+A resumed run therefore sees exactly the batches that it would have seen, with any number of loader processes,
+and checkpoints need not store the state of the loader.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from sivae_translate.utils.errors import DataError, SivaeError
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of several domains, those of one domain side by side.
+    """Images of several domains; images of one domain are adjacent.
 
     Attributes:
         images: (B, C, H, W) float in [0, 1].
-        domain: (B,) long, domain index of each image; all zero without labels.
+        domain: (B,) long, domain index of each image; all 0 without labels.
         unreadable: path and reason of each image that was replaced by another of its domain.
     """
 
@@ -40,25 +40,25 @@ class Batch:
     unreadable: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device, its images in channels_last memory."""
+        """Copy the batch to a device, with images in channels_last memory format."""
         images = self.images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
         return Batch(images, self.domain.to(device, non_blocking=True), self.unreadable)
 
 
 class TrainingBatches(Dataset[Batch]):
-    """Batch number n, for every n.
+    """Training batches, indexed by step.
 
-    Every batch holds as many images of each of its domains (to within one), whatever their sizes: a rare
-    domain is as important as a common one. With more than B / 4 domains, a batch draws B / 4 of them, so that
-    each has images to swap styles with.
+    A batch has the same number of images of each of its domains (to within one), whatever their sizes: a rare
+    domain counts as much as a common one. With more than B / 4 domains, a batch draws B / 4 of them, so that
+    each domain has images to swap styles with.
 
     Args:
         data: the domains.
         config: augmentation.
-        batch: B.
-        seed: of the draws.
-        splits: which images of each domain are drawn; see `sivae_translate.data.splits.split_training`.
-        rank: which of the processes that share the run; each draws batches of its own.
+        batch: batch size B.
+        seed: seed of the random draws.
+        splits: the images of each domain to draw from; see `sivae_translate.data.splits.split_training`.
+        rank: rank of this process in a distributed run; each rank draws its own batches.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class TrainingBatches(Dataset[Batch]):
         return Batch(to_tensor(np.stack(images)), torch.from_numpy(order.astype(np.int64)), tuple(problems))
 
     def _draw(self, domain: int, rng: np.random.Generator, problems: list[str]) -> np.ndarray:
-        """A random image of a domain, augmented; an unreadable one is noted and another drawn."""
+        """A random augmented image of a domain; an unreadable one is recorded and another is drawn."""
         for _ in range(100):
             try:
                 image = self.sources[domain][int(rng.choice(self.train[domain]))]
@@ -97,12 +97,12 @@ class TrainingBatches(Dataset[Batch]):
                 return self.augmentation(image, int(rng.integers(2**31)))
         raise DataError(
             f"100 images in a row could not be read; the first: {problems[0]}",
-            remedy="check that the data folder is still there",
+            remedy="check that the data folder still exists",
         )
 
 
 def iterate(batches: TrainingBatches, start: int, stop: int, workers: int) -> Iterator[Batch]:
-    """Batches ``start`` to ``stop``, loaded ahead by worker processes when there are any."""
+    """Batches ``start`` to ``stop``, prefetched by worker processes if there are any."""
     loader = DataLoader(
         _WithErrors(batches),
         batch_size=None,
@@ -119,9 +119,9 @@ def iterate(batches: TrainingBatches, start: int, stop: int, workers: int) -> It
 
 
 def _leave_signals_to_training(_: int) -> None:
-    """In a loader process: a signal to all processes at once, such as Ctrl-C, is the training's to answer.
+    """Ignore signals in a loader process: the main process handles them, such as Ctrl-C, for all.
 
-    A second SIGTERM ends the process, so that it can be got rid of.
+    A second SIGTERM ends the process, so that it can still be terminated.
     """
     received: list[int] = []
 
@@ -135,10 +135,10 @@ def _leave_signals_to_training(_: int) -> None:
 
 
 class _WithErrors(Dataset[Batch | SivaeError]):
-    """Batches, or the error in place of one: raised in a loader process, it would come as a traceback.
+    """Batches, or errors in their place: raised in a loader process, an error would print a traceback.
 
     Args:
-        batches: where they come from.
+        batches: the batches to load.
     """
 
     def __init__(self, batches: TrainingBatches) -> None:

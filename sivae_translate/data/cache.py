@@ -1,9 +1,9 @@
-"""Decoded images on disk: a set is decoded once, and every later start maps its pixels into memory.
+"""A disk cache of decoded images: a data set is decoded once and memory-mapped at every later start.
 
-A cache is a folder of two files: ``index.json`` names every image file with what tells that it has changed,
-``pixels.npy`` holds the images as the model sees them. What has not changed since is taken from there, what
-has, and what could not be read, is decoded anew. A checksum over both tells a damaged cache. `keep_arrays`
-keeps what is made, not read.
+A cache is a folder with two files: ``index.json`` lists the image files with a stamp that changes when they
+do, ``pixels.npy`` holds the images as the model sees them. Unchanged images are read from the cache; changed
+ones, and those that could not be read, are decoded again. A checksum over both files detects damage.
+`keep_arrays` caches arrays that are computed rather than read.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from sivae_translate.utils.progress import console, track
 T = TypeVar("T")
 FORMAT = 2
 WORTH_KEEPING = 256
-"""Smaller sets are decoded in a second, and leave nothing on disk."""
+"""Smaller sets are decoded within a second and are not cached."""
 AHEAD = 64
-"""Images handed to the decoding threads at a time."""
+"""Number of images handed to the decoding threads at a time."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Decoded:
     """The readable images of some files.
 
     Attributes:
-        pixels: uint8 (N, size, size, channels), in memory or mapped into it.
-        kept: indices of the files that they come from, in order.
+        pixels: uint8 (N, size, size, channels), in memory or memory-mapped.
+        kept: indices of the files that could be read, in order.
         problems: why the others could not be read.
     """
 
@@ -51,21 +51,21 @@ class Decoded:
 
 
 _Stamp: TypeAlias = tuple[int, int, int, int]
-"""Of a file: size, times of the last change of its content and of its inode in nanoseconds, and the inode: a
-tool that copies may set the time of the content, but not the others."""
+"""Size, modification time, inode change time (both in nanoseconds) and inode of a file. Copying tools may
+preserve the modification time, but not the last two."""
 
 
 class _DamageError(Exception):
-    """A cache is not as it was written."""
+    """A cache is damaged."""
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """What an earlier start has left.
+    """The content of a cache.
 
     Attributes:
-        stamps: of each file, by its path.
-        rows: of each file that could be read, its row among the pixels.
+        stamps: path to stamp of each file.
+        rows: path to row in ``pixels`` of each file that could be read.
         pixels: uint8 (N, size, size, channels).
     """
 
@@ -74,25 +74,25 @@ class _Stored:
     pixels: np.ndarray
 
     def row(self, path: Path, stamp: _Stamp) -> int | None:
-        """The row of a file that has not changed; None where it must be decoded."""
+        """The row of an unchanged file; None if it must be decoded."""
         return self.rows.get(str(path)) if self.stamps.get(str(path)) == stamp else None
 
 
 def default_folder() -> Path:
-    """Where caches lie unless ``data.cache`` says otherwise: the user's cache folder."""
+    """The default of ``data.cache``: the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sivae-translate"
 
 
 def decode(paths: Sequence[Path], config: DataConfig, description: str) -> Decoded:
-    """Images of files as the model sees them, from the cache where they are there and have not changed.
+    """Images of files as the model sees them; unchanged ones come from the cache.
 
-    A damaged cache is made anew, which a line says; where none can be written, the images are only kept in
-    memory.
+    A damaged cache is rebuilt, with a message; if no cache can be written, the images are kept in memory
+    only.
 
     Args:
-        paths: the files.
-        config: how they are made square, and where caches lie.
-        description: for the progress bar.
+        paths: the image files.
+        config: how images are made square, and the cache folder.
+        description: label of the progress bar.
     """
     if len(paths) < WORTH_KEEPING:
         return _join([_decoded(path, config) for path in track(paths, description)], config)
@@ -115,13 +115,13 @@ def decode(paths: Sequence[Path], config: DataConfig, description: str) -> Decod
 def _is_complete(
     stored: _Stored, paths: Sequence[Path], stamps: Sequence[_Stamp], fresh: Sequence[np.ndarray | str]
 ) -> bool:
-    """Whether a cache has all that there is: these files, and nothing new could be decoded."""
+    """Whether a cache is up to date: it has all these files, and no file needs to be decoded."""
     now = dict(zip(map(str, paths), stamps, strict=True))
     return stored.stamps == now and not any(isinstance(image, np.ndarray) for image in fresh)
 
 
 def _decoded(path: Path, config: DataConfig) -> np.ndarray | str:
-    """One file's image, or why there is none."""
+    """The image of a file, or the reason why it cannot be read."""
     try:
         return read(path, config)
     except DataError as error:
@@ -133,7 +133,7 @@ def _decode_all(paths: Sequence[Path], config: DataConfig) -> list[np.ndarray | 
 
 
 def _threaded(paths: Sequence[Path], config: DataConfig, description: str) -> list[np.ndarray | str]:
-    """The same for many, by as many threads as there are processors; Pillow decodes without Python's lock."""
+    """Decode many files, with one thread per processor; Pillow releases Python's lock."""
     chunks = [paths[start : start + AHEAD] for start in range(0, len(paths), AHEAD)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         parts = [threads.submit(_decode_all, chunk, config) for chunk in chunks]
@@ -151,7 +151,7 @@ def _join(images: Sequence[np.ndarray | str], config: DataConfig) -> Decoded:
 
 
 def _mapped(stored: _Stored, rows: Sequence[int | None], problems: Sequence[np.ndarray | str]) -> Decoded:
-    """Everything from the cache, in the files' order."""
+    """All images from the cache, in the order of the files."""
     kept, pixels = [row for row in rows if row is not None], stored.pixels
     if kept != list(range(len(pixels))):
         pixels = pixels[kept]
@@ -160,7 +160,7 @@ def _mapped(stored: _Stored, rows: Sequence[int | None], problems: Sequence[np.n
 
 
 def _stamp(path: Path) -> _Stamp:
-    """What changes with a file; zeros for a file that is gone."""
+    """The stamp of a file; zeros if it no longer exists."""
     try:
         status = path.stat()
     except OSError:
@@ -169,34 +169,34 @@ def _stamp(path: Path) -> _Stamp:
 
 
 def _key(paths: Sequence[Path], config: DataConfig) -> str:
-    """Name of the cache: the folder that holds the files, and how they are made square."""
+    """Name of the cache: the folder of the files, and how they are made square."""
     common = os.path.commonpath([path.parent.absolute() for path in paths])
     text = json.dumps([FORMAT, common, config.image_size, config.channels, config.fit, config.white_level])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def _load_or_nothing(folder: Path, config: DataConfig) -> _Stored:
-    """A cache; an empty one where there is none, or, with a line that says so, where it is damaged."""
+    """Load a cache; the result is empty if there is none or, with a message, if it is damaged."""
     stored = _whole_or_none(folder, lambda: _load(folder, config))
     return _Stored({}, {}, np.empty(0, np.uint8)) if stored is None else stored
 
 
 def _whole_or_none(folder: Path, load: Callable[[], T]) -> T | None:
-    """What is loaded from a cache; None where there is none or, with a line that says so, it is damaged."""
+    """The result of ``load``; None if there is no cache or, with a message, if it is damaged."""
     try:
         return load()
     except FileNotFoundError:
         pass
     except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, _DamageError):
-        console.print(f"the cache {folder} is damaged; it is made anew", highlight=False, soft_wrap=True)
+        console.print(f"the cache {folder} is damaged and will be rebuilt", highlight=False, soft_wrap=True)
     return None
 
 
 def _load(folder: Path, config: DataConfig) -> _Stored:
-    """A cache; besides what is raised here, any error of JSON and numpy.
+    """Load a cache.
 
     Raises:
-        _DamageError: it is not as it was written.
+        _DamageError: the cache is damaged. JSON's and numpy's own errors are passed on.
     """
     index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     pixels: np.ndarray = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
@@ -218,10 +218,10 @@ def _checksum(files: dict[str, list[object]], pixels: np.ndarray) -> int:
 
 
 def _save(folder: Path, paths: Sequence[Path], stamps: Sequence[_Stamp], decoded: Decoded) -> None:
-    """Write a cache, whole or not at all.
+    """Write a cache atomically.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the cache cannot be written.
     """
     rows = {place: row for row, place in enumerate(decoded.kept)}
     files: dict[str, list[object]] = {
@@ -235,16 +235,16 @@ def _save(folder: Path, paths: Sequence[Path], stamps: Sequence[_Stamp], decoded
 
 
 def keep_arrays(folder: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays that take long to make: read where they are there and whole, else made and kept.
+    """Cache arrays that take long to compute.
 
-    A damaged folder is made anew, which a line says; where none can be written, the arrays are only returned.
+    A damaged folder is rebuilt, with a message; if none can be written, the arrays are only returned.
 
     Args:
-        folder: where they lie; its name holds everything that they depend on.
-        make: makes them, by name.
+        folder: the cache; its name must contain everything that the arrays depend on.
+        make: computes the arrays, by name.
 
     Returns:
-        The arrays, mapped into memory where they were there.
+        The arrays, memory-mapped if they were cached.
     """
     stored = _whole_or_none(folder, lambda: _load_arrays(folder))
     if stored is not None:
@@ -259,11 +259,11 @@ def keep_arrays(folder: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> d
 
 
 def _load_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Arrays of `keep_arrays`; besides what is raised here, any error of JSON and numpy.
+    """Load the arrays of `keep_arrays`.
 
     Raises:
-        FileNotFoundError: there are none.
-        _DamageError: they are not as they were written.
+        FileNotFoundError: there is no such cache.
+        _DamageError: the cache is damaged. JSON's and numpy's own errors are passed on.
     """
     checksums = json.loads((folder / "index.json").read_text(encoding="utf-8"))["checksums"]
     if not all((folder / f"{name}.npy").is_file() for name in checksums):

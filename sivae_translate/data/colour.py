@@ -1,4 +1,4 @@
-"""Embedded colour profiles: what a file means by its numbers becomes sRGB, which models see."""
+"""Embedded colour profiles: conversion to sRGB, which models see."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import numpy as np
 from PIL import Image, ImageCms
 
 SAME = 3
-"""Largest difference, of 255, that a profile may make and still count as sRGB. Those in circulation round
-their curves differently; pixels that are sRGB already stay as they are."""
+"""Largest change, of 255, that a profile may make and still count as sRGB: published sRGB profiles round
+their curves differently. Pixels that are sRGB already stay as they are."""
 
 _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 """Colour space of a profile to Pillow's mode."""
-# Without the cache of one pixel, threads can share a transform.
+# Without the one-pixel cache, threads can share a transform.
 _FLAGS = ImageCms.Flags.NOCACHE | ImageCms.Flags.BLACKPOINTCOMPENSATION
 
 
 class IgnoredProfileWarning(UserWarning):
-    """A file's colour profile cannot be used; its numbers are taken for sRGB."""
+    """A file's colour profile cannot be used; its values are taken as sRGB."""
 
 
 def to_srgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Image:
-    """Colours by their profile.
+    """Convert an image to sRGB by its colour profile.
 
     Args:
         image: of mode L, LA, RGB, RGBA, CMYK or LAB; 8 bits a channel.
-        profile: ICC; None where the file has none. An unreadable one is ignored with a warning.
-        name: of the file, for the warning.
+        profile: ICC profile; None if the file has none. An unreadable one is ignored with a warning.
+        name: name of the file, for the warning.
 
     Returns:
-        L or LA for grey, else RGB or RGBA; the image itself where the profile is sRGB's.
+        L or LA for grey, else RGB or RGBA; the image itself if the profile is sRGB.
     """
     if image.mode == "LAB":
         return _apply(image, _from_lab(), name)
@@ -50,7 +50,7 @@ def _apply(image: Image.Image, transform: ImageCms.ImageCmsTransform, name: str)
     grey, alpha = image.mode in {"L", "LA"}, image.mode in {"LA", "RGBA"}
     colours = image.convert(image.mode[:-1]) if alpha else image
     if colours.mode != transform.input_mode:
-        if {colours.mode, transform.input_mode} == {"L", "RGB"}:  # grey with the profile of a screen
+        if {colours.mode, transform.input_mode} == {"L", "RGB"}:  # grey with an RGB display profile
             colours = colours.convert(transform.input_mode)
         else:
             warnings.warn(
@@ -69,7 +69,7 @@ def _apply(image: Image.Image, transform: ImageCms.ImageCmsTransform, name: str)
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | str | None:
-    """The way to sRGB; None where the profile is that already, and a reason where it cannot be used."""
+    """The transform to sRGB; None if the profile is sRGB, or a reason if it cannot be used."""
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         space = opened.profile.xcolor_space.strip()
@@ -94,7 +94,7 @@ def _to_srgb(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsT
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Whether a grid of colours, or all greys, come out as they go in."""
+    """Whether a grid of colours, or all greys, stay unchanged."""
     if transform.input_mode not in {"RGB", "L"}:
         return False
     levels = range(0, 256, 15)

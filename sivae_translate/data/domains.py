@@ -1,7 +1,7 @@
 """A data set: domains, their training images, and test images whose translations have a known truth.
 
-Training, evaluation and the translator know data as a `DomainData`. The data sets in
-`sivae_translate.data.sources` make one; `DomainData.of` makes one from any images.
+Training, evaluation and the translator take data as a `DomainData`. The data sets in
+`sivae_translate.data.sources` build one; `DomainData.of` builds one from any images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def ranked(items: Iterable[T], key: str) -> list[T]:
-    """In a pseudo-random order that depends on the items' names and ``key`` alone, the same everywhere."""
+    """Items in a pseudo-random order that depends only on their names and ``key``, on every machine."""
     return sorted(items, key=lambda item: hashlib.sha256(f"{key}:{item}".encode()).digest())
 
 
@@ -61,7 +61,7 @@ class ArrayImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images that are decoded at each access, for sets that do not fit into memory."""
+    """Images that are decoded on access, for sets that do not fit into memory."""
 
     paths: tuple[Path, ...]
     config: DataConfig
@@ -78,7 +78,7 @@ Place = tuple[int, int]
 
 
 class Truth(Protocol):
-    """What the translation of a test image should be."""
+    """The true translations of test images."""
 
     def __call__(self, data: DomainData, content: Place, style: Place | int) -> np.ndarray | None:
         """The true translation.
@@ -89,16 +89,16 @@ class Truth(Protocol):
             style: the target domain, or a reference image.
 
         Returns:
-            uint8 (H, W, C), or None where it is not known.
+            uint8 (H, W, C), or None if it is not known.
         """
 
 
 @dataclass(frozen=True)
 class PairedTruth:
-    """Test images with equal ids in two domains show the same content; each is the other's translation."""
+    """Truth by ID: test images of two domains with the same ID are translations of each other."""
 
     def __call__(self, data: DomainData, content: Place, style: Place | int) -> np.ndarray | None:
-        """The target domain's test image with the id of the source."""
+        """The target domain's test image with the ID of the source."""
         target = style if isinstance(style, int) else style[0]
         ids, source_id = data.test_ids[target], data.test_ids[content[0]][content[1]]
         return data.test[target][ids.index(source_id)] if source_id in ids else None
@@ -109,9 +109,9 @@ class ContentLabels:
     """Labels of the content, for classifiers and probes; training never sees them.
 
     Attributes:
-        test: one array a test domain, the label of each of its images.
-        train: the same for the training images; empty where only test images have labels.
-        period: labels are places on a circle of so many (viewpoints); None for classes.
+        test: for each test domain, the labels of its images.
+        train: the same for the training images; empty if only test images have labels.
+        period: for positions on a circle (viewpoints), the number of positions; None for classes.
     """
 
     test: tuple[np.ndarray, ...]
@@ -124,16 +124,17 @@ class DomainData:
     """Domains with their images.
 
     Attributes:
-        domains: the domains' names.
-        train: one source a domain.
-        test: one source a test domain; empty when there is no test data.
-        test_ids: one tuple a test domain: the content that each image shows (a letter, a file's stem).
-        truth: what translations should be; None where that is not known.
-        labels: labels of the content; None where there are none.
-        new_domains: names of the test domains where they are not the training domains (new cars).
-        unreadable: path and reason of each image that was skipped while the set was read.
-        train_ids: one tuple a domain: names of its training images that stay when others come or go (paths
-            below the domain's folder, digests of the content); empty where their positions are their names.
+        domains: names of the domains.
+        train: for each domain, its training images.
+        test: for each test domain, its images; empty without test data.
+        test_ids: for each test domain, the content that each image shows (a letter, a file's stem).
+        truth: the true translations; None if they are not known.
+        labels: labels of the content; None if there are none.
+        new_domains: names of the test domains if they differ from the training domains (new cars).
+        unreadable: path and reason of each image that could not be read.
+        train_ids: for each domain, names of its training images that do not change when images are added or
+            removed (paths below the domain's folder, digests of the content); empty if positions serve as
+            names.
         notes: what a user should know about the set, such as folders that are not used.
     """
 
@@ -157,19 +158,19 @@ class DomainData:
         config: DataConfig | None = None,
         pairs: bool = False,
     ) -> DomainData:
-        """A data set from images in memory or files.
+        """Build a data set from files or images in memory.
 
         Args:
             train: domain name to its training images: paths, PIL images, or arrays (H, W), (H, W, 1) or
                 (H, W, 3) as uint8 or as float in [0, 1].
-            test: the same for test images, of the same domains.
-            config: size, channels and fit of the images; the defaults if left out.
+            test: test images of the same domains, in the same form.
+            config: size, channels and fit of the images; the defaults if omitted.
             pairs: the test images at one position of every domain show the same content.
 
         Raises:
             DataError: there are no domains; a domain has fewer than two images; ``test`` has other domains;
                 ``pairs`` is set and its domains differ in their number of images.
-            InputError: an image cannot be understood.
+            InputError: an image has an unsupported type, shape or range.
 
         >>> noise = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)
         >>> data = DomainData.of({"day": list(noise), "night": list(noise // 4)})
@@ -205,11 +206,11 @@ class DomainData:
 
     @property
     def training_names(self) -> tuple[tuple[str, ...], ...]:
-        """Names of each domain's training images; see ``train_ids``."""
+        """Names of each domain's training images, see ``train_ids``."""
         return self.train_ids or tuple(tuple(map(str, range(len(source)))) for source in self.train)
 
     def require_tests(self) -> None:
-        """Raises DataError, with what is missing, where there are no test images of each domain."""
+        """Raise DataError, saying what is missing, unless every domain has test images."""
         if not self.test:
             raise DataError(
                 f"the data has no test images{':' if self.notes else ''} {'; '.join(self.notes)}".rstrip(),
@@ -217,20 +218,20 @@ class DomainData:
             )
 
     def truth_of(self, content: Place, style: Place | int) -> np.ndarray | None:
-        """What the translation of a test image should be.
+        """The true translation of a test image.
 
         Args:
             content: (domain index, test index) of the source.
-            style: target domain's index, or (domain index, test index) of a reference image.
+            style: index of the target domain, or (domain index, test index) of a reference image.
 
         Returns:
-            uint8 (H, W, C), or None where it is not known.
+            uint8 (H, W, C), or None if it is not known.
         """
         return None if self.truth is None else self.truth(self, content, style)
 
 
 def _names_by_content(source: ImageSource) -> Iterator[str]:
-    """A name for each image, which it keeps wherever it stands; equal images are numbered."""
+    """A name for each image that does not depend on its position; equal images are numbered."""
     count: Counter[str] = Counter()
     for index in range(len(source)):
         digest = hashlib.sha256(source[index].tobytes()).hexdigest()[:24]
@@ -242,7 +243,7 @@ def _check_domains(
     train: Mapping[str, Sequence[ImageLike]], test: Mapping[str, Sequence[ImageLike]] | None, pairs: bool
 ) -> None:
     if not train:
-        raise DataError("there are no domains", remedy="give a domain's name and its images, at least once")
+        raise DataError("there are no domains", remedy="give at least one domain: its name and its images")
     for name, images in train.items():
         if len(images) < 2:
             raise DataError(
@@ -256,13 +257,13 @@ def _check_domains(
         )
     if pairs and len({len(images) for images in (test or {}).values()}) != 1:
         raise DataError(
-            "pairs are set, but the domains have not the same number of test images",
-            remedy="put the images of a pair at the same position of every domain, or leave pairs out",
+            "pairs is set, but the domains have different numbers of test images",
+            remedy="put the images of a pair at the same position in every domain, or omit pairs",
         )
 
 
 def read(path: Path, config: DataConfig) -> np.ndarray:
-    """One file as the model sees it: uint8 (size, size, channels).
+    """Read a file as the model sees it: uint8 (size, size, channels).
 
     Raises:
         DataError: the file is not a readable image.
@@ -271,7 +272,7 @@ def read(path: Path, config: DataConfig) -> np.ndarray:
 
 
 def check_unreadable(problems: Sequence[str], limit: int) -> None:
-    """Give up when more images are unreadable than the configuration tolerates.
+    """Fail if more images are unreadable than the configuration allows.
 
     Raises:
         DataError: ``len(problems) > limit``.
@@ -279,7 +280,7 @@ def check_unreadable(problems: Sequence[str], limit: int) -> None:
     if len(problems) > limit:
         listed = "\n    ".join(problems[:5])
         raise DataError(
-            f"{len(problems)} images cannot be read, more than data.max_unreadable = {limit}; the "
-            f"first of them:\n    {listed}",
+            f"{len(problems)} images cannot be read, more than data.max_unreadable = {limit}; "
+            f"the first are:\n    {listed}",
             remedy="remove or repair them, or raise --data.max-unreadable",
         )

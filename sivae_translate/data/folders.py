@@ -1,4 +1,4 @@
-"""Which files are the images of which domain, found and checked before anything is trained or translated."""
+"""Finding and checking the image files of each domain of a data folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ class DomainFolders:
 
     Attributes:
         root: the folder that was searched.
-        train: domain name, in sorted order, to its files; the only name is `UNLABELLED` without labels.
-        test: the same for test images; empty when there are none. It may name domains that are not in
+        train: domain name, in sorted order, to its files; without labels the only name is `UNLABELLED`.
+        test: the same for test images; empty if there are none. It may contain domains that are not in
             ``train``.
-        notes: what of the folder is not used, which test folders are missing, and how many files are no
-            images.
+        notes: folders that are not used, missing test folders, and the number of files that are not images.
     """
 
     root: Path
@@ -32,20 +31,20 @@ class DomainFolders:
 def find_domains(root: Path, *, for_tests: bool = False) -> DomainFolders:
     """Recognise a data folder's layout and list its images.
 
-    Understood are ``root/<domain>/*``; ``root/train/<domain>/*`` with ``root/test/<domain>/*``;
+    The supported layouts are ``root/<domain>/*``; ``root/train/<domain>/*`` with ``root/test/<domain>/*``;
     ``root/<domain>/train/*`` with ``root/<domain>/test/*``; ``root/trainA`` and so on with ``root/testA``;
-    and images directly in ``root`` or ``root/train``. ``Training``, ``train_a`` and ``A-train`` are spellings
-    of the same, and ``val`` is the test where there is no other. A domain's folder is searched through all
-    its sub-folders; hidden files and folders are skipped, symbolic links are followed.
+    and images directly in ``root`` or ``root/train``. ``Training``, ``train_a`` and ``A-train`` are
+    understood, too, and ``val`` is the test split if there is no other. Sub-folders of a domain are
+    searched; hidden files and folders are skipped, symbolic links are followed.
 
     Args:
         root: the folder.
-        for_tests: it may have test images only, and where no folder is called train or test, all its images
-            are test images.
+        for_tests: test images alone suffice; if no folder is called train or test, all images are test
+            images.
 
     Raises:
-        DataError: the folder is missing or is a file; it has no image; a folder looks like a split and fits
-            no layout; images lie both beside and inside sub-folders; a domain has fewer than 2 images.
+        DataError: the folder is missing or is a file; it has no image; a folder looks like a split but fits
+            no layout; there are images both beside and inside sub-folders; a domain has fewer than 2 images.
     """
     root = Path(root)
     _require_folder(root)
@@ -61,20 +60,20 @@ def find_domains(root: Path, *, for_tests: bool = False) -> DomainFolders:
     _require_two(root, test, "test ")
     if UNLABELLED in test and train and UNLABELLED not in train:
         raise DataError(
-            f"the training images of {root} lie in one folder a domain, but its test images directly "
-            "in one folder",
-            remedy="sort the test images into folders with the names of the domains, or move them away",
+            f"{root} has a folder for each domain's training images, but its test images are not sorted by "
+            "domain",
+            remedy="sort the test images into folders named like the domains, or move them away",
         )
     others = left_out([root])
-    notes = (*layout.notes, f"not images, left out: {others}") if others else layout.notes
+    notes = (*layout.notes, f"skipped, not images: {others}") if others else layout.notes
     return DomainFolders(root, train, test, notes)
 
 
 def _require_folder(root: Path) -> None:
     if not root.exists():
-        raise DataError(f"there is no folder {root}", remedy=f"check the path; it should hold {LAYOUTS}")
+        raise DataError(f"there is no folder {root}", remedy=f"check the path; it should contain {LAYOUTS}")
     if not root.is_dir():
-        raise DataError(f"{root} is a file, not a folder", remedy=f"name a folder that holds {LAYOUTS}")
+        raise DataError(f"{root} is a file, not a folder", remedy=f"name a folder that contains {LAYOUTS}")
 
 
 def _require_two(root: Path, domains: Domains, kind: str) -> None:
@@ -86,10 +85,10 @@ def _require_two(root: Path, domains: Domains, kind: str) -> None:
         (f"{kind}domain '{name}'" if name else f"the {kind}folder") + f" {counts[number]}"
         for name, number in few.items()
     ]
-    listed = ", ".join(named[:5]) + (f" and {len(named) - 5} more like these" if len(named) > 5 else "")
+    listed = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
     raise DataError(
         f"in {root}, {listed}",
         remedy="a domain needs at least 2 images, and 200 or more to learn from; add some or remove "
         "the folder. "
-        f"Understood are {LAYOUTS}",
+        f"The supported layouts are {LAYOUTS}",
     )

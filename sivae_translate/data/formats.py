@@ -1,8 +1,8 @@
-"""Which files count as images, and which of Pillow's readers decodes one: found by its first bytes.
+"""Image formats: which files count as images, and which of Pillow's readers decodes a file.
 
-Readers are called directly instead of through Image.open: that one refuses at a global limit of its own
-(about 179 million pixels), warns at half of it, and would try decoders that run other programs (EPS). The
-name does not matter: a GIF named .png is common on the web.
+The reader is chosen by the first bytes; the name does not matter, since a GIF named .png is common on the
+web. Readers are called directly instead of through Image.open, which has a global limit of its own (about
+179 million pixels), warns at half of it, and tries decoders that run other programs (EPS).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ IMAGE_SUFFIXES = frozenset(
         *(".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpf", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
     }
 )
-"""Names that count as images when a folder is read; compare in lower case."""
+"""Extensions, in lower case, of files that count as images when a folder is read."""
 
 KNOWN = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000, PPM or TGA"
 HEAD = 64
-"""Bytes that tell the format."""
+"""How many bytes are needed to recognise the format."""
 
 Reader: TypeAlias = Callable[[BinaryIO], ImageFile.ImageFile]
 
@@ -58,11 +58,11 @@ def find_reader(head: bytes, name: str) -> Reader:
     """The reader for a file.
 
     Args:
-        head: its first `HEAD` bytes.
-        name: what it is called; only TGA, which has no signature, is known by its ending.
+        head: the first `HEAD` bytes of the file.
+        name: name of the file; only TGA, which has no signature, is recognised by its extension.
 
     Raises:
-        DataError: it is no image in a known format, or what decodes it is not installed.
+        DataError: the format is unknown, or its decoder is not installed.
     """
     reader = next((reader for signature, reader in _READERS if head.startswith(signature)), None)
     if reader is not None:
@@ -75,12 +75,12 @@ def find_reader(head: bytes, name: str) -> Reader:
         return cast("Reader", TgaImageFile)
     raise DataError(
         f"cannot read {name}: it is not an image in {KNOWN} format",
-        remedy="remove it, or convert it to PNG",
+        remedy="remove it or convert it to PNG",
     )
 
 
 def _find_container_reader(head: bytes, name: str) -> Reader | None:
-    """The reader for AVIF and HEIC, which share a container and name their brands in its first box."""
+    """The reader for AVIF or HEIC, which share a container and list their brands in its first box."""
     box = head[8 : int.from_bytes(head[:4], "big")]
     brands = {box[start : start + 4] for start in range(0, len(box), 4)}
     if brands & _HEIF or (brands & _EITHER and not brands & _AVIF):
@@ -89,10 +89,10 @@ def _find_container_reader(head: bytes, name: str) -> Reader | None:
 
 
 def _avif_reader(name: str) -> Reader:
-    """Pillow's, which has had one since 11.3.
+    """Pillow's AVIF reader, available since 11.3.
 
     Raises:
-        DataError: it has none.
+        DataError: the installed Pillow has none.
     """
     try:
         module = importlib.import_module("PIL.AvifImagePlugin")
@@ -100,17 +100,17 @@ def _avif_reader(name: str) -> Reader:
         module = None
     if module is None or not features.check("avif"):
         raise DataError(
-            f"cannot read {name}: the Pillow that is installed does not decode AVIF",
+            f"cannot read {name}: the installed Pillow does not decode AVIF",
             remedy="pip install --upgrade pillow, or convert it to PNG",
         )
     return cast("Reader", module.AvifImageFile)
 
 
 def _heif_reader(name: str) -> Reader:
-    """pillow-heif's.
+    """pillow-heif's reader.
 
     Raises:
-        DataError: it is not installed.
+        DataError: pillow-heif is not installed.
     """
     try:
         module = importlib.import_module("pillow_heif")

@@ -1,7 +1,7 @@
-"""Understanding any picture: files, Pillow images, arrays and tensors.
+"""Conversion of files, Pillow images, arrays and tensors to plain images.
 
-What comes out is a Pillow image in mode "L" or "RGB": 8 bits a channel, sRGB, upright, opaque. All the
-oddities that files bring (transparency, palettes, colour profiles, 16 bits, EXIF rotation) end here.
+A plain image is a Pillow image in mode "L" or "RGB": 8 bits per channel, sRGB, upright, opaque. Transparency,
+palettes, colour profiles, 16 bits and EXIF rotation are all dealt with here.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from sivae_translate.data.reading import DEFAULT, Reading, open_image
 from sivae_translate.utils.errors import InputError
 
 ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor"
-"""What a user calls an image; see `from_any`."""
+"""Everything that counts as an image; see `from_any`."""
 
 
 def from_any(image: ImageLike, reading: Reading = DEFAULT) -> Image.Image:
-    """Whatever a user calls an image.
+    """Convert any image to a plain one.
 
     Args:
         image: a path; a Pillow image of any mode; an array (H, W) or (H, W, C); or a tensor (C, H, W). C is
             1, 3 or 4 (RGBA, composited on white). Arrays and tensors are uint8, or float in [0, 1].
-        reading: how a file is read, and the white level of a Pillow image of 16 bits.
+        reading: how files are read, and the white level of 16-bit Pillow images.
 
     Returns:
         New 8-bit image in mode "L" or "RGB", upright and opaque.
 
     Raises:
         DataError: a file cannot be read.
-        InputError: another type, shape or range, or NaN.
+        InputError: an unsupported type, shape or range, or NaN.
     """
     if isinstance(image, (str, Path)):
         return open_image(image, reading)
@@ -62,9 +62,9 @@ def _from_pil(image: Image.Image, reading: Reading) -> Image.Image:
         image.load()
         profile = image.info.get("icc_profile")
         return to_plain(image, str(name), white, profile, orientation_of(image))
-    except Exception as error:  # Pillow decodes lazily, so a damaged file may show itself only here
+    except Exception as error:  # Pillow decodes lazily, so a damaged file may fail only here
         raise InputError(
-            f"cannot use {name}: {error}", remedy="give an undamaged image of 8 or 16 bits a channel"
+            f"cannot use {name}: {error}", remedy="give an undamaged image with 8 or 16 bits per channel"
         ) from error
 
 
@@ -94,7 +94,7 @@ def _tensor_pixels(tensor: Tensor) -> np.ndarray:
 
 
 def _from_pixels(pixels: np.ndarray) -> Image.Image:
-    """uint8, or float in [0, 1], (H, W, C) to an image."""
+    """Convert (H, W, C), uint8 or float in [0, 1], to an image."""
     if np.issubdtype(pixels.dtype, np.floating):
         low, high = float(pixels.min()), float(pixels.max())
         if not (

@@ -1,7 +1,7 @@
-"""How a data folder is laid out: which of its folders are domains, and which are splits.
+"""The layout of a data folder: which of its folders are domains and which are splits.
 
-Names are understood in their usual spellings (`sivae_translate.data.split_names`). What looks like a split
-and fits no layout is an error: taken for a domain, it would put test images into training.
+Names may have their usual spellings (`sivae_translate.data.split_names`). A folder that looks like a split
+but fits no layout is an error: treating it as a domain would put test images into training.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sivae_translate.data.split_names import Part, SplitName, looks_misspelt, pa
 from sivae_translate.utils.errors import DataError
 
 UNLABELLED = ""
-"""The name of the only domain when nothing says which domain an image belongs to."""
+"""Name of the only domain of a data set without labels."""
 
 LAYOUTS = (
-    "one folder a domain, FOLDER/<domain>/*, or FOLDER/train/<domain>/* with FOLDER/test/<domain>/*, "
+    "one folder per domain, FOLDER/<domain>/*, or FOLDER/train/<domain>/* with FOLDER/test/<domain>/*, "
     "or FOLDER/<domain>/train/* with FOLDER/<domain>/test/*, "
     "or FOLDER/trainA, FOLDER/trainB with FOLDER/testA, FOLDER/testB; "
     "or images directly in FOLDER for training without labels. Images end in "
@@ -27,19 +27,19 @@ LAYOUTS = (
 )
 
 Files = Mapping[str, Path]
-"""Images of a domain by their paths below the domain's folder, in a stable order."""
+"""Images of a domain, by their paths below the domain's folder, in a stable order."""
 Domains = dict[str, Files]
 """Domain name to files."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The image files of a data folder by split and domain, not yet checked.
+    """The image files of a data folder by split and domain, before they are checked.
 
     Attributes:
-        train: all images where ``has_splits`` is false.
-        test: of test folders, or of validation folders where there are none.
-        notes: what is not used, or is missing.
+        train: training images; all images if ``has_splits`` is false.
+        test: images of test folders, or of validation folders if there are no test folders.
+        notes: what is not used or missing.
         has_splits: some folder is called train, test or the like.
     """
 
@@ -50,14 +50,14 @@ class Layout:
 
 
 Splits = Mapping[str, SplitName]
-"""Names of folders, understood."""
+"""Folder names and their parsed meaning."""
 
 
 def recognise(root: Path) -> Layout:
-    """Which images of a folder are for training and for tests, by domain.
+    """Recognise the layout of a folder: its training and test images by domain.
 
     Raises:
-        DataError: a folder looks like a split and fits no layout, or images lie both beside and inside
+        DataError: a folder looks like a split but fits no layout, or there are images both beside and inside
             sub-folders.
     """
     names = scan(root)[0]
@@ -79,10 +79,10 @@ def recognise(root: Path) -> Layout:
 
 
 def _is_lettered(root: Path, names: Sequence[str], labelled: Splits) -> bool:
-    """Whether folders are named by split and domain at once, as in ``trainA``.
+    """Whether folder names combine split and domain, as in ``trainA``.
 
     Raises:
-        DataError: one is, beside folders that are not.
+        DataError: some do and others do not.
     """
     trained = {split.label.lower() for split in labelled.values() if split.part == "train"}
     tested = {split.label.lower() for split in labelled.values() if split.part != "train"}
@@ -90,7 +90,7 @@ def _is_lettered(root: Path, names: Sequence[str], labelled: Splits) -> bool:
         return True
     letters = [name for name, split in labelled.items() if split.is_letter]
     tests = [name for name, split in labelled.items() if split.part != "train"]
-    # A single test_tube is a domain like others, and so is a train_station
+    # A lone test_tube is an ordinary domain, and so is a train_station
     if not (letters or (trained and tests) or len(tests) > 1 or tested & {name.lower() for name in names}):
         return False
     named = letters or tests
@@ -101,7 +101,7 @@ def _is_lettered(root: Path, names: Sequence[str], labelled: Splits) -> bool:
 
 
 def _names_the_data(root: Path, labelled: Splits) -> bool:
-    """Whether the label in ``horse2zebra_train`` is the data's, and the domains are inside."""
+    """Whether names like ``horse2zebra_train`` contain the data set's name, with the domains inside."""
     if len({split.label.lower() for split in labelled.values()}) > 1:
         return False
     letters = any(split.is_letter for split in labelled.values())
@@ -113,7 +113,7 @@ def _is_split(root: Path, names: Sequence[str], splits: Splits) -> bool:
     """Whether folders are splits, with domains or images inside.
 
     Raises:
-        DataError: some are, beside folders that are not.
+        DataError: some are and others are not.
     """
     whole = [name for name, split in splits.items() if not split.label]
     train = [name for name in whole if splits[name].part == "train"]
@@ -122,7 +122,7 @@ def _is_split(root: Path, names: Sequence[str], splits: Splits) -> bool:
         return bool(whole)
     if len(whole) > 1 or any(split.part != "train" for split in splits.values()):
         raise _unclear(root / whole[0], f"{others[0]} beside it does not")
-    return False  # without folders inside it, a "train" among other folders is a domain of locomotives
+    return False  # without sub-folders, a "train" among other folders is a domain of locomotives
 
 
 def _lettered(root: Path, labelled: Splits, notes: Sequence[str]) -> Layout:
@@ -157,7 +157,7 @@ def _nested(root: Path, inner: Mapping[str, Splits], notes: Sequence[str]) -> La
     """``<domain>/train`` and ``<domain>/test``.
 
     Raises:
-        DataError: a domain has other images than those of its splits.
+        DataError: a domain has images outside its splits.
     """
     train: dict[str, Path] = {}
     test: dict[str, Path] = {}
@@ -167,7 +167,7 @@ def _nested(root: Path, inner: Mapping[str, Splits], notes: Sequence[str]) -> La
         folder = root / domain
         direct = [name for name in scan(folder)[1] if is_image(name)]
         if direct or (not whole and holds_image(folder)):
-            raise _unclear(root / split, f"{domain} holds images outside of splits")
+            raise _unclear(root / split, f"{domain} has images outside its splits")
         own, tested, left_out = _one_for_each(folder, whole)
         unused += [f"{domain}/{note}" for note in (*_unused(folder, whole), *left_out)]
         train.update((domain, folder / name) for name in own.values())
@@ -182,34 +182,35 @@ def _nested(root: Path, inner: Mapping[str, Splits], notes: Sequence[str]) -> La
 
 
 def _whole(folder: Path) -> dict[str, SplitName]:
-    """The folders with images in a folder whose names are a split's alone."""
+    """Sub-folders with images whose names are just that of a split."""
     splits = {name: split for name in scan(folder)[0] if (split := parse(name)) and not split.label}
     return {name: split for name, split in splits.items() if holds_image(folder / name)}
 
 
 def _one_for_each(root: Path, splits: Splits) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Training and test folders by label in lower case, and a note on validation folders, which are tests
-    where there are no others.
+    """Training and test folders by label in lower case, and notes on validation folders.
+
+    Validation folders serve as tests if there are no test folders.
 
     Raises:
-        DataError: two folders stand for one thing.
+        DataError: two folders mean the same split of the same domain.
     """
     by_part: dict[Part, dict[str, str]] = {"train": {}, "test": {}, "val": {}}
     for name, split in splits.items():
         same = by_part[split.part].setdefault(split.label.lower(), name)
         if same != name:
-            raise _unclear(root / name, f"so does {same}, for the same images")
+            raise _unclear(root / name, f"so does {same}, for the same domain")
     train, test, val = by_part["train"], by_part["test"], by_part["val"]
-    use = "is not used" if test else "is used for tests"
+    use = "is not used" if test else "is used for testing"
     return train, test or val, [f"{name} {use}" for name in val.values()]
 
 
 def _partners(train: Iterable[str], test: Mapping[str, str], where: Mapping[str, str]) -> list[str]:
-    """Notes on domains that have training or test images only.
+    """Notes on domains that lack training or test images.
 
     Args:
         train: the training domains.
-        test: each test domain's folder.
+        test: folder of each test domain.
         where: the test folder that each training domain should have.
     """
     if not test:
@@ -221,10 +222,10 @@ def _partners(train: Iterable[str], test: Mapping[str, str], where: Mapping[str,
 
 
 def _unused(root: Path, used: Iterable[str]) -> list[str]:
-    """Notes on what lies beside the folders of a layout.
+    """Notes on unused entries beside the folders of a layout.
 
     Raises:
-        DataError: a folder's name is almost one of these.
+        DataError: a name is almost that of a folder of the layout.
     """
     used = list(used)
     folders, files = scan(root)
@@ -239,14 +240,14 @@ def _unused(root: Path, used: Iterable[str]) -> list[str]:
 
 
 def _require_not_deeper(root: Path, inner: Mapping[str, Splits]) -> None:
-    """Raises DataError when a folder that should be a domain holds a whole data set."""
+    """Raise DataError if a folder that should be a domain contains a whole data set."""
     for name, whole in inner.items():
         folder = root / name
         lettered = [one for one in subfolders(folder) if (split := parse(one)) and split.is_letter]
         trains = [one for one in whole if whole[one].part == "train" and subfolders(folder / one)]
         if lettered or (trains and len(inner) == 1):
             raise DataError(
-                f"{folder} holds {(lettered or trains)[0]}: the data lies one folder deeper than {root}",
+                f"{folder} contains {(lettered or trains)[0]}: the data is one folder below {root}",
                 remedy=f"name {folder}",
             )
 
@@ -254,7 +255,7 @@ def _require_not_deeper(root: Path, inner: Mapping[str, Splits]) -> None:
 def _unclear(folder: Path, why: str) -> DataError:
     return DataError(
         f"{folder} looks like a split of the data, but {why}",
-        remedy=f"rename it, or move it away. Understood are {LAYOUTS}",
+        remedy=f"rename it or move it away. The supported layouts are {LAYOUTS}",
     )
 
 
@@ -262,7 +263,7 @@ def _files(folder: Path) -> Files:
     """The images of a domain.
 
     Raises:
-        DataError: one lies in a folder that looks like a split.
+        DataError: one is in a folder that looks like a split.
     """
     files = images_below(folder)
     parts = {part: name for name in files for part in name.split("/")[:-1]}
@@ -271,7 +272,7 @@ def _files(folder: Path) -> Files:
     for part, split in splits.items():
         if len(split.label) < 2 or (split.part != "train" and split.label.lower() in trained):
             inner, _, _ = parts[part].partition(f"{part}/")
-            raise _unclear(folder / inner / part, f"it lies in {folder.name}")
+            raise _unclear(folder / inner / part, f"it is inside {folder.name}")
     return files
 
 
@@ -279,19 +280,19 @@ def _inside(folder: Path) -> Domains:
     """The domains in a split's folder.
 
     Raises:
-        DataError: a folder in it looks like a split, too; or see `_domains`.
+        DataError: a sub-folder looks like a split as well, or see `_domains`.
     """
     for name in subfolders(folder):
         if (split := parse(name)) and (split.is_letter or not split.label or name == folder.name):
-            raise _unclear(folder / name, f"it lies in {folder.name}")
+            raise _unclear(folder / name, f"it is inside {folder.name}")
     return _domains(folder)
 
 
 def _domains(folder: Path) -> Domains:
-    """Sub-folders as domains, or the images directly in the folder as one domain without a label.
+    """Sub-folders as domains, or images directly in the folder as one unlabelled domain.
 
     Raises:
-        DataError: there are both.
+        DataError: the folder has both.
     """
     folders, files = scan(folder)
     direct = {name: folder / name for name in files if is_image(name)}
@@ -301,7 +302,7 @@ def _domains(folder: Path) -> Domains:
     filled = [name for name, paths in named.items() if paths]
     if filled:
         raise DataError(
-            f"{folder} holds images both directly ({next(iter(direct))}, {len(direct)} in all) and in "
+            f"{folder} has images both directly in it ({next(iter(direct))}, {len(direct)} in all) and in "
             f"sub-folders ({filled[0]})",
             remedy="move the former into the folder of their domain, or out of the data",
         )

@@ -1,4 +1,4 @@
-"""What reading a file may cost: regular files only, limits of time and memory, and none on metadata."""
+"""Limits on reading a file: regular files only, bounded time and memory, unneeded metadata skipped."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 from sivae_translate.utils.errors import DataError
 
 BLOCK = 4096
-"""Bytes that a decoder gets at a time. Thousands of scans of a JPEG fit into Pillow's own 64 KB, and nothing
-can stop a decoder while it has bytes."""
+"""How many bytes a decoder gets at a time. Thousands of JPEG scans fit into Pillow's own 64 KB, and a decoder
+cannot be stopped while it has bytes."""
 MAX_PROFILE = 2**26
-"""Bytes of a colour profile in a PNG file, decompressed."""
+"""Most bytes of a decompressed colour profile in a PNG file."""
 
 _KINDS = {
     stat.S_IFIFO: "a pipe (FIFO)",
@@ -32,11 +32,11 @@ _NEEDED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"}
 
 
 def require_regular(path: Path) -> None:
-    """Refuse what could keep a reader waiting for ever.
+    """Refuse files that could block a reader forever.
 
     Raises:
-        DataError: a pipe, a device or a socket.
-        OSError: there is no such file.
+        DataError: the file is a pipe, a device or a socket.
+        OSError: the file does not exist.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -47,10 +47,10 @@ def require_regular(path: Path) -> None:
 
 
 class Allowance:
-    """Memory that threads share: one waits where the others have taken too much.
+    """A memory budget that threads share: a thread waits until the others leave enough.
 
     Args:
-        total: bytes. Who needs more than that has it alone.
+        total: budget in bytes. A thread that needs more than the total waits until it is alone.
     """
 
     def __init__(self, total: int) -> None:
@@ -59,7 +59,7 @@ class Allowance:
 
     @contextmanager
     def share(self, amount: int) -> Iterator[None]:
-        """Take some bytes while the block runs."""
+        """Reserve ``amount`` bytes while the block runs."""
         with self._changed:
             self._changed.wait_for(lambda: not self.taken or self.taken + amount <= self.total)
             self.taken += amount
@@ -76,11 +76,11 @@ class TimeLimitError(Exception):
 
 
 class ClockedStream:
-    """A binary stream that gives out no more bytes when its time is over.
+    """A binary stream that stops reading at a time limit.
 
     Args:
-        stream: where the bytes come from.
-        seconds: from now on.
+        stream: the underlying stream.
+        seconds: time limit, from now.
     """
 
     def __init__(self, stream: BinaryIO, seconds: float) -> None:
@@ -89,14 +89,14 @@ class ClockedStream:
 
     @property
     def is_over(self) -> bool:
-        """Whether the time is over."""
+        """Whether the time limit has passed."""
         return time.monotonic() > self._end
 
     def read(self, size: int = -1) -> bytes:
-        """As a file's.
+        """Read up to ``size`` bytes.
 
         Raises:
-            TimeLimitError: the time is over.
+            TimeLimitError: the time limit has passed.
         """
         if self.is_over:
             raise TimeLimitError
@@ -107,11 +107,10 @@ class ClockedStream:
 
 
 def strip_metadata(file: BinaryIO) -> tuple[BinaryIO, bytes | None]:
-    """A PNG file without what Pillow may refuse it for: large texts, and chunks that are damaged.
+    """Remove from a PNG file what Pillow may refuse: large texts and damaged metadata.
 
     Returns:
-        the file without chunks that its pixels do not depend on, and its colour profile, if it has a readable
-        one.
+        The file with only the chunks that its pixels depend on, and its colour profile if it is readable.
     """
     file.seek(0)
     parts, profile = [file.read(8)], None
@@ -124,7 +123,7 @@ def strip_metadata(file: BinaryIO) -> tuple[BinaryIO, bytes | None]:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Kind, content and checksum of a PNG file's chunks, as far as they are whole."""
+    """Type, content and checksum of a PNG file's chunks, up to the first incomplete one."""
     while len(head := file.read(8)) == 8:
         content, checksum = file.read(int.from_bytes(head[:4], "big")), file.read(4)
         yield head[4:], content, checksum
@@ -133,7 +132,7 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def _inflate(chunk: bytes) -> bytes | None:
-    """The profile of an iCCP chunk: a name, a zero, a byte for the method, compressed data."""
+    """The profile in an iCCP chunk: name, zero byte, method byte, compressed data."""
     try:
         return zlib.decompressobj().decompress(chunk.partition(b"\0")[2][1:], MAX_PROFILE)
     except zlib.error:

@@ -1,4 +1,4 @@
-"""Which image files lie in a folder, on every machine in the same order."""
+"""Listing the image files of a folder, in the same order on every machine."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from sivae_translate.data.formats import IMAGE_SUFFIXES
 from sivae_translate.utils.errors import DataError
 
 _FOREIGN = {"__MACOSX", "Thumbs.db", "desktop.ini"}
-"""What a system adds to folders and zip files; it is no image, whatever its name ends in."""
+"""Names that systems add to folders and zip files; they are never images, whatever their extension."""
 
 
 def list_images(inputs: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """The images of a batch translation.
+    """List the images of a batch translation.
 
     Args:
-        inputs: files, taken whatever their names end in, and folders, searched through all their sub-folders
-            for images.
+        inputs: files, whatever their extension, and folders, searched for images with all sub-folders.
 
     Returns:
-        Each image's path, and its path relative to the input folder it was found in (a file's is its name):
-        where its translation belongs inside the output folder.
+        For each image, its path and its path relative to the input folder (a file's name for a file): the
+        path of its translation inside the output folder.
 
     Raises:
-        DataError: an input is missing or a folder without images, or two images have the same relative path.
+        DataError: an input is missing or a folder has no images, or two images have the same relative path.
     """
     sources: dict[Path, Path] = {}
     for given in map(Path, inputs):
@@ -34,7 +33,7 @@ def list_images(inputs: Sequence[Path]) -> list[tuple[Path, Path]]:
             if relative in sources:
                 raise DataError(
                     f"{sources[relative]} and {path} would both be written to '{relative}'",
-                    remedy="translate them into different folders, one call each, or rename one",
+                    remedy="translate them into different folders, or rename one",
                 )
             sources[relative] = path
     return [(path, relative) for relative, path in sources.items()]
@@ -56,18 +55,18 @@ def _expand(given: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name is that of an image."""
+    """Whether a file name has the extension of an image."""
     stem, dot, suffix = name.rpartition(".")
     return bool(stem) and dot + suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_visible(name: str) -> bool:
-    """Whether a file or folder is neither hidden nor something that a system adds to archives."""
+    """Whether a file or folder is neither hidden nor added by a system."""
     return not name.startswith(".") and name not in _FOREIGN
 
 
 def scan(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the folders and of the other files directly in a folder, sorted, without hidden ones.
+    """Sorted names of the visible sub-folders and of the other visible files directly in a folder.
 
     Raises:
         DataError: the folder cannot be listed.
@@ -89,20 +88,19 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
-    """Name to path of the folders directly in a folder; see `scan`."""
+    """Name to path of a folder's visible sub-folders; see `scan`."""
     return {name: folder / name for name in scan(folder)[0]}
 
 
 def holds_image(folder: Path) -> bool:
-    """Whether there is an image in a folder or in one of its sub-folders; see `images_below`."""
+    """Whether a folder or one of its sub-folders has an image; see `images_below`."""
     return any(is_image(parts[-1]) for parts in files_below(folder))
 
 
 def images_below(folder: Path) -> dict[str, Path]:
-    """Images in a folder and all its sub-folders by their paths below it, in an order that is the same on
-    every machine.
+    """Images in a folder and all its sub-folders, by relative path, in the same order on every machine.
 
-    Links are followed, but each real folder is read once, and none that the folder itself lies in.
+    Links are followed, but each real folder is read once, and parents of the folder never.
 
     Raises:
         DataError: a folder cannot be listed.
@@ -112,13 +110,16 @@ def images_below(folder: Path) -> dict[str, Path]:
 
 
 def files_below(folder: Path) -> Iterator[tuple[str, ...]]:
-    """Parts of the relative paths of all visible files; data sets are often put together from links, so those
-    are followed.
+    """Parts of the relative paths of all visible files.
+
+    Links are followed, since data sets are often assembled from links.
     """
     visited = {identity for above in Path(os.path.realpath(folder)).parents if (identity := _identity(above))}
     for where, folders, files in os.walk(folder, onerror=_raise_unlistable, followlinks=True):
         identity = _identity(Path(where))
-        if identity is None or identity in visited:  # gone, or a link back to a folder that was read already
+        if (
+            identity is None or identity in visited
+        ):  # deleted meanwhile, or a link to a folder that was read already
             folders.clear()
             continue
         visited.add(identity)
@@ -128,7 +129,7 @@ def files_below(folder: Path) -> Iterator[tuple[str, ...]]:
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
-    """The same for all paths to a folder; None where it is gone or hidden from us."""
+    """Device and inode, equal for all paths to a folder; None if it cannot be read."""
     try:
         status = folder.stat()
     except OSError:
@@ -142,32 +143,32 @@ def _raise_unlistable(error: OSError) -> None:
 
 def _unlistable(error: OSError) -> DataError:
     return DataError(
-        f"cannot list the folder {error.filename}: {error.strerror}", remedy="allow yourself to read it"
+        f"cannot list the folder {error.filename}: {error.strerror}", remedy="change its permissions"
     )
 
 
 def contents(folder: Path) -> str:
-    """What a folder holds instead of images, in words."""
+    """Describe what a folder without images contains."""
     names = [parts[-1] for parts in files_below(folder)]
-    return f"its {len(names)} files are {count_endings(names)}" if names else "it holds no files"
+    return f"its {len(names)} files are {count_endings(names)}" if names else "it has no files"
 
 
 def left_out(inputs: Sequence[Path]) -> str:
-    """The files in folders that are not images by their names, counted by ending.
+    """Count the files in folders that are not images, by extension.
 
     Args:
-        inputs: folders; what is a file, or missing, is passed over.
+        inputs: folders; files and missing paths are skipped.
 
     Returns:
-        see `count_endings`.
+        See `count_endings`.
     """
     names = (parts[-1] for given in inputs if given.is_dir() for parts in files_below(given))
     return count_endings(name for name in names if not is_image(name))
 
 
 def count_endings(names: Iterable[str]) -> str:
-    """Files by ending, the five most frequent ones named: "3 .psd, 1 .txt"; nothing of no files."""
-    endings = Counter(Path(name).suffix.lower() or "without an ending" for name in names)
+    """Count files by extension, listing the five most frequent: "3 .psd, 1 .txt"; empty without files."""
+    endings = Counter(Path(name).suffix.lower() or "without an extension" for name in names)
     ranked = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
     others = sum(number for _, number in ranked[5:])
     named = [f"{number} {ending}" for ending, number in ranked[:5]]

@@ -1,4 +1,4 @@
-"""From a configuration to images."""
+"""Loading the data that a configuration names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sivae_translate.utils.progress import track
 
 
 class UnreadableWarning(UserWarning):
-    """An image cannot be read, and is left out."""
+    """An image cannot be read and is skipped."""
 
 
 def load_data(config: DataConfig, *, for_tests: bool = False) -> DomainData:
@@ -24,40 +24,41 @@ def load_data(config: DataConfig, *, for_tests: bool = False) -> DomainData:
 
     Args:
         config: the settings.
-        for_tests: only its test images matter; a folder without training and test folders is all test.
+        for_tests: test images alone suffice; in a folder without splits, all images are test images.
 
     Raises:
-        ConfigError: no data set has that name, ``data.root`` is missing where the set needs it, or
-            ``data.validation_size`` is set where there are no pairs to take.
-        DataError: the folder has no usable layout, or too many of its images are unreadable.
+        ConfigError: the data set is unknown, needs ``data.root``, or does not support
+            ``data.validation_size``.
+        DataError: the folder's layout is not supported, or too many of its images are unreadable.
     """
     source = get_source(config.name)
     if config.validation_size and not source.supports_validation:
         able = ", ".join(name for name in source_names() if get_source(name).supports_validation)
-        raise ConfigError(f"data.validation_size is for {able}, not for {config.name}", remedy="leave it out")
+        raise ConfigError(f"data.validation_size is for {able}, not for {config.name}", remedy="omit it")
     return source.load_tests(config) if for_tests else source.load(config)
 
 
 def at_root(config: DataConfig, root: Path) -> DataConfig:
-    """The same settings for the data in a folder, which takes the place of a data set that is drawn."""
+    """The same settings for data in a folder, which replaces a generated data set."""
     name = config.name if get_source(config.name).needs_root else "folder"
     return config.model_copy(update={"name": name, "root": root})
 
 
 def load_images(root: Path, config: DataConfig, limit: int | None = None, seed: int = 0) -> np.ndarray:
-    """Images without domains: those anywhere below a folder, or the test images of idx files in it.
+    """Images without domains: all images below a folder, or the test images of its idx files.
 
     Args:
         root: the folder.
-        config: how they are made square.
-        limit: take so many of them, chosen at random, when there are more.
-        seed: of the choice.
+        config: how images are made square.
+        limit: most images to load; if there are more, a random choice.
+        seed: seed of the random choice.
 
     Returns:
         uint8 (N, size, size, channels).
 
     Raises:
-        DataError: the folder is missing, or holds no image that can be read; others are a warning each.
+        DataError: the folder is missing or none of its images can be read. Each unreadable image is a
+            warning otherwise.
     """
     if any(root.glob("*-idx3-ubyte*")):
         padded = idx.pad(idx.read_split(root, "test")[0], config.image_size)
@@ -69,14 +70,14 @@ def load_images(root: Path, config: DataConfig, limit: int | None = None, seed: 
         try:
             images.append(read(paths[index], config))
         except DataError as error:
-            warnings.warn(f"left out: {error.what}", UnreadableWarning, stacklevel=2)
+            warnings.warn(f"skipped: {error.what}", UnreadableWarning, stacklevel=2)
     if not images:
-        raise DataError(f"no image in {root} can be read", remedy="name a folder with images")
+        raise DataError(f"none of the images in {root} can be read", remedy="name a folder with images")
     return np.stack(images)
 
 
 def load_test_images(config: DataConfig, limit: int | None = None, seed: int = 0) -> np.ndarray:
-    """The test images of a data set's domains in a random order, at most ``limit``.
+    """Test images of all domains of a data set in random order, at most ``limit``.
 
     Returns:
         uint8 (N, size, size, channels).
@@ -93,7 +94,7 @@ def load_test_images(config: DataConfig, limit: int | None = None, seed: int = 0
 
 
 def _choose(count: int, limit: int | None, seed: int) -> list[int]:
-    """Some of the indices below ``count``, in order."""
+    """Sorted indices below ``count``, at most ``limit``, chosen at random."""
     if limit is None or count <= limit:
         return list(range(count))
     return sorted(np.random.default_rng(seed).choice(count, limit, replace=False).tolist())

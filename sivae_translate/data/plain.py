@@ -1,4 +1,4 @@
-"""A loaded Pillow image of any mode as one in grey or RGB: 8 bits a channel, sRGB, upright, opaque."""
+"""Conversion of a loaded Pillow image to a plain one: grey or RGB, 8 bits, sRGB, upright, opaque."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sivae_translate.data import colour, ranges
 def to_plain(
     image: Image.Image, name: str, white: int, profile: bytes | None, orientation: int
 ) -> Image.Image:
-    """A loaded image of any mode as one that needs nothing more.
+    """Convert a loaded image of any mode to a plain one.
 
     Args:
-        image: loaded.
-        name: of its file, for warnings.
+        image: a loaded image.
+        name: name of its file, for warnings.
         white: value that becomes 255; see `ranges.to_eight_bits`.
         profile: its colour profile.
         orientation: see `orientation_of`.
 
     Returns:
-        New, upright, opaque image in mode "L" or "RGB". It has no metadata, so it is not turned or converted
-        once more when it is given again.
+        New, upright, opaque image in mode "L" or "RGB". It has no metadata, so converting it again changes
+        nothing.
 
     Raises:
-        UnknownRangeError: nothing says which value is white.
+        UnknownRangeError: it is not known which value is white.
     """
     plain = _grey_or_rgb(image, name, white, profile, orientation)
     plain.info.clear()
@@ -39,7 +39,7 @@ def _grey_or_rgb(
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
     if image.mode == "F":
-        raise ranges.UnknownRangeError("its pixels are floating point numbers of unknown range")
+        raise ranges.UnknownRangeError("its pixels are floating-point numbers of unknown range")
     if image.mode.startswith("I"):
         return colour.to_srgb(ranges.to_eight_bits(image, white), profile, name)
     grey = image.mode in {"1", "L", "LA", "La"}
@@ -51,7 +51,7 @@ def _grey_or_rgb(
 
 
 def _eight_bit_channels(image: Image.Image, grey: bool) -> Image.Image:
-    """In a mode that colour profiles are for."""
+    """Convert to a mode that colour profiles apply to."""
     if image.mode in {"CMYK", "LAB"}:
         return image
     if image.has_transparency_data:
@@ -68,13 +68,11 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation to what makes it upright."""
+"""EXIF orientation to the transpositions that make the image upright."""
 
 
 def orientation_of(image: Image.Image) -> int:
-    """EXIF's number for how a loaded image lies. The pixels of a file with damaged EXIF are still good:
-    without a readable number it is upright, 1.
-    """
+    """EXIF orientation of a loaded image; 1 (upright) if its EXIF data is missing or damaged."""
     with suppress(Exception):
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     return 1

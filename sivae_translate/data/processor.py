@@ -1,4 +1,4 @@
-"""ImageProcessor: from any picture to the square that a model sees, and back."""
+"""`ImageProcessor`: from any picture to the square that a model sees, and back."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from sivae_translate.data.tensors import to_tensor
 from sivae_translate.utils.errors import InputError
 
 DETAIL = 4
-"""JPEG pictures are decoded at no less than so many times the model's side, however large they are: averaging
-over 4 x 4 pixels or more does not tell how the finer ones were averaged before."""
+"""Large JPEG pictures are decoded at a reduced size of at least this many times the model's side: an average
+over 4 x 4 pixels or more hardly depends on how finer pixels were averaged before."""
 
 FitPolicy = Literal["cover", "contain", "stretch"]
 
 Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels; right and bottom lie outside."""
+"""Left, top, right, bottom in pixels; right and bottom are exclusive."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Which part of a picture became which part of the square.
+    """Which part of a picture fills which part of the square.
 
     Attributes:
         size: width and height of the picture.
         source: the part of the picture that the square shows.
-        square: the part of the square that shows it; the rest is padding.
+        square: the part of the square that it fills; the rest is padding.
     """
 
     size: tuple[int, int]
@@ -61,18 +61,18 @@ class Prepared:
 
 @dataclass(frozen=True)
 class ImageProcessor:
-    """Prepares pictures for a model and gives its results the shape of the pictures.
+    """Prepares pictures for a model and restores the shape of its results.
 
     Args:
         size: side S of the model's images in pixels.
         channels: 1 is grey (Rec. 601 luma of a coloured picture); 3 is RGB (a grey picture has three equal
             channels).
-        fit: "cover" cuts the longer side to a centred square; "contain" keeps everything and fills up with
-            white; "stretch" changes the proportions.
+        fit: "cover" crops to a centred square; "contain" keeps the whole picture and pads with white;
+            "stretch" changes the aspect ratio.
         reading: how files are read.
 
     Raises:
-        InputError: the size is not positive, or another argument is none of its choices.
+        InputError: the size is not positive, or another argument is not one of its choices.
     """
 
     size: int
@@ -95,11 +95,11 @@ class ImageProcessor:
 
     @classmethod
     def of(cls, config: DataConfig) -> ImageProcessor:
-        """The processor of a run's data settings."""
+        """The processor for a run's data settings."""
         return cls(config.image_size, config.channels, config.fit, Reading.of(config))
 
     def prepare(self, image: ImageLike) -> Prepared:
-        """A picture as a model sees it.
+        """Prepare a picture for the model.
 
         Args:
             image: a path, a Pillow image, an array or a tensor: see `from_any`.
@@ -116,17 +116,17 @@ class ImageProcessor:
 
     @property
     def file_reading(self) -> Reading:
-        """How files are read for this model: no larger than it can tell."""
+        """How files are read for this model: no larger than it needs."""
         return replace(self.reading, side=DETAIL * self.size)
 
     def prepare_plain(self, picture: Image.Image) -> Prepared:
-        """A picture that `open_image` gave, as a model sees it."""
+        """Prepare a picture that `open_image` returned."""
         placement = self.place(full_size(picture))
         square = self._draw(picture, placement).convert("L" if self.channels == 1 else "RGB")
         return Prepared(np.array(square).reshape(self.size, self.size, self.channels), placement)
 
     def batch(self, images: Sequence[ImageLike]) -> Tensor:
-        """Pictures as in training: float (B, C, S, S) in [0, 1].
+        """Prepare pictures as a batch: float (B, C, S, S) in [0, 1].
 
         Raises:
             DataError: a file cannot be read.
@@ -149,35 +149,34 @@ class ImageProcessor:
         return Placement(size, whole, (left, top, left + inner_width, top + inner_height))
 
     def restore(self, result: Image.Image, placement: Placement) -> Image.Image:
-        """A model's square result in the shape of the picture that it was made from.
+        """Give a model's square result the size of the picture it was made from.
 
         Args:
-            result: square, of the model's size S.
-            placement: that `prepare` gave for the picture.
+            result: square image of the model's size S.
+            placement: the placement that `prepare` returned for the picture.
 
         Returns:
-            Image of the picture's width and height: without padding, in its proportions.
+            Image of the picture's width and height, without padding.
 
         Raises:
-            InputError: the model saw a part of the picture only; see `require_whole`.
+            InputError: the model saw only part of the picture; see `require_whole`.
         """
         require_whole(placement)
-        # Cut out first: with resize's own box the filter would reach into the padding around it.
+        # Crop first: with resize's own box argument the filter would reach into the padding.
         return result.crop(placement.square).resize(placement.size, Image.Resampling.LANCZOS)
 
     def _draw(self, picture: Image.Image, placement: Placement) -> Image.Image:
-        """The square.
+        """Draw a picture into its square.
 
-        Resizing is LANCZOS: it averages over enough source pixels not to alias when it shrinks, keeps edges
-        sharper than BOX or bilinear, and is smooth when it enlarges, where BOX would copy pixels into blocks.
-        A picture that already fits keeps its exact pixels.
+        LANCZOS does not alias when it shrinks, keeps edges sharper than BOX or bilinear, and is smooth when
+        it enlarges, where BOX would repeat pixels in blocks. A picture of the right size keeps its pixels.
         """
         left, top, right, bottom = placement.square
         size = right - left, bottom - top
         if picture.size == placement.size:
             part = picture if placement.is_whole else picture.crop(placement.source)
             part = part.resize(size, Image.Resampling.LANCZOS)
-        else:  # decoded smaller than the file's picture, for which the placement is meant
+        else:  # decoded at a reduced size; the placement refers to the full size
             x, y = (small / full for small, full in zip(picture.size, placement.size, strict=True))
             left_edge, upper, right_edge, lower = placement.source
             box = (left_edge * x, upper * y, right_edge * x, lower * y)
@@ -195,7 +194,7 @@ def as_batch(prepared: Sequence[Prepared]) -> Tensor:
 
 
 def require_whole(placement: Placement) -> None:
-    """Raises InputError where the model saw a part of the picture only: its shape cannot come back."""
+    """Raise InputError if the model saw only part of the picture: its shape cannot be restored."""
     if not placement.is_whole:
         width, height = placement.size
         left, top, right, bottom = placement.source

@@ -1,4 +1,4 @@
-"""From integers of other ranges to 8 bits a channel."""
+"""Conversion of deeper pixel values to 8 bits per channel."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from PIL import Image, ImageFile
 
 WHITE = 65535
-"""White of 16-bit files, unless somebody knows better."""
+"""White level of 16-bit files, unless it is set."""
 
 
 STRIP = 2**20
-"""Pixels scaled at a time: as numbers of 64 bits, a large image at once would take gigabytes."""
+"""Pixels scaled at a time: all of a large image as 64-bit numbers would take gigabytes."""
 _SCALED = {"PPM", "JPEG2000"}
-"""Formats whose headers say what is white; Pillow scales them."""
+"""Formats whose headers give the white level; Pillow scales them."""
 
 
 class UnknownRangeError(ValueError):
-    """Nothing says which pixel value is white."""
+    """It is not known which pixel value is white."""
 
 
 def white_of(image: Image.Image, white_level: int | None) -> int:
-    """The integer that is white in an image, loaded or not.
+    """The white level of an image, loaded or not.
 
     Args:
-        image: any; Pillow scales PPM and JPEG 2000 to 16 bits by what their headers say.
-        white_level: of files that do not say so; None is 65535.
+        image: any image; Pillow scales PPM and JPEG 2000 to 16 bits by their headers.
+        white_level: for files whose header does not give it; None is 65535.
     """
     if isinstance(image, ImageFile.ImageFile):
         if image.format in _SCALED:
@@ -38,11 +38,11 @@ def white_of(image: Image.Image, white_level: int | None) -> int:
 
 
 def to_eight_bits(image: Image.Image, white: int) -> Image.Image:
-    """Grey integers, which Pillow gives as "I;16" or "I", scaled from 0..white to 0..255.
+    """Scale grey integers (Pillow's modes "I;16" and "I") from 0..white to 0..255.
 
     Args:
-        image: loaded.
-        white: the value that becomes 255, and so does all above it.
+        image: a loaded image.
+        white: the value that becomes 255; larger values are clipped.
 
     Raises:
         UnknownRangeError: negative values, or values above 65535 while ``white`` is 65535.
@@ -68,30 +68,30 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _scaled(values: np.ndarray, white: int) -> np.ndarray:
-    """uint8, rounded to nearest."""
+    """Scale to uint8, rounding to nearest."""
     scaled = (values.clip(0, white) * 255 + white // 2) // white
     return scaled.astype(np.uint8)
 
 
 def is_open(image: ImageFile.ImageFile) -> bool:
-    """Whether an image that is not loaded yet has more than 8 bits a channel, and nothing says how many."""
+    """Whether an unloaded image has more than 8 bits per channel and no white level in its header."""
     return image.format not in _SCALED and (image.mode.startswith("I") or is_deep_colour(image))
 
 
 def raw_mode(image: ImageFile.ImageFile) -> str:
-    """How an image that is not loaded yet is stored, in Pillow's words ("RGB;16B")."""
+    """Pillow's raw mode of an unloaded image ("RGB;16B")."""
     args = image.tile[0][3] if image.tile else ""
     first = args[0] if isinstance(args, tuple) and args else args
     return first if isinstance(first, str) else ""
 
 
 def is_deep_colour(image: ImageFile.ImageFile) -> bool:
-    """Whether an image that is not loaded yet has 16 bits a channel, of which Pillow keeps the upper 8."""
+    """Whether an unloaded image has colours of 16 bits per channel, of which Pillow keeps the upper 8."""
     return raw_mode(image) in {f"{mode};16{order}" for mode in ("RGB", "RGBA") for order in "BLN"}
 
 
 def lower_bytes(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
-    """The same image, opened once more, made to load the lower instead of the upper 8 bits."""
+    """Make an unloaded image load the lower instead of the upper 8 bits."""
     mode, _, order = raw_mode(image).partition(";16")
     big = order == "B" or (order == "N" and sys.byteorder == "big")
     tiles = []
@@ -104,8 +104,9 @@ def lower_bytes(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
 
 
 def join_bytes(upper: Image.Image, lower: Image.Image, white: int) -> Image.Image:
-    """Colours of 16 bits a channel from their halves, scaled from 0..white to 0..255; a fourth channel
-    (transparency) is scaled by its full range.
+    """Join the upper and lower bytes of 16-bit colours and scale them from 0..white to 0..255.
+
+    A fourth channel (transparency) is scaled by its full range.
     """
     joined = np.empty((upper.height, upper.width, len(upper.getbands())), np.uint8)
     for box in _strips(upper):
@@ -117,19 +118,19 @@ def join_bytes(upper: Image.Image, lower: Image.Image, white: int) -> Image.Imag
 
 
 def describe(values: Sequence[int]) -> str | None:
-    """What to say of a domain whose 16-bit images are nearly black.
+    """A note on a domain whose 16-bit images are nearly black.
 
     Args:
-        values: the largest value of each of some of its images.
+        values: the largest value in each of a sample of its images.
 
     Returns:
-        a note, or None where there is nothing to say.
+        The note, or None if none is needed.
     """
     top = max(values, default=WHITE)
     level = next((level for level in (255, 1023, 4095, 16383) if top <= level), None)
     if level is None:
         return None
     return (
-        f"its 16-bit images use 0 to {top} of {WHITE} only, so they are nearly black; "
+        f"its 16-bit images only use 0 to {top} of {WHITE}, so they are nearly black; "
         f"data.white_level {level} reads them as {level.bit_length()} bits"
     )

@@ -1,4 +1,4 @@
-"""Reading image files, whatever is in them, within limits of time and size."""
+"""Reading image files of any kind, within limits of time and size."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from sivae_translate.data.plain import orientation_of, to_plain
 from sivae_translate.utils.errors import DataError, InputError
 
 MAX_PIXELS = 200_000_000
-"""Larger images are refused by their header: a small file can claim a size that would fill the memory."""
+"""Larger images are refused by their header: a small file can claim a size that would fill memory."""
 
 MEMORY = Allowance(512 * 2**20)
-"""Of all decoders of this process together."""
+"""Memory for all decoders of this process together, in bytes."""
 BYTES_PER_PIXEL = 12
-"""That decoding takes at its peak: the decoder's picture, and one or two copies of it."""
+"""Peak memory of decoding, in bytes per pixel: the decoder's picture and one or two copies of it."""
 LAST_UPRIGHT = 4
-"""EXIF's orientations above it swap width and height."""
+"""EXIF orientations above this one swap width and height."""
 FULL_SIZE = "full_size"
-"""Key of an image's ``info``: width and height of the file's picture where it was decoded smaller."""
+"""Key in an image's ``info``: the full width and height of a picture decoded at a reduced size."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Reading:
     """How files are read.
 
     Attributes:
-        white_level: the value in files of more than 8 bits a channel that is white; None is 65535.
-        seconds: the longest that one file may take.
-        side: a JPEG picture with a shorter side of twice that many pixels or more is decoded at a half, a
-            quarter or an eighth of its size, not below this side; None decodes all at their size.
+        white_level: white in files of more than 8 bits per channel; None is 65535.
+        seconds: time limit for each file.
+        side: a JPEG picture whose shorter side is at least twice as long is decoded at half, a quarter or an
+            eighth of its size, but not below this side; None always decodes the full size.
     """
 
     white_level: int | None = None
@@ -56,7 +56,7 @@ class Reading:
 
     @classmethod
     def of(cls, config: DataConfig) -> Reading:
-        """As a run's data settings say."""
+        """The settings of a run."""
         return cls(config.white_level, config.seconds_per_file)
 
 
@@ -64,22 +64,22 @@ DEFAULT = Reading()
 
 
 def open_image(source: str | Path | BinaryIO, reading: Reading = DEFAULT) -> Image.Image:
-    """Read and fully decode an image; of an animation, the first frame.
+    """Read and fully decode an image, or the first frame of an animation.
 
     Transparency is composited on white, 16-bit grey is scaled by its full range or the white level, EXIF
     rotation is applied, colours are converted to sRGB by the file's profile, CMYK becomes RGB.
 
     Args:
         source: a path, or a binary stream, which is read from its start and left open.
-        reading: the range of integers, and the time limit.
+        reading: white level, time limit and reduced size.
 
     Returns:
-        8-bit image in mode "L" where the file is grey, else "RGB"; independent of the file. `full_size` tells
-        the size of a picture that was decoded smaller.
+        8-bit image in mode "L" if the file is grey, else "RGB"; independent of the file. `full_size` gives
+        the size of a picture that was decoded at a reduced size.
 
     Raises:
-        DataError: no such file, not a regular file, no image, empty, truncated, larger than `MAX_PIXELS`,
-            slower than the time limit, or of an unknown pixel range.
+        DataError: the file does not exist, is not a regular file or not an image, is empty, truncated or
+            larger than `MAX_PIXELS`, exceeds the time limit, or has an unknown pixel range.
         InputError: the source is neither a path nor a binary stream.
     """
     name = (
@@ -92,7 +92,7 @@ def open_image(source: str | Path | BinaryIO, reading: Reading = DEFAULT) -> Ima
             return _read(file, name, reading)
     except (DataError, InputError):
         raise
-    except Exception as error:  # decoders raise whatever the damage led them to
+    except Exception as error:  # decoders can raise anything on damaged files
         raise _unreadable(name, error) from error
 
 
@@ -114,7 +114,7 @@ def _stream(source: str | Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
 
 
 def _read(file: BinaryIO, name: str, reading: Reading) -> Image.Image:
-    """An open file as a plain image; a PNG file that fails is read again without its metadata."""
+    """Read an open file as a plain image; a PNG file that fails is read again without metadata."""
     clock = ClockedStream(file, reading.seconds)
     stream = cast("BinaryIO", clock)
     try:
@@ -122,7 +122,7 @@ def _read(file: BinaryIO, name: str, reading: Reading) -> Image.Image:
     except DataError:
         raise
     except Exception as error:
-        if clock.is_over:  # some decoders turn every error into one of their own
+        if clock.is_over:  # some decoders replace every error by their own
             raise TimeLimitError from error
         file.seek(0)
         if file.read(4) != b"\x89PNG":
@@ -148,13 +148,13 @@ def _decode(file: BinaryIO, name: str, reading: Reading, profile: bytes | None =
 
 
 def full_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of the picture that an image was made from; see `Reading`."""
+    """Width and height of the picture before it was decoded at a reduced size; see `Reading`."""
     width, height = image.info.get(FULL_SIZE, image.size)
     return width, height
 
 
 def _load_deep(image: ImageFile.ImageFile, file: BinaryIO, name: str, white: int) -> Image.Image:
-    """Colours of 16 bits a channel by their white level; another image as it is."""
+    """Scale 16-bit colours by their white level; other images stay as they are."""
     if not ranges.is_deep_colour(image):
         return image
     lower = ranges.lower_bytes(_identify(file, name))
@@ -164,10 +164,10 @@ def _load_deep(image: ImageFile.ImageFile, file: BinaryIO, name: str, white: int
 
 
 def brightest_value(path: Path) -> int | None:
-    """The largest value in a file of 16 bits a channel; of colours, a multiple of 256 and 255 more.
+    """The largest value in a file with 16 bits per channel; for colours, rounded up to 256 n + 255.
 
     Returns:
-        None for a file of 8 bits, for one that says what its white is, and for one that cannot be read.
+        None for a file of 8 bits, one whose header gives the white level, or one that cannot be read.
     """
     try:
         require_regular(path)
@@ -179,7 +179,7 @@ def brightest_value(path: Path) -> int | None:
             image.load()
             top = int(np.asarray(image)[..., : 3 if deep else None].max())
             return top * 256 + 255 if deep else top
-    except Exception:  # reading it for good says why
+    except Exception:  # the reason is reported when the file is read
         return None
 
 
@@ -187,14 +187,12 @@ def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     """Read the header only.
 
     Raises:
-        DataError: empty, no image, or too large.
+        DataError: the file is empty, not an image, or too large.
     """
     file.seek(0)
     head = file.read(HEAD)
     if not head:
-        raise DataError(
-            f"cannot read {name}: the file is empty", remedy="remove it, or copy it again from its source"
-        )
+        raise DataError(f"cannot read {name}: the file is empty", remedy="remove it or copy it again")
     reader = find_reader(head, name)
     file.seek(0)
     image = reader(file)
@@ -214,24 +212,24 @@ _UNSUPPORTED = re.compile(
     "|more samples",
     re.IGNORECASE,
 )
-"""What Pillow says of files that are whole, but of a kind that it does not decode."""
+"""Pillow's messages for undamaged files of a kind that it does not decode."""
 
 
 def _unreadable(name: str, error: Exception) -> DataError:
-    """The error for a failed open or decode, in words."""
+    """The error to raise when opening or decoding fails."""
     reason = str(error) or type(error).__name__
     smaller = "scale it down with another program, or remove it"
     for kind, what, remedy in (
         (FileNotFoundError, "no such file", "check the path"),
         (IsADirectoryError, "it is a folder", "name an image file"),
-        (PermissionError, "permission denied", "allow yourself to read it"),
+        (PermissionError, "permission denied", "change its permissions"),
         (
             TimeLimitError,
             "decoding it takes longer than data.seconds_per_file",
-            "convert it to PNG, or allow more",
+            "convert it to PNG or raise the limit",
         ),
-        (MemoryError, "decoding it needs more memory than there is", smaller),
-        (ranges.UnknownRangeError, reason, "convert it to 8 or 16 bits a channel"),
+        (MemoryError, "there is not enough memory to decode it", smaller),
+        (ranges.UnknownRangeError, reason, "convert it to 8 or 16 bits per channel"),
         (Image.DecompressionBombError, reason, smaller),
     ):
         if isinstance(error, kind):
@@ -242,8 +240,8 @@ def _unreadable(name: str, error: Exception) -> DataError:
         return DataError(f"cannot read {name}: {error.strerror}", remedy="check the path and the disk")
     if _UNSUPPORTED.search(reason):
         return DataError(
-            f"cannot read {name}: Pillow does not decode its kind ({reason})", remedy="convert it to PNG"
+            f"cannot read {name}: Pillow does not support this variant ({reason})", remedy="convert it to PNG"
         )
     return DataError(
-        f"cannot read {name}: it is damaged or truncated ({reason})", remedy="remove it, or copy it again"
+        f"cannot read {name}: it is damaged or truncated ({reason})", remedy="remove it or copy it again"
     )

@@ -1,4 +1,4 @@
-"""What a folder's name says about the split it holds: ``train``, ``Testing``, ``val_A``, ``B-train``."""
+"""Folder names that denote a split: ``train``, ``Testing``, ``val_A``, ``B-train``."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
 _ALONE = re.compile(f"({_WORD})", re.IGNORECASE)
 _BEFORE = re.compile(rf"({_WORD})[ _.-]+(.*[^ _.-])", re.IGNORECASE)
 _AFTER = re.compile(rf"([^ _.-].*?)[ _.-]+({_WORD})", re.IGNORECASE)
-# Without a separator only one letter or digit is a label, and "trains" and "vale" are no splits
+# Without a separator a label is a single letter or digit, but "trains" and "vale" are not splits
 _LETTER = re.compile(r"((?i:train|training|test|testing))((?![sS])[A-Za-z0-9])|((?i:val))([A-Z0-9])")
 _ALIKE = 0.75
-"""How alike, by `difflib`, a misspelt name is to what it stands for."""
+"""Similarity, by `difflib`, from which a name counts as a misspelling."""
 
 
 @dataclass(frozen=True)
 class SplitName:
-    """A folder's name, understood.
+    """A parsed folder name.
 
     Attributes:
         part: the split.
-        label: the domain, single letters in upper case; empty where the name is the split's alone.
+        label: the domain, single letters in upper case; empty if the name is just that of a split.
     """
 
     part: Part
@@ -39,12 +39,12 @@ class SplitName:
 
     @property
     def is_letter(self) -> bool:
-        """Whether the label can hardly be part of another word: ``trainA``, not ``train_station``."""
+        """Whether the label is a single character, as in ``trainA`` but not ``train_station``."""
         return len(self.label) == 1
 
 
 def parse(name: str) -> SplitName | None:
-    """What a folder's name says about splits; None where it says nothing.
+    """Parse a folder name; None if it does not denote a split.
 
     >>> parse("Training"), parse("test-a")
     (SplitName(part='train', label=''), SplitName(part='test', label='A'))
@@ -69,7 +69,7 @@ def _label(text: str) -> str:
 
 
 def looks_misspelt(name: str, known: Iterable[str]) -> bool:
-    """Whether a name is almost one of those that were understood or their partners, or almost a split's."""
+    """Whether a name is almost that of a split, of one of the known folders, or of a partner of one."""
     names = [one.lower() for one in known]
     names += [partner(one) for one in names] + [partner(one, "test", "train") for one in names]
     names += [word for word in _WORDS if len(word) > 3]
@@ -78,5 +78,5 @@ def looks_misspelt(name: str, known: Iterable[str]) -> bool:
 
 
 def partner(name: str, part: str = "train", other: str = "test") -> str:
-    """What the folder of the other split beside one of this name is called: ``trainB`` to ``testB``."""
+    """The name of the matching folder of the other split: ``trainB`` to ``testB``."""
     return re.sub(f"{part}(ing)?", other, name, count=1, flags=re.IGNORECASE)

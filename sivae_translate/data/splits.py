@@ -1,4 +1,4 @@
-"""Which of a domain's images are trained on, and which are for validation."""
+"""The split of a domain's training images into training and validation."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import numpy as np
 from sivae_translate.data.domains import DomainData, ImageSource
 
 VALIDATION_IMAGES, VALIDATION_EACH = 256, 64
-"""Validation takes no more images of a domain than the second, or than its part of the first where that is
-more."""
+"""Validation takes at most 64 images of a domain, or 256 divided by the number of domains if that is more."""
 FEWEST = 10
-"""Images of a domain from which on validation takes at least one, where it takes any."""
+"""Domains with at least this many images give at least one to validation, unless its share is 0."""
 
 
 SHOWN = 6
-"""Domains that `summary` describes, unless one more is all that is left."""
+"""How many domains `summary` lists, or one more if only one is left."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A domain's images by their positions, in a pseudo-random order: files lie sorted by what they show.
+    """Positions of a domain's images, in a pseudo-random order, since files are often sorted by content.
 
     Attributes:
-        train: those that are trained on.
-        validation: those that are for validation and calibration alone.
+        train: images for training.
+        validation: images for validation and calibration only.
     """
 
     train: np.ndarray
@@ -36,11 +35,11 @@ class Split:
 
 @dataclass(frozen=True)
 class NamedSplit:
-    """The same by the images' names, which stay when other images come or go.
+    """A split by image names, which do not change when images are added or removed.
 
     Attributes:
-        train: those that are trained on, in the order of `Split.train`.
-        validation: those that are for validation and calibration alone.
+        train: images for training, in the order of `Split.train`.
+        validation: images for validation and calibration only.
     """
 
     train: tuple[str, ...]
@@ -48,13 +47,11 @@ class NamedSplit:
 
     @classmethod
     def of(cls, split: Split, names: Sequence[str]) -> NamedSplit:
-        """The names of a split's images, given those of all images of the domain."""
+        """Build it from a split and the names of all images of the domain."""
         return cls(tuple(names[i] for i in split.train), tuple(names[i] for i in split.validation))
 
     def find(self, names: Sequence[str]) -> Split:
-        """Where a domain's images are now, given all their names: those that are gone are left out, and new
-        ones are trained on.
-        """
+        """Find the images among the current names: missing ones are dropped, new ones are trained on."""
         position = {name: index for index, name in enumerate(names)}
         known = {*self.train, *self.validation}
         new = [index for index, name in enumerate(names) if name not in known]
@@ -65,11 +62,12 @@ class NamedSplit:
 
 
 def split_training(sources: Sequence[ImageSource], share: float) -> tuple[Split, ...]:
-    """The training and the validation images of each domain; the same for every seed.
+    """Split each domain's images into training and validation; the same for every seed.
 
     Args:
-        sources: one a domain.
-        share: for validation, 0 to 1. Unless it is 0, a domain of `FEWEST` images or more gives at least one.
+        sources: the images of each domain.
+        share: fraction for validation, 0 to 1. Unless it is 0, domains with `FEWEST` images or more give at
+            least one.
     """
     most = max(VALIDATION_EACH, math.ceil(VALIDATION_IMAGES / len(sources)))
     splits = []
@@ -83,7 +81,7 @@ def split_training(sources: Sequence[ImageSource], share: float) -> tuple[Split,
 
 
 def summary(data: DomainData, splits: Sequence[Split]) -> str:
-    """What a run trains on and measures, in one line: the images of each domain, and the set's notes."""
+    """One line on the images of each domain, with the data set's notes."""
     tested = dict(zip(data.test_domains, map(len, data.test), strict=True))
     counts = {
         domain: (len(split.train), len(split.validation), tested.pop(domain, 0))

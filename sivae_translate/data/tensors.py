@@ -1,4 +1,4 @@
-"""Between 8-bit pictures and the tensors that networks take."""
+"""Conversion between 8-bit pictures and the tensors that networks take."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from sivae_translate.utils.errors import InputError
 
 
 def to_tensor(arrays: np.ndarray | Sequence[np.ndarray]) -> Tensor:
-    """A batch for the networks.
+    """Convert images to a batch for the networks.
 
     Args:
         arrays: uint8 (B, H, W, C), or B arrays (H, W, C) of one size.
 
     Returns:
-        float (B, C, H, W) in [0, 1], in channels_last memory, that of the arrays.
+        float (B, C, H, W) in [0, 1], in the channels_last memory format, like the arrays.
 
     Raises:
         InputError: another type or shape.
     """
     try:
-        # torch cannot wrap read-only or negatively strided memory, so such arrays are copied here
+        # torch cannot wrap read-only or negatively strided memory, so such arrays are copied
         pixels = np.require(arrays, requirements=["C", "W"])
     except ValueError as error:
         raise InputError(
@@ -39,19 +39,16 @@ def to_tensor(arrays: np.ndarray | Sequence[np.ndarray]) -> Tensor:
 
 
 def to_uint8(batch: Tensor) -> np.ndarray:
-    """The inverse of `to_tensor`: float (B, C, H, W), clamped to [0, 1] and rounded to 8 bits, to uint8 (B,
-    H, W, C).
-    """
+    """The inverse of `to_tensor`: float (B, C, H, W), clamped to [0, 1], to uint8 (B, H, W, C)."""
     pixels = batch.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """A model's output as an image.
+    """Convert a model's output to an image.
 
     Args:
-        image: float (C, H, W), C = 1 or 3, nominally in [0, 1]; what lies outside is clamped, then rounded to
-            8 bits.
+        image: float (C, H, W), C = 1 or 3, nominally in [0, 1]; clamped, then rounded to 8 bits.
 
     Returns:
         Image in mode "L" for one channel, "RGB" for three.

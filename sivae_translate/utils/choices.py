@@ -1,6 +1,4 @@
-"""Names that a user chooses among, in one place that imports nothing, so that the command line can list them
-at once.
-"""
+"""Names that users choose from; nothing is imported here, so that the command line lists them at once."""
 
 from typing import Literal
 
@@ -11,7 +9,7 @@ PlaneName = Literal["8gaussians", "spiral", "checkerboard", "rings"]
 """Data sets of the 2D laboratory."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
-"""Of matrix products; auto is bfloat16 where that is fast."""
+"""Precision of matrix products; auto is bfloat16 where that is fast."""
 
 Check = Literal["off", "warn", "raise"]
-"""What to do where an input is unlike the training data."""
+"""What to do with an input that is unlike the training data."""

@@ -1,4 +1,4 @@
-"""Which device and which precision, chosen where the user does not say."""
+"""Choosing the device and the precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pick_device(name: str = "auto") -> torch.device:
     """``auto`` is CUDA, then Apple's MPS, then the CPU.
 
     Raises:
-        ConfigError: the name is no device, or that device is not there.
+        ConfigError: the device is unknown or not available.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -37,7 +37,7 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """``auto`` is bfloat16 on GPUs that have it and on CPUs that multiply matrices in it, else float32.
 
     Raises:
-        ConfigError: it is none of the precisions.
+        ConfigError: the precision is unknown.
     """
     if precision not in get_args(Precision):
         raise ConfigError(
@@ -51,9 +51,7 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def _cpu_has_bfloat16() -> bool:
-    """AMX or AVX512-BF16, as Linux reports them; elsewhere False, since emulated bfloat16 is slower than
-    float32.
-    """
+    """Whether Linux reports AMX or AVX512-BF16; emulated bfloat16 is slower than float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -63,9 +61,7 @@ def _cpu_has_bfloat16() -> bool:
 
 @contextlib.contextmanager
 def exact_float32(device: torch.device) -> Iterator[None]:
-    """float32 as it is, for evaluation: no autocast, and no convolutions in TF32, which GPUs choose by
-    default.
-    """
+    """Full float32 for evaluation: no autocast, and no TF32 convolutions, the default on GPUs."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -76,7 +72,7 @@ def exact_float32(device: torch.device) -> Iterator[None]:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:
-    """Mixed precision in ``dtype``; nothing for float32."""
+    """Mixed precision in ``dtype``; does nothing for float32."""
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)

@@ -10,7 +10,7 @@ import torch
 
 
 def environment(device: torch.device) -> dict[str, object]:
-    """What a reader has to know of the machine to understand times."""
+    """What a reader must know about the machine to interpret timings."""
     name = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
@@ -25,7 +25,7 @@ def environment(device: torch.device) -> dict[str, object]:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most memory that this process has held so far, in bytes: on the GPU when it is used, else in all."""
+    """Peak memory of this process in bytes: on the GPU if one is used, else resident memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024

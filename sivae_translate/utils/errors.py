@@ -24,7 +24,7 @@ class SivaeError(Exception):
         self.remedy = remedy
 
     def __reduce__(self) -> tuple[Callable[..., SivaeError], tuple[str]]:
-        """So that errors come whole from other processes."""
+        """Keep the whole message when an error comes from another process."""
         return partial(type(self), remedy=self.remedy), (self.what,)
 
 
@@ -41,7 +41,7 @@ class CheckpointError(SivaeError):
 
 
 class TrainingError(SivaeError):
-    """Training cannot go on; what was learnt so far is saved."""
+    """Training cannot continue; what was learnt so far is saved."""
 
 
 class InputError(SivaeError):

@@ -1,7 +1,7 @@
-"""Writing files so that a reader never sees half of one, whatever happens meanwhile.
+"""Atomic writes: a reader never sees half a file, whatever happens.
 
-What is written has a temporary name first, one of its own for every process, thread and call:
-``.NAME.HOST-PID-TOKEN.tmp``. When a process is killed, such files stay; `remove_leftovers` takes them away.
+A file is first written under a temporary name that is unique to the process, thread and call:
+``.NAME.HOST-PID-TOKEN.tmp``. Killed processes leave such files behind; `remove_leftovers` removes them.
 """
 
 from __future__ import annotations
@@ -23,31 +23,30 @@ from typing import Any
 from sivae_translate.utils.errors import OutputError
 
 LONGEST_SUFFIX = 16
-"""Bytes of a file's ending that a temporary name keeps: writers choose their format by it."""
+"""How many bytes of a file's extension a temporary name keeps: writers choose their format by it."""
 LONGEST_NAME = 100
-"""Bytes of a file's name in a temporary one, which must not be longer than file systems allow (255)."""
+"""How many bytes of a file's name a temporary name keeps; file systems allow 255 in all."""
 LEFTOVER = re.compile(
     r"\.(?P<name>.+)\.((?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]+|\d+|[a-z0-9_]{8})(?P<old>\.old)?\.tmp(\..+)?",
     re.DOTALL,
 )
-"""Temporary names, those of earlier versions included: they had a process's number, or eight characters."""
+"""Temporary names, including those of earlier versions: a process ID, or eight characters."""
 
 
 def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
+    """The umask of the process, which can only be read by setting it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
 
 
 UMASK = _umask()
-"""Read once, while this is imported: two threads that set the mask side by side could leave it changed."""
+"""Read once, at import: two threads that set the mask at the same time could leave it changed."""
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``target`` to write to; on success it takes the target's place, on failure
-    it is removed.
+    """Give a temporary path to write to, which replaces ``target`` on success and is removed on failure.
 
     Raises:
         OutputError: the folder cannot be written to, or the disk is full.
@@ -68,10 +67,11 @@ def replacing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``target`` to fill; on success it takes the target's place.
+    """Give a temporary folder to fill, which replaces ``target`` on success.
 
-    An older folder is moved aside and removed afterwards, so that at no time half of one has the name.
-    Between the two moves it has none: `whole_folders` finds it then, and `remove_leftovers` moves it back.
+    An existing folder is moved aside and removed afterwards, so that ``target`` is never half a folder.
+    Between the two moves it does not exist: `whole_folders` still finds the old one, and
+    `remove_leftovers` moves it back.
 
     Raises:
         OutputError: the folder cannot be written to, or the disk is full.
@@ -92,7 +92,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         raise cannot_write(target, error) from error
     finally:
         if aside.exists() and not target.exists():
-            with contextlib.suppress(OSError):  # what cannot be moved back now is at the next start
+            with contextlib.suppress(OSError):  # `remove_leftovers` tries again at the next start
                 aside.replace(target)
         shutil.rmtree(temporary, ignore_errors=True)
         if target.exists():
@@ -100,7 +100,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 
 def whole_folders(parent: Path) -> dict[str, Path]:
-    """Folders that `replacing_folder` has finished, by name: those whose swap was interrupted lie aside."""
+    """Complete folders by name, including those that an interrupted swap left under a temporary name."""
     entries = _entries(parent)
     asides = {match["name"]: path for path, match in _leftovers(entries) if match["old"]}
     hidden = {path for path, _ in _leftovers(entries)}
@@ -108,13 +108,13 @@ def whole_folders(parent: Path) -> dict[str, Path]:
 
 
 def remove_leftovers(folder: Path, name: str | None = None, *, exclusive: bool = False) -> None:
-    """Remove the temporary files and folders of processes that have ended; finish interrupted swaps.
+    """Remove temporary files and folders of processes that have ended; finish interrupted swaps.
 
     Args:
-        folder: where they lie; not below it. It need not exist.
-        name: of the target whose leftovers are meant; None is any.
-        exclusive: nobody else writes to the folder, so all of them are left over; otherwise those of other
-            machines and of earlier versions stay, since nobody can tell.
+        folder: where to look, without subfolders. It need not exist.
+        name: the target whose leftovers to remove; None removes those of any target.
+        exclusive: nobody else writes to the folder, so every temporary name is a leftover. Otherwise those of
+            other machines and of earlier versions stay, since their processes may still be running.
     """
     for path, match in _leftovers(_entries(folder)):
         if (name is not None and match["name"] != name) or not (exclusive or _is_abandoned(match)):
@@ -130,7 +130,7 @@ def remove_leftovers(folder: Path, name: str | None = None, *, exclusive: bool =
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, in the order of names; nothing where it cannot be read."""
+    """Entries of a folder, sorted by name; none if it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:
@@ -143,8 +143,8 @@ def _leftovers(entries: list[Path]) -> list[tuple[Path, re.Match[str]]]:
 
 
 def _is_abandoned(match: re.Match[str]) -> bool:
-    """Whether a temporary name's process ran on this machine and has ended, as far as one can tell."""
-    if match["host"] != _host() or os.name == "nt":  # there os.kill ends the process
+    """Whether the process behind a temporary name ran on this machine and has ended."""
+    if match["host"] != _host() or os.name == "nt":  # on Windows os.kill ends the process
         return False
     try:
         os.kill(int(match["pid"]), 0)
@@ -156,12 +156,12 @@ def _is_abandoned(match: re.Match[str]) -> bool:
 
 
 def _temporary(target: Path, ending: str) -> Path:
-    """A name beside a target that nobody else has."""
+    """A unique name beside a target."""
     return target.with_name(f".{_short(target.name)}.{_host()}-{os.getpid()}-{secrets.token_hex(6)}{ending}")
 
 
 def _short(name: str) -> str:
-    """A name, or the beginning of a long one with a digest."""
+    """A name, or the beginning of a long one followed by a digest."""
     raw = os.fsencode(name)
     if len(raw) <= LONGEST_NAME:
         return name
@@ -174,30 +174,30 @@ def _ending(target: Path) -> str:
 
 
 def _host() -> str:
-    """Eight digits for the name of this machine."""
+    """A digest of this machine's name, eight hexadecimal digits."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file is on the disk; it is opened for writing, since Windows refuses otherwise."""
+    """Flush a file to disk; Windows requires that it is opened for writing."""
     with path.open("r+b") as written:
         os.fsync(written.fileno())
 
 
 def write_json(target: Path, value: Any) -> None:
-    """Write indented JSON, whole or not at all."""
+    """Write indented JSON atomically."""
     with replacing(target) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+    """Write UTF-8 text atomically."""
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def require_writable(folder: Path) -> None:
-    """Fail now rather than after hours of work.
+    """Check that a folder can be written to, now rather than after hours of work.
 
     Raises:
         OutputError: the folder cannot be made or written to.
@@ -211,8 +211,8 @@ def require_writable(folder: Path) -> None:
 
 
 def cannot_write(target: Path, error: OSError) -> OutputError:
-    """The error for a failed write, in words."""
+    """The error to raise for a failed write."""
     reason = error.strerror or str(error)
     return OutputError(
-        f"cannot write {target}: {reason}", remedy="free space or choose another folder that you may write to"
+        f"cannot write {target}: {reason}", remedy="free some space, or choose a folder that you may write to"
     )

@@ -1,4 +1,4 @@
-"""How a process holds memory."""
+"""How the allocator of a process keeps memory."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import ctypes
 from contextlib import suppress
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""glibc's numbers for what ``mallopt`` sets: from which size on free memory goes back to the system, and is
-asked of it apart."""
+"""Parameters of glibc's ``mallopt``: when free memory goes back to the system, and when a block is mapped
+on its own."""
 LARGEST = 32 * 2**20
-"""Bytes: glibc takes no greater threshold for memory of its own."""
+"""In bytes: the largest threshold for mapped blocks that glibc accepts."""
 
 
 def keep_freed_memory() -> None:
-    """Have glibc's allocator keep what is freed, up to the most that the process has held.
+    """Make glibc's allocator keep freed memory instead of returning it to the system.
 
-    A step of training frees all its activations at its end and the next one needs as many. Given back to the
-    system, every page of them is a fault when it is touched again, which is a twentieth of a step. With
-    another allocator nothing happens.
+    A training step frees all its activations at its end, and the next step needs as much memory again. If it
+    went back to the system, every page would fault when it is touched again, which costs a twentieth of a
+    step. Does nothing with other allocators.
     """
     with suppress(AttributeError, OSError, TypeError):
         adjust = ctypes.CDLL(None).mallopt

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 GAP = 4
 CAPTION_HEIGHT = 18
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-"""Format of a picture by its name's ending, other than PNG."""
+"""Picture formats other than PNG, by extension."""
 
 
 def caption_font(size: int = 13) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, which needs no file."""
+    """Pillow's built-in font, which needs no file."""
     return ImageFont.load_default(size)
 
 
@@ -76,7 +76,7 @@ def _scaled(image: Image.Image, cell: int) -> Image.Image:
 
 
 def stacked(images: Sequence[Image.Image]) -> Image.Image:
-    """Images one above the other, at the left: RGB, as wide as the widest."""
+    """Images one above the other, aligned left: RGB, as wide as the widest."""
     size = (max(image.width for image in images), sum(image.height for image in images))
     canvas, top = Image.new("RGB", size, "white"), 0
     for image in images:
@@ -86,17 +86,17 @@ def stacked(images: Sequence[Image.Image]) -> Image.Image:
 
 
 def from_array(array: np.ndarray) -> Image.Image:
-    """uint8 (H, W, 1 or 3) to a grey or RGB image."""
+    """Turn uint8 (H, W, 1 or 3) into a grey or RGB image."""
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 def save(image: Image.Image, path: Path, compress_level: int = 6) -> None:
-    """Write an image, whole or not at all: as JPEG or WebP where the name ends so, else as PNG.
+    """Write an image atomically, in the format of its extension: JPEG, WebP, or else PNG.
 
     Args:
-        image: any mode that the format knows.
-        path: to write to.
-        compress_level: of PNG, zlib's, 0 to 9; the pixels are the same at each.
+        image: any mode that the format supports.
+        path: file to write.
+        compress_level: zlib's level for PNG, 0 to 9; lossless at every level.
 
     Raises:
         OutputError: the folder cannot be written to.
@@ -127,13 +127,13 @@ def png_bits(images: np.ndarray, compress_level: int | None = None) -> np.ndarra
 
 
 def curves(series: dict[str, dict[str, list[float]]], steps: list[int], path: Path, title: str) -> None:
-    """Small multiples of curves over training steps as a PNG.
+    """Draw panels of curves over training steps as a PNG.
 
     Args:
         series: panel title to {line name: values}, one value for each of ``steps``.
-        steps: horizontal axis.
+        steps: values of the horizontal axis.
         path: PNG to write.
-        title: above all panels.
+        title: title above all panels.
     """
     columns = min(3, len(series)) or 1
     rows = -(-len(series) // columns)
@@ -161,7 +161,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path, dpi: int) -> None:
-    """Write a figure as a PNG, whole or not at all.
+    """Write a figure as a PNG, atomically.
 
     Raises:
         OutputError: the folder cannot be written to.

@@ -1,4 +1,4 @@
-"""Progress bars, by rich; silent when nobody watches a short loop."""
+"""Progress bars, drawn by rich; short loops show none."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from rich.progress import (
 
 T = TypeVar("T")
 console = Console(stderr=True, soft_wrap=not Console(stderr=True).is_terminal, markup=False)
-"""For notes and lists, which are only wrapped on a terminal: elsewhere a program reads them line by line.
-File names may hold brackets, so nothing is markup; a colour is ``style=``."""
+"""For notes and lists. They are wrapped on a terminal only: elsewhere a program reads them line by line.
+File names may contain brackets, so markup is off; use ``style=`` for colours."""
 
 
 def progress_bar(*fields: str, transient: bool = False, silent: bool = False) -> Progress:
-    """A bar with count, elapsed and remaining time; ``fields`` are shown after it, set by ``update(task,
-    name=...)``.
+    """A bar with count, elapsed and remaining time.
+
+    ``fields`` are shown after it; ``update(task, name=...)`` sets them.
     """
     extra = [TextColumn("{task.fields[" + name + "]}") for name in fields]
     return Progress(
@@ -43,7 +44,7 @@ def progress_bar(*fields: str, transient: bool = False, silent: bool = False) ->
 
 
 def track(items: Sequence[T], description: str) -> Iterator[T]:
-    """Iterate with a bar that vanishes at the end; short sequences show none."""
+    """Iterate with a bar that disappears at the end; short sequences show none."""
     if len(items) < 50 or not console.is_terminal:
         yield from items
         return

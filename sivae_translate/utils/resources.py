@@ -1,4 +1,4 @@
-"""Where the files that come with the library lie: weights and other assets."""
+"""Paths of the files that come with the library: weights, assets and configurations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def asset_path(name: str) -> Path:
     """Path of a file that comes with the library.
 
-    An installed package carries its assets in its own folder; a source checkout has them in ``assets/``
-    beside the package.
+    An installed package has its assets inside the package; a source checkout has them in ``assets/`` beside
+    the package.
 
     Args:
         name: file name, e.g. ``lpips_alexnet.safetensors``.
@@ -23,7 +23,7 @@ def asset_path(name: str) -> Path:
     """
     candidates = [PACKAGE / "assets" / name]
     checkout = PACKAGE.parent
-    # Beside an installed package lie other packages, so an assets folder there would be somebody else's.
+    # Next to an installed package are other packages, so an assets folder there would not be ours.
     if (checkout / "pyproject.toml").is_file():
         candidates.append(checkout / "assets" / name)
     for path in candidates:
@@ -37,10 +37,10 @@ def asset_path(name: str) -> Path:
 
 
 def config_path(name: str) -> Path:
-    """Path of a configuration: any file by its path, or one that comes with the library by its name.
+    """Path of a configuration: a path to any file, or the name of one that comes with the library.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: there is no such file and no such name.
     """
     if Path(name).is_file():
         return Path(name)
@@ -51,5 +51,5 @@ def config_path(name: str) -> Path:
             return folder / f"{stem}.yaml"
     shipped = sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
     raise ConfigError(
-        f"there is no configuration '{name}'", remedy=f"name a YAML file, or one of {', '.join(shipped)}"
+        f"there is no configuration '{name}'", remedy=f"name a YAML file or one of {', '.join(shipped)}"
     )

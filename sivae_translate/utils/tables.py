@@ -21,20 +21,20 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    """Cells of a row; a bar in a name would begin another cell."""
+    """One row; bars are escaped, since they would begin another cell."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 NAME_WIDTH = 16
-"""Columns that a name keeps where a table is wider than the terminal."""
+"""How many characters a name keeps in a table that is wider than the terminal."""
 
 
 def terminal_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A table for a terminal; the first column is text, the others are numbers.
 
-    Where it is too wide, its header is wrapped, then long names are; numbers stay whole.
+    If it is too wide, its header is wrapped first, then long names; numbers are never wrapped.
     """
-    cells = [[Text(cell) for cell in row] for row in rows]  # names may hold brackets
+    cells = [[Text(cell) for cell in row] for row in rows]  # no markup: names may contain brackets
     table = Table(title=Text(title))
     for index, name in enumerate(header):
         longest = max((row[index].cell_len for row in cells), default=0)
@@ -46,5 +46,5 @@ def terminal_table(title: str, header: Sequence[str], rows: Iterable[Sequence[st
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many digits behind the point; empty for None."""
+    """Format a number with ``digits`` decimals; None becomes an empty string."""
     return "" if value is None else f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""Safetensors files: whatever is wrong with one or with the disk is an OSError or a `TensorFileError`."""
+"""Safetensors files; every failure is an OSError or a `TensorFileError`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 class TensorFileError(Exception):
-    """A file is missing, damaged or no safetensors file; the message says what is wrong."""
+    """A file is missing, damaged or not a safetensors file; the message says which."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors, on the CPU and in plain memory order, which is what safetensors stores.
+    """Write tensors, after moving them to the CPU and making them contiguous, as safetensors requires.
 
     Raises:
-        OSError: they cannot be written; safetensors has an error of its own for a full disk.
+        OSError: the file cannot be written; safetensors' own error for a full disk is translated.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
@@ -33,23 +33,23 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The texts beside the tensors.
+    """Metadata of a file: texts by name.
 
     Raises:
-        TensorFileError: see there.
+        TensorFileError: the file cannot be read.
     """
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
-    except Exception as error:  # a damaged header raises whatever its readers stumble over
+    except Exception as error:  # a damaged header can raise anything
         raise TensorFileError(_reason(path, error)) from error
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors; none of them is loaded.
+    """Names and shapes of the tensors, without loading them.
 
     Raises:
-        TensorFileError: see there.
+        TensorFileError: the file cannot be read.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -59,21 +59,21 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors.
+    """All tensors by name.
 
     Raises:
-        TensorFileError: see there.
+        TensorFileError: the file cannot be read.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except Exception as error:
         raise TensorFileError(_reason(path, error)) from error
 
 
 def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and not path.exists():
-        return "there is no such file"
+        return "it does not exist"
     if path.is_dir():
         return "it is a folder"
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -147,7 +147,7 @@ def test_a_damaged_cache_is_made_anew_with_a_line(
         index.write_text(texts[damage])
     capsys.readouterr()
     assert shades(decode(files, config, "reading")) == expected
-    assert f"the cache {folder} is damaged; it is made anew" in capsys.readouterr().err
+    assert f"the cache {folder} is damaged and will be rebuilt" in capsys.readouterr().err
     assert isinstance(decode(files, config, "reading").pixels, np.memmap)
     assert not capsys.readouterr().err
 

@@ -57,7 +57,7 @@ def test_equal_names_are_no_pairs_unless_asked_for(root: Path) -> None:
 def test_pairs_that_are_asked_for_must_have_a_common_name(root: Path) -> None:
     for index in range(3):
         (root / "test" / "night" / f"{index}.png").rename(root / "test" / "night" / f"n{index}.png")
-    with pytest.raises(DataError, match="no file name is common"):
+    with pytest.raises(DataError, match="no file name is shared"):
         load_data(config(root, pairs=True))
 
 

@@ -150,17 +150,20 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
             ["a.txt", "sub/b.txt", "sub/c.csv", "Makefile"],
             r"no training image in .*: its 4 files are 2 \.txt, 1 \.csv, 1 without",
         ),
-        ([], "no training image in .*: it holds no files"),
+        ([], "no training image in .*: it has no files"),
         (["cat/1.png", "cat/2.png", "dog/readme.txt"], "domain 'dog' has no image"),
         (["cat/1.png", "cat/2.png", "dog/1.png"], "domain 'dog' has only 1 image"),
         (["trainA/1.png", "trainA/2.png", "trainB/x.txt"], "domain 'B' has no image"),
         (["1.png"], "the folder has only 1 image"),
         (["train/cat/1.png", "train/cat/2.png", "test/cat/x.txt"], "test domain 'cat' has no image"),
         (["train/cat/1.png", "train/cat/2.png", "test/cat/3.png"], "test domain 'cat' has only 1 image"),
-        (["train/cat/1.png", "train/cat/2.png", "test/3.png", "test/4.png"], "its test images directly in"),
+        (
+            ["train/cat/1.png", "train/cat/2.png", "test/3.png", "test/4.png"],
+            "its test images are not sorted",
+        ),
         (
             ["cat/1.png", "cat/2.png", "stray.png"],
-            r"both directly \(stray\.png, 1 in all\) and in sub-folders \(cat\)",
+            r"both directly in it \(stray\.png, 1 in all\) and in sub-folders \(cat\)",
         ),
     ],
 )
@@ -207,6 +210,6 @@ def test_files_that_are_no_images_are_noted_and_pipes_and_loops_skipped(tmp_path
     (tmp_path / "cats" / "loop.png").symlink_to("loop.png")
     os.mkfifo(tmp_path / "dogs" / "pipe.png")
     data = load_data(DataConfig(root=tmp_path, image_size=32))
-    assert data.notes == ("not images, left out: 1 .txt",)
+    assert data.notes == ("skipped, not images: 1 .txt",)
     assert [len(source) for source in data.train] == [2, 2]
     assert len(data.unreadable) == 2

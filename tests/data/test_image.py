@@ -135,7 +135,7 @@ def test_integer_mode_is_scaled_alike_and_beyond_sixteen_bits_refused(tmp_path: 
 
 
 def test_floating_point_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="floating point numbers of unknown range"):
+    with pytest.raises(DataError, match="floating-point numbers of unknown range"):
         open_image(stored(Image.fromarray(np.zeros((2, 2), np.float32)), ".tif", tmp_path))
 
 
@@ -312,7 +312,7 @@ def test_from_any_does_not_share_memory_with_its_input() -> None:
         (np.zeros((2, 2), bool), "bool"),
         (torch.zeros(1, 2, 2, dtype=torch.int32), "int32"),
         (Image.new("L", (0, 3)), "0 x 3"),
-        (Image.new("F", (2, 2)), "floating point"),
+        (Image.new("F", (2, 2)), "floating-point"),
     ],
 )
 def test_what_is_no_image_is_refused_by_its_type_shape_or_range(given: Any, message: str) -> None:

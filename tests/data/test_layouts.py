@@ -40,7 +40,7 @@ CASES = {
     "train-a*3 train-b*4 test-a*2 test-b*2": AB,
     "traina*3 trainb*4 testa*2 testb*2": AB,
     "trainA*3 trainb*4 TestA*2 TESTB*2": AB,
-    "TrainA*3 TrainB*4 ValA*2 ValB*2": (*AB, "ValA is used for tests", "ValB is used for tests"),
+    "TrainA*3 TrainB*4 ValA*2 ValB*2": (*AB, "ValA is used for testing", "ValB is used for testing"),
     "A_train*3 B_train*4 A_test*2 B_test*2": AB,
     "trainingA*3 trainingB*4 testingA*2 testingB*2": AB,
     "A/train*3 A/test*2 B/train*4 B/test*2": AB,
@@ -52,8 +52,8 @@ CASES = {
     "day-train*3 night-train*4 day-val*2 night-val*2": (
         {"day": 3, "night": 4},
         {"day": 2, "night": 2},
-        "day-val is used for tests",
-        "night-val is used for tests",
+        "day-val is used for testing",
+        "night-val is used for testing",
     ),
     "train*5 Testing*2": ({"": 5}, {"": 2}),
     "seg_train/cat*3 seg_train/dog*4 seg_test/cat*2 seg_test/dog*2": (
@@ -62,10 +62,10 @@ CASES = {
     ),
     "trainA/x*3 trainB/y*4 testA/x*2 testB/y*2": AB,
     # Validation folders are the test where there is no other
-    "train/A*3 train/B*4 val/A*2 val/B*2": (*AB, "val is used for tests"),
+    "train/A*3 train/B*4 val/A*2 val/B*2": (*AB, "val is used for testing"),
     "train/A*3 train/B*4 valid/A*5 valid/B*5 test/A*2 test/B*2": (*AB, "valid is not used"),
     "trainA*3 trainB*4 testA*2 testB*2 valA*3": (*AB, "valA is not used"),
-    "A/train*3 A/val*2 B/train*4 B/test*2": (*AB, "A/val is used for tests"),
+    "A/train*3 A/val*2 B/train*4 B/test*2": (*AB, "A/val is used for testing"),
     # What is missing or not used is said
     "train/A*3 train/B*4 test/A*2": ({"A": 3, "B": 4}, {"A": 2}, "test/B is missing"),
     "train_A*3 train_B*4 test_A*2": ({"A": 3, "B": 4}, {"A": 2}, "test_B is missing"),
@@ -86,7 +86,7 @@ CASES = {
         {},
         "raw is not used",
         "images beside them (1) are not used",
-        "not images, left out: 1 .txt",
+        "skipped, not images: 1 .txt",
     ),
     # Domains that only sound like splits
     "train*3 tram*4": ({"train": 3, "tram": 4}, {}),
@@ -98,7 +98,7 @@ CASES = {
     "day/train_station*3 night/train_station*4": ({"day": 3, "night": 4}, {}),
     # What archive programs and systems leave
     "A*3 B*4 __MACOSX/A*3 .Trash*9": (AB[0], {}),
-    "trainA*3 trainB*4 __MACOSX*2 A.zip": (AB[0], {}, "not images, left out: 1 .zip"),
+    "trainA*3 trainB*4 __MACOSX*2 A.zip": (AB[0], {}, "skipped, not images: 1 .zip"),
     "__MACOSX/train*2 A/train*3 B/train*4 A/.hidden*2": (AB[0], {}),
 }
 
@@ -123,18 +123,18 @@ ERRORS = {
     "train*3 test*3 day*3": r"looks like a split of the data, but day beside it does not",
     "trainA*3 trainB*3 train*3": r"train looks like a split of the data, but it does not fit",
     "testA*3 photos*3": r"testA looks like a split of the data, but photos beside it does not",
-    "A/train*3 A/test*3 B*3": r"A/\w+ looks like a split of the data, but B holds images outside of splits",
-    "A/train*3 A/1.png B/train*3": r"A/train looks like a split of the data, but A holds images outside",
+    "A/train*3 A/test*3 B*3": r"A/\w+ looks like a split of the data, but B has images outside its splits",
+    "A/train*3 A/1.png B/train*3": r"A/train looks like a split of the data, but A has images outside",
     "A/train*3 A/trian*3 B/train*3": r"A/trian looks like a split",
-    "train/train*3 train/day*3": r"train/train looks like a split of the data, but it lies in train",
-    "A/photos/train*3 A/photos/test*3 B/photos/train*3": r"A/photos/\w+ looks like a split .* it lies in A",
-    "day/train_day*3 day/test_day*3 night*3": r"day/test_day looks like a split .* it lies in day",
-    "trainA/B-test*3 trainB*3": r"B-test looks like a split of the data, but it lies in trainA",
-    "train/A/valid*3 train/A*3 train/B*3": r"A/valid looks like a split of the data, but it lies in A",
-    "set_train/set_train/A*3 set_train/set_train/B*3 set_test/set_test/A*3": r"it lies in set_train",
+    "train/train*3 train/day*3": r"train/train looks like a split of the data, but it is inside train",
+    "A/photos/train*3 A/photos/test*3 B/photos/train*3": r"A/photos/\w+ looks like a split .* it is inside A",
+    "day/train_day*3 day/test_day*3 night*3": r"day/test_day looks like a split .* it is inside day",
+    "trainA/B-test*3 trainB*3": r"B-test looks like a split of the data, but it is inside trainA",
+    "train/A/valid*3 train/A*3 train/B*3": r"A/valid looks like a split of the data, but it is inside A",
+    "set_train/set_train/A*3 set_train/set_train/B*3 set_test/set_test/A*3": r"it is inside set_train",
     # One folder too high
-    "horse2zebra/trainA*3 horse2zebra/trainB*3 __MACOSX/x*2": r"horse2zebra holds trainA: .* deeper than",
-    "set/train/A*3 set/train/B*3 set/test/A*3": r"set holds train: the data lies one folder deeper",
+    "horse2zebra/trainA*3 horse2zebra/trainB*3 __MACOSX/x*2": r"horse2zebra contains trainA: .* folder below",
+    "set/train/A*3 set/train/B*3 set/test/A*3": r"set contains train: the data is one folder below",
     # Only tests
     "test/A*3 test/B*3": r"no training image in .*: it has test images only",
     "testA*3 testB*3": r"no training image in .*: it has test images only",

@@ -77,7 +77,7 @@ def test_what_an_archive_program_adds_is_no_image(tmp_path: Path) -> None:
 
 def test_what_is_no_image_is_counted_by_ending(tmp_path: Path) -> None:
     make(tmp_path, "a/1.png", "a/2.PSD", "b/3.psd", "b/4.txt", "b/plain", ".DS_Store", "a/Thumbs.db", "5.gif")
-    assert left_out([tmp_path]) == "2 .psd, 1 .txt, 1 without an ending"
+    assert left_out([tmp_path]) == "2 .psd, 1 .txt, 1 without an extension"
     assert left_out([tmp_path / "a", tmp_path / "b" / "4.txt", tmp_path / "none"]) == "1 .psd"
     make(tmp_path / "many", *(f"{index}.{ending}" for ending in "abcdefg" for index in range(2)))
     assert left_out([tmp_path / "many"]) == "2 .a, 2 .b, 2 .c, 2 .d, 2 .e, 4 others"

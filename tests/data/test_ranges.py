@@ -88,7 +88,7 @@ def data_of(tmp_path: Path, tops: dict[str, int | None], **settings: Any) -> Any
 def test_a_domain_that_would_be_nearly_black_is_named_with_the_setting(tmp_path: Path) -> None:
     tops = {"eight": None, "twelve": 3900, "sixteen": 60_000}
     (note,) = data_of(tmp_path, tops).notes
-    assert note.startswith("twelve: its 16-bit images use 0 to 3900 of 65535 only")
+    assert note.startswith("twelve: its 16-bit images only use 0 to 3900 of 65535")
     assert "data.white_level 4095" in note
     data = data_of(tmp_path, {"eight": None, "twelve": 4095}, white_level=4095)
     assert data.notes == ()

@@ -1,6 +1,6 @@
 """The data sets, one file each, and their registry.
 
-`register_source` makes a data set of your own known to ``data.name``, to training and to the benchmark.
+`register_source` adds a data set of your own, so that ``data.name``, training and the benchmark know it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _SOURCES: dict[str, Source] = {}
 
 
 def register_source(source: Source) -> None:
-    """Make a data set known under its name.
+    """Add a data set to the registry.
 
     Args:
         source: the data set.
 
     Raises:
-        ConfigError: another data set has the name.
+        ConfigError: another data set has the same name.
 
     >>> from sivae_translate.data.domains import ArrayImages, DomainData
     >>> class Noise(Source):
@@ -56,10 +56,10 @@ def register_source(source: Source) -> None:
 
 
 def get_source(name: str) -> Source:
-    """The data set of that name.
+    """Look up a data set by name.
 
     Raises:
-        ConfigError: there is none; the message lists all.
+        ConfigError: there is none; the message lists all names.
     """
     if name not in _SOURCES:
         near = get_close_matches(name, _SOURCES, 1)

@@ -1,4 +1,4 @@
-"""What a data set is to the library: an object that loads it and knows how it is evaluated."""
+"""The base class of data sets: objects that load the data and know how it is evaluated."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from sivae_translate.data.processor import ImageProcessor
 from sivae_translate.utils.errors import ConfigError, DataError
 
 StyleKind = Literal["domain", "reference"]
-"""What a benchmark translates to: the mean style of a domain, or the style of a reference image."""
+"""What a benchmark translates to: a domain's mean style or the style of a reference image."""
 VALIDATION = "val"
-"""Key of the order in which training cars or pairs are taken for validation."""
+"""Key of the pseudo-random order in which training cars or pairs are taken for validation."""
 
 
 class Source(ABC):
-    """A data set. A subclass loads it; `register_source` makes it known under its name.
+    """A data set. A subclass loads it; `register_source` adds it to the registry.
 
     Attributes:
-        name: what ``data.name`` says.
-        needs_root: it reads files below ``data.root``; false for a set that is drawn.
+        name: its name in ``data.name``.
+        needs_root: it reads files below ``data.root``; false for a generated set.
         style_kinds: what its benchmark translates to.
-        supports_validation: ``data.validation_size`` can take training images with truths for validation.
+        supports_validation: ``data.validation_size`` can set aside training images with known truths.
     """
 
     name: ClassVar[str]
@@ -38,15 +38,15 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, config: DataConfig) -> DomainData:
-        """The data set.
+        """Load the data set.
 
         Raises:
-            ConfigError: a setting does not suit it.
+            ConfigError: a setting does not fit the data set.
             DataError: its files are missing, incomplete or damaged.
         """
 
     def load_tests(self, config: DataConfig) -> DomainData:
-        """The data set for an evaluation, which may have no training images where it is not split.
+        """Load the data set for an evaluation; a set without splits may have test images only.
 
         Raises:
             ConfigError: see `load`.
@@ -55,9 +55,9 @@ class Source(ABC):
         return self.load(config)
 
     def load_pairs(self, config: DataConfig) -> np.ndarray:
-        """Training images with the truths that no unsupervised method may see, for supervised bounds.
+        """Load true pairs of training images, for supervised bounds; unsupervised methods must not see them.
 
-        Images that ``config.validation_size`` takes out of training are left out.
+        Images that ``config.validation_size`` sets aside are excluded.
 
         Returns:
             uint8 (D, N, H, W, C); image n shows the same content in each of the D domains.
@@ -67,34 +67,34 @@ class Source(ABC):
             DataError: see `load`.
         """
         raise ConfigError(
-            f"there are no true pairs of {config.name}",
+            f"{config.name} has no true pairs",
             remedy="name glyphs, glyphs-colour, cars3d, facades, emoji, doom or doom-depth",
         )
 
 
 class ArchivedSource(Source):
-    """A published set, in a folder, a zip file, or a folder with that zip file in it.
+    """A published data set in a folder, a zip file, or a folder that contains the zip file.
 
     Attributes:
-        origin: what to get, and from whom.
+        origin: what to download, and from whom.
     """
 
     origin: ClassVar[str]
 
     def load(self, config: DataConfig) -> DomainData:
-        """See `Source.load`; a missing set's error says where to get it."""
+        """See `Source.load`; the error for missing files says where to get them."""
         return self.load_files(self.files(config), config)
 
     @abstractmethod
     def load_files(self, files: Files, config: DataConfig) -> DomainData:
-        """The data set in these files."""
+        """Load the data set from its files."""
 
     def files(self, config: DataConfig) -> Files:
         """The files below ``data.root``.
 
         Raises:
             ConfigError: ``data.root`` is not set.
-            DataError: there is nothing there.
+            DataError: there is no such folder or file.
         """
         root = require_root(config, self.remedy)
         if not root.exists():
@@ -102,20 +102,20 @@ class ArchivedSource(Source):
         return list_files(root)
 
     def missing(self, files: Files, what: str) -> DataError:
-        """The error for a set that is not in its folder."""
-        return DataError(f"{files.root} holds no {what}", remedy=self.remedy)
+        """The error to raise if the data set is not in its folder."""
+        return DataError(f"{files.root} has no {what}", remedy=self.remedy)
 
     @property
     def remedy(self) -> str:
-        """How to get the set."""
+        """How to get the data set."""
         return (
-            f"get {self.origin}; name its folder or zip file by --root (benchmark) or --data (train); "
-            "docs/data.md has the addresses"
+            f"get {self.origin}; pass its folder or zip file as --root (benchmark) or --data (train); "
+            "docs/data.md has the links"
         )
 
 
 def require_root(config: DataConfig, remedy: str = "") -> Path:
-    """``data.root``.
+    """``data.root``, which must be set.
 
     Raises:
         ConfigError: it is not set.
@@ -129,12 +129,12 @@ def require_root(config: DataConfig, remedy: str = "") -> Path:
 
 
 def check_validation_size(config: DataConfig, available: int, what: str) -> None:
-    """Raises ConfigError when validation would take more than half of the training images."""
+    """Raise ConfigError if validation would take more than half of the training images."""
     if config.validation_size > available // 2:
         raise ConfigError(
             f"data.validation_size is {config.validation_size}, but {config.name} has {available} "
             f"training {what}",
-            remedy="take half of them at most",
+            remedy="take at most half of them",
         )
 
 

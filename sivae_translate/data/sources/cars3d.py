@@ -1,8 +1,8 @@
 """Cars3D: 183 car models, each from 4 elevations and 24 azimuths (Reed et al. 2015).
 
-``data.root`` holds ``car_NNN_mesh.mat``, or the same as 4 x 24 sheets (``.webp``, ``.png``). 163 cars are
-for training, 20 for the test; near twins stay on one side. A domain is a car, its content a viewpoint.
-``data.validation_size`` takes that many of the training cars and tests them instead of the test's.
+``data.root`` contains ``car_NNN_mesh.mat``, or the views as 4 x 24 sheets (``.webp``, ``.png``). 163 cars
+are for training, 20 for testing; near-identical cars stay in the same split. A domain is a car, its content a
+viewpoint. ``data.validation_size`` tests that many training cars instead of the test cars.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sivae_translate.utils.progress import track
 CARS = 183
 TEST_CARS = 20
 TWINS = ((12, 57), (30, 113), (154, 157))
-"""Cars, counted from 0 in the order of their names, that are all but equal."""
+"""Near-identical cars, numbered from 0 in the order of their names."""
 ELEVATIONS, AZIMUTHS = 4, 24
 CAR_PIXELS = 64
 
@@ -48,7 +48,7 @@ class Cars3D(ArchivedSource):
         """See `Source.load`."""
         names = sorted(name for name in files.readers if PurePosixPath(name).name.startswith("car_"))
         if len(names) != CARS:
-            raise self.missing(files, f"{CARS} files car_NNN_mesh.mat or .webp, but {len(names)}")
+            raise self.missing(files, f"{CARS} files car_NNN_mesh.mat or .webp; it has {len(names)}")
         labels = [PurePosixPath(name).stem for name in names]
         train_cars, test_cars = _split(labels, config)
         views = tuple(f"elevation {e}, azimuth {a}" for e in range(ELEVATIONS) for a in range(AZIMUTHS))
@@ -75,10 +75,10 @@ class Cars3D(ArchivedSource):
 
 
 def _split(labels: list[str], config: DataConfig) -> tuple[list[int], tuple[int, ...]]:
-    """Training and test cars.
+    """Choose training and test cars.
 
     Raises:
-        ConfigError: too few cars would be left beside the validation.
+        ConfigError: validation would leave too few cars.
     """
     test = choose_cars({str(car): car for car in range(CARS)}, TEST_CARS, "0:cars3d")
     train = [car for car in range(CARS) if car not in test]
@@ -90,13 +90,15 @@ def _split(labels: list[str], config: DataConfig) -> tuple[list[int], tuple[int,
 
 
 def choose_cars(names: Mapping[str, int], count: int, key: str) -> tuple[int, ...]:
-    """Indices of so many cars: whole groups of twins or single cars, in the pseudo-random order of their
-    names.
+    """Choose cars in a pseudo-random order; near-identical ones are chosen together.
 
     Args:
-        names: cars to choose from, a name to an index.
-        count: how many.
-        key: of the order.
+        names: name to index of the cars to choose from.
+        count: number of cars.
+        key: key of the pseudo-random order.
+
+    Returns:
+        Their indices.
     """
     twin = {car: pair for pair in TWINS for car in pair}
     chosen: list[int] = []
@@ -108,7 +110,7 @@ def choose_cars(names: Mapping[str, int], count: int, key: str) -> tuple[int, ..
 
 
 def _read_car(files: Files, name: str, config: DataConfig) -> np.ndarray:
-    """The 96 images of a car, elevation by elevation: uint8 (96, size, size, channels).
+    """Read the 96 images of a car, elevation by elevation: uint8 (96, size, size, channels).
 
     Raises:
         DataError: the file is damaged or has another shape.
@@ -126,8 +128,9 @@ def _read_car(files: Files, name: str, config: DataConfig) -> np.ndarray:
 
 
 def _from_mat(raw: bytes, name: str) -> np.ndarray:
-    """(elevation, azimuth, H, W, 3) of the published archive, whose ``im`` is (H, W, 3, azimuth,
-    elevation).
+    """Views (elevation, azimuth, H, W, 3) from a published file, whose ``im`` has the axes reversed.
+
+    ``im`` is (H, W, 3, azimuth, elevation).
     """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError

@@ -1,7 +1,7 @@
 """Digits: MNIST and USPS, as published.
 
-``data.root`` holds ``mnist/`` and ``usps/``: idx files or ``mnist_10k.npz``, and ``zip.train.gz`` with
-``zip.test.gz`` or ``usps.npz``. Of ``mnist_10k.npz``, which has no split, every fifth image is for the test.
+``data.root`` contains ``mnist/`` (idx files or ``mnist_10k.npz``) and ``usps/`` (``zip.train.gz`` and
+``zip.test.gz``, or ``usps.npz``). ``mnist_10k.npz`` has no split: every fifth image is for testing.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from sivae_translate.data.sources import idx
 from sivae_translate.data.sources.base import ArchivedSource, as_array
 
 USPS_MARGIN = 3
-"""Pixels put around USPS's 16: its digits fill the frame, MNIST's 20 of 28. Size would otherwise be most of
-the difference."""
+"""Margin around USPS's 16 pixels: its digits fill the frame, MNIST's fill 20 of 28 pixels. Otherwise size
+would be the main difference between the domains."""
 TEXT_BYTES = 2**26
-"""More than USPS's lines have; as numbers they take several times that."""
+"""Most bytes of USPS's text files, more than they have; parsed, they take several times as much."""
 
 _Splits = dict[str, tuple[np.ndarray, np.ndarray]]
 """Split to images (N, H, W) and labels (N,)."""
@@ -77,15 +77,15 @@ class Digits(ArchivedSource):
         if name is None:
             raise self.missing(files, "MNIST")
         [(images, labels)] = _npz(files, name, ("images", "labels"))
-        # The file may be sorted by digit: its last part would then hold whole digits.
+        # The file may be sorted by digit, so a contiguous part would miss some digits.
         test = np.arange(len(labels)) % 5 == 4
         return {split: (images[mask], labels[mask]) for split, mask in (("train", ~test), ("test", test))}
 
     def _idx_pair(self, files: Files, names: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels from the two files of a split.
+        """Read images and labels from the two files of a split.
 
         Raises:
-            DataError: one is missing or damaged, or they differ in number.
+            DataError: a file is missing or damaged, or there are not as many labels as images.
         """
         present = [name for name in names if name is not None]
         if len(present) < len(names):
@@ -112,7 +112,7 @@ class Digits(ArchivedSource):
 
 
 def _from_lines(raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The ESL book's gzipped lines: a digit, then 256 pixels from -1 (ground) to 1.
+    """Parse the gzipped text of the ESL book: per line a digit and 256 pixels from -1 (background) to 1.
 
     Raises:
         DataError: the file is damaged.
@@ -127,10 +127,10 @@ def _from_lines(raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _npz(files: Files, name: str, *pairs: tuple[str, str]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Images and labels from the arrays of these names.
+    """Read images and labels from named arrays of an npz file.
 
     Raises:
-        DataError: the file is damaged or too large, or an array is missing or of another shape.
+        DataError: the file is damaged or too large, or an array is missing or has the wrong shape.
     """
     raw, path = io.BytesIO(files.read(name)), f"{files.root}/{name}"
     with named(path):

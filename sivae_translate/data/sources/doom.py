@@ -1,12 +1,12 @@
-"""Doom: frames of a game against label maps (``doom``) or depth (``doom-depth``), with the exact truth.
+"""Doom: game frames against label maps (``doom``) or depth (``doom-depth``), with exact truths.
 
-Freedoom 2's maps 1 to 20 are for training, 21 to 30 for the test. Of the training maps, ranked by SHA-256,
-frames show every other one and the other domain the rest, so nothing is paired. A test image is the same
-moment in both domains. The pictures are rendered once (`doom_views` says of what, `doom_engine` how) and kept
-in the data cache, a folder for each map; where they are there, ViZDoom is not needed.
+Freedoom 2's maps 1 to 20 are for training, 21 to 30 for testing. The training maps, ranked by SHA-256,
+alternate between the two domains, so no images are paired. A test pair shows the same moment. The pictures
+are rendered once (`doom_views` chooses the views, `doom_engine` renders them) and kept in the data cache, one
+folder per map; once they are cached, ViZDoom is not needed.
 
-Label maps have the colours of `doom_views.PALETTE`. Depth is grey: 255 (1 - sqrt(d / 1870)) at d map units of
-distance, so near is bright; the sky and what is farther is black.
+Label maps have the colours of `doom_views.PALETTE`. Depth is grey: 255 (1 - sqrt(d / 1870)) at distance d in
+map units, so near is bright; the sky and everything farther is black.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from sivae_translate.data.sources.doom_views import FAR, PALETTE, RULES, View, W
 TRAINING_MAPS = tuple(f"map{number:02}" for number in range(1, 21))
 TEST_MAPS = tuple(f"map{number:02}" for number in range(21, 31))
 TRAINING_VIEWS = 200
-"""Of each training map, or fewer where it has no more that are worth keeping."""
+"""Views of each training map; fewer if the map has not enough that are worth keeping."""
 TEST_VIEWS = 30
-"""Of each test map; see `TRAINING_VIEWS`."""
+"""Views of each test map; see `TRAINING_VIEWS`."""
 FORMAT = 2
-"""Raised when the same settings give other pixels."""
+"""Incremented when the same settings give other pixels."""
 
 
 class Doom(Source):
@@ -53,7 +53,7 @@ class Doom(Source):
 
         Raises:
             ConfigError: more than half of the training maps are to be for validation.
-            DataError: the pictures are not made yet, and ViZDoom is missing or cannot run.
+            DataError: the pictures are not cached, and ViZDoom is missing or cannot run.
         """
         train, test = self.maps(config)
         views = TRAINING_VIEWS if config.validation_size else TEST_VIEWS
@@ -76,7 +76,7 @@ class Doom(Source):
         return np.stack([_images(shown, names, domain, config).array for domain in self.domains])
 
     def maps(self, config: DataConfig) -> tuple[dict[str, list[str]], list[str]]:
-        """Training maps of each domain, and test maps; ``validation_size`` training maps take their place.
+        """Training maps of each domain and test maps, or ``validation_size`` training maps in their place.
 
         Raises:
             ConfigError: more than half of the training maps are to be for validation.
@@ -88,20 +88,20 @@ class Doom(Source):
         return train, sorted(validation.tolist()) or list(TEST_MAPS)
 
     def open(self, name: str) -> AbstractContextManager[World]:
-        """A map to look at."""
+        """Open a map for rendering."""
         return doom_engine.open_map(name)
 
     def render(self, counts: dict[str, int], config: DataConfig) -> dict[str, dict[str, np.ndarray]]:
-        """Pictures of maps, from the cache where they are there.
+        """Render pictures of maps, or read them from the cache.
 
         Args:
-            counts: map to the number of its views.
-            config: their size and seed, and where caches lie.
+            counts: number of views of each map.
+            config: size and seed of the pictures, and the cache folder.
 
         Returns:
             Map to domain to pictures: frames uint8 (N, S, S, 3), classes and depth uint8 (N, S, S).
         """
-        with ThreadPoolExecutor(cpu_count()) as threads:  # each game is a process of its own
+        with ThreadPoolExecutor(cpu_count()) as threads:  # each game is a separate process
             jobs = {name: threads.submit(self._render, name, views, config) for name, views in counts.items()}
             return {name: job.result() for name, job in jobs.items()}
 
@@ -123,7 +123,7 @@ class DoomDepth(Doom):
 
 
 def cache_folder(config: DataConfig) -> Path:
-    """Where the pictures lie, named by everything that they depend on."""
+    """The cache folder; its name contains everything that the pictures depend on."""
     made_by = {name: getattr(doom_engine, name) for name in sorted(dir(doom_engine)) if name.isupper()}
     made_by = {name: value for name, value in made_by.items() if isinstance(value, int | float | str)}
     key = repr((FORMAT, asdict(RULES), made_by, config.split_seed, config.image_size))
@@ -132,15 +132,15 @@ def cache_folder(config: DataConfig) -> Path:
 
 
 def draw(views: Sequence[View], size: int) -> dict[str, np.ndarray]:
-    """Views as pictures.
+    """Turn views into pictures.
 
     Args:
-        views: of at least ``size`` pixels a side.
+        views: views with at least ``size`` pixels per side.
         size: side S in pixels.
 
     Returns:
-        Frames, uint8 (N, S, S, 3), and depth, uint8 (N, S, S), averaged over the pixels that become one;
-        labels, uint8 (N, S, S), numbers of `doom_views.CLASSES`, which are not mixed.
+        Frames, uint8 (N, S, S, 3), and depth, uint8 (N, S, S), both downscaled by averaging; labels, uint8
+        (N, S, S), indices into `doom_views.CLASSES`, which are never averaged.
     """
     average, pick = Image.Resampling.BOX, Image.Resampling.NEAREST
     return {
@@ -168,7 +168,7 @@ def _resized(
 def _images(
     shown: dict[str, dict[str, np.ndarray]], names: Sequence[str], domain: str, config: DataConfig
 ) -> ArrayImages:
-    """Pictures of maps as the model sees them."""
+    """The pictures of maps as the model sees them."""
     images = np.concatenate([shown[name][domain] for name in names])
     if domain == "labels":
         images = np.array(list(PALETTE.values()), np.uint8)[images]

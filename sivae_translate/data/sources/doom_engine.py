@@ -1,9 +1,9 @@
-"""Doom maps rendered by ViZDoom, with the buffers that tell what each pixel shows and how far away it is.
+"""Doom maps rendered by ViZDoom, with the class and distance of every pixel.
 
-ViZDoom (PyPI, the extra ``doom``) brings the engine and Freedoom's maps and pictures, both free, and needs no
-display. It labels a pixel 0 for walls and the sky, 1 for floors and ceilings, and above that with the number
-of a thing. The player looks straight ahead and the eye is between floor and ceiling, so floors lie below the
-middle row and ceilings above it; what is a wall and too far for the depth buffer is the sky.
+ViZDoom (PyPI, the extra ``doom``) includes the engine and Freedoom's maps and pictures, which are free, and
+needs no display. It labels walls and the sky 0, floors and ceilings 1, and things with larger numbers. The
+player looks straight ahead and the eye is between floor and ceiling, so floors are below the middle row and
+ceilings above it; a "wall" beyond the range of the depth buffer is the sky.
 """
 
 from __future__ import annotations
@@ -23,42 +23,44 @@ from sivae_translate.data.sources.doom_views import CLASSES, GROUPS, Pose, Thing
 from sivae_translate.utils.errors import DataError
 
 VERSION = "1.3.2"
-"""Of ViZDoom: another one may draw other pixels."""
+"""Required version of ViZDoom: another one may draw other pixels."""
 SCREEN = "RES_800X600"
 SIDE = 512
-"""Of the square in the screen's middle that is kept, in pixels."""
+"""Side of the square in the middle of the screen that is kept, in pixels."""
 FIELD_OF_VIEW = 105
-"""Of the screen from left to right, in degrees: the square shows 80."""
+"""Horizontal field of view of the screen in degrees; the square shows 80 degrees."""
 UNITS_PER_STEP = 7.3
-"""Map units of one step of the depth buffer."""
+"""Map units per step of the depth buffer."""
 NEAREST = 11.0
-"""Map units at step 0."""
+"""Distance at step 0, in map units."""
 FARTHEST = 255
-"""Step of everything from 1,870 map units on, and of the sky."""
+"""Step of the sky and of everything at 1,870 map units or more."""
 RADIUS = 40.0
-"""Free space around the player: twice what is needed to stand, so that no wall is at the nose."""
+"""Free space around the player: twice what is needed to stand, so that no wall is too close."""
 HEIGHT = 64.0
-"""Least height of a room: the player is 56 high."""
+"""Minimum height of a room; the player is 56 high."""
 SKILL = 4
-"""Of 5: many monsters."""
+"""Difficulty, of 5: many monsters."""
 TICS = 8
-"""Between two views: monsters that stand still move their limbs, lamps flicker."""
+"""Tics between two views, so that idle monsters move and lamps flicker."""
 GAMMA = 0.8
-"""Frames are brightened by this exponent: Doom is made for a dark room."""
+"""Exponent that brightens frames: Doom is designed for dark rooms."""
 EYES = 38.0
-"""Least height of the eyes above the floor, which is 41 but for a moment after a fall."""
+"""Minimum height of the eyes above the floor; it is 41 except for a moment after a fall."""
 
 
 def import_vizdoom() -> ModuleType:
-    """ViZDoom.
+    """Import ViZDoom.
 
     Raises:
-        DataError: it is not installed, or in another version.
+        DataError: it is not installed or has another version.
     """
     try:
         import vizdoom
-    except (ImportError, SystemError) as error:  # SystemError: made for another Python
-        raise DataError(f"doom needs vizdoom {VERSION}, missing here: {error}", remedy=_remedy()) from error
+    except (ImportError, SystemError) as error:  # SystemError: built for another Python
+        raise DataError(
+            f"doom needs vizdoom {VERSION}, which cannot be imported: {error}", remedy=_remedy()
+        ) from error
     if (found := metadata.version("vizdoom")) != VERSION:
         raise DataError(f"doom needs vizdoom {VERSION}, not {found}: its pixels may differ", remedy=_remedy())
     module: ModuleType = vizdoom
@@ -69,8 +71,8 @@ def _remedy() -> str:
     python = ".".join(map(str, sys.version_info[:2]))
     if sys.version_info >= (3, 14):
         return (
-            f"vizdoom {VERSION} is for Python 3.11 to 3.13, and this is {python}: make the images with one "
-            "of those (pip install 'sivae-translate[doom]') and the same data.cache, which any Python reads"
+            f"vizdoom {VERSION} is for Python 3.11 to 3.13, and this is {python}: render the images with one "
+            "of those (pip install 'sivae-translate[doom]') into the same data.cache, which any Python reads"
         )
     return "pip install 'sivae-translate[doom]'"
 
@@ -80,7 +82,7 @@ class DoomMap:
 
     def __init__(self, game: Any, module: ModuleType) -> None:
         self._game = game
-        # con_midtime 0: entering a secret place writes nothing across the picture.
+        # con_midtime 0: no message appears in the picture when a secret place is entered.
         for command in (f"fov {FIELD_OF_VIEW}", "con_midtime 0", "cl_showsecretmessage 0", "god", "notarget"):
             game.send_game_command(command)
         game.make_action([0.0], TICS)
@@ -96,19 +98,19 @@ class DoomMap:
         self._heights = (module.GameVariable.CAMERA_POSITION_Z, module.GameVariable.POSITION_Z)
 
     def is_free(self, x: float, y: float) -> bool:
-        """Whether one can stand there, with nothing at one's nose."""
+        """Whether the player can stand there with enough free space around."""
         near = np.hypot(self._places[:, 0] - x, self._places[:, 1] - y) < 2 * RADIUS
         return not near.any() and self._rooms.is_free(x, y)
 
     def is_seen(self, x: float, y: float, thing: Thing) -> bool:
-        """Whether no wall is between a place and a thing; a step or a low ceiling may be."""
+        """Whether no wall is between a place and a thing; steps and low ceilings are ignored."""
         return self._rooms.is_open(np.array([x, y]), np.array([thing.x, thing.y]))
 
     def look(self, pose: Pose) -> View | None:
-        """What is seen from there; None while the player gets up after a fall."""
+        """The view from there; None while the player gets up after a fall."""
         game = self._game
         game.send_game_command(f"warp {pose.x:.0f} {pose.y:.0f}")
-        game.set_action([0.0])  # an action lasts until another one
+        game.set_action([0.0])  # an action lasts until the next one
         game.advance_action(TICS, False)
         game.set_action([game.get_game_variable(self._angle) - pose.angle])
         game.advance_action(1, True)
@@ -118,14 +120,14 @@ class DoomMap:
 
 @contextmanager
 def open_map(name: str) -> Iterator[DoomMap]:
-    """A map, such as map07, at the same moment each time.
+    """Open a map, such as map07, always at the same moment.
 
     Raises:
-        DataError: ViZDoom is not installed, or cannot run here.
+        DataError: ViZDoom is not installed or cannot run here.
     """
     module = import_vizdoom()
     try:
-        # The game reads and writes settings, in the current folder unless it is told where.
+        # By default, the game reads and writes its settings in the current folder.
         with TemporaryDirectory() as folder, closing(_configure(module, name)) as game:
             game.set_doom_config_path(str(Path(folder, "settings.ini")))
             game.init()
@@ -133,15 +135,15 @@ def open_map(name: str) -> Iterator[DoomMap]:
     except module.ViZDoomErrorException as error:
         raise DataError(
             f"vizdoom cannot render {name}: {error}",
-            remedy="see that /dev/shm can be written to, and that pip check finds nothing",
+            remedy="check that /dev/shm is writable and that pip check finds no problem",
         ) from error
     finally:
-        with suppress(OSError):  # the game leaves this folder empty; rmdir spares one with files in it
+        with suppress(OSError):  # the game leaves an empty folder; rmdir never removes one that has files
             Path("_vizdoom").rmdir()
 
 
 def _configure(module: ModuleType, name: str) -> Any:
-    """A game that is not started: nothing but the world is drawn."""
+    """Configure a game, not yet started, that draws only the world."""
     game = module.DoomGame()
     game.set_doom_game_path(str(Path(module.__file__ or "").parent / "freedoom2.wad"))
     game.set_doom_map(name)
@@ -162,7 +164,7 @@ def _configure(module: ModuleType, name: str) -> Any:
 
 
 def _view(state: Any) -> View:
-    """A view from the game's buffers."""
+    """Build a view from the game's buffers."""
     frame, labels, depth = (
         _middle(buffer) for buffer in (state.screen_buffer, state.labels_buffer, state.depth_buffer)
     )
@@ -174,13 +176,13 @@ def _view(state: Any) -> View:
 
 
 def _middle(buffer: np.ndarray) -> np.ndarray:
-    """The square in the screen's middle, copied: the game goes on writing to its buffers."""
+    """Copy the square in the middle of the screen: the game reuses its buffers."""
     top, left = (buffer.shape[0] - SIDE) // 2, (buffer.shape[1] - SIDE) // 2
     return buffer[top : top + SIDE, left : left + SIDE].copy()
 
 
 def _classes(labels: np.ndarray, depth: np.ndarray, things: Any) -> tuple[np.ndarray, dict[str, float]]:
-    """Number of the class of each pixel, and how much of the picture each kind of thing fills at most."""
+    """The class of each pixel, and the largest share of the picture that one thing of each kind fills."""
     table = np.full(256, CLASSES.index("wall"), np.uint8)
     counts = np.bincount(labels.ravel(), minlength=256)
     shares: dict[str, float] = {}
@@ -198,13 +200,13 @@ def _classes(labels: np.ndarray, depth: np.ndarray, things: Any) -> tuple[np.nda
 
 
 class _Rooms:
-    """Where the rooms of a map are, by their walls and steps.
+    """The rooms of a map, given by their walls and steps.
 
     Attributes:
         lines: (L, 4) start and end of each line.
-        room: (L,) room that a line belongs to.
-        blocks: (L,) whether one cannot walk over it.
-        heights: (R,) from floor to ceiling.
+        room: (L,) the room that each line belongs to.
+        blocks: (L,) whether the line cannot be crossed.
+        heights: (R,) height of each room from floor to ceiling.
     """
 
     def __init__(self, sectors: Any) -> None:
@@ -217,7 +219,7 @@ class _Rooms:
         self.heights = np.array([sector.ceiling_height - sector.floor_height for sector in sectors], float)
 
     def is_free(self, x: float, y: float) -> bool:
-        """Whether a place is inside a room that is high enough, and away from what blocks."""
+        """Whether a place is inside a room that is high enough, and far enough from blocking lines."""
         if _distances(self.lines[self.blocks], x, y).min(initial=np.inf) < RADIUS:
             return False
         x1, y1, x2, y2 = self.lines.T
@@ -228,7 +230,7 @@ class _Rooms:
         return bool(inside.any() and self.heights[inside].min() >= HEIGHT)
 
     def is_open(self, start: np.ndarray, end: np.ndarray) -> bool:
-        """Whether the way from one place to another crosses nothing that blocks."""
+        """Whether the straight line between two places crosses no blocking line."""
         first, second = self.lines[self.blocks, :2], self.lines[self.blocks, 2:]
         sides = _side(first, second, start) != _side(first, second, end)
         return not bool((sides & (_side(start, end, first) != _side(start, end, second))).any())
@@ -242,7 +244,7 @@ def _side(first: np.ndarray, second: np.ndarray, place: np.ndarray) -> np.ndarra
 
 
 def _distances(lines: np.ndarray, x: float, y: float) -> np.ndarray:
-    """From a place to each line: (L,)."""
+    """Distance from a place to each line: (L,)."""
     start, along = lines[:, :2], lines[:, 2:] - lines[:, :2]
     to = np.array([x, y]) - start
     share = np.clip((to * along).sum(1) / np.maximum((along**2).sum(1), 1e-9), 0, 1)

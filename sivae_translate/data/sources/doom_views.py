@@ -1,8 +1,8 @@
-"""Where to stand and look in a Doom map, so that pictures show something: the choice, without the game.
+"""Choosing interesting views of a Doom map, independently of the game engine.
 
-A view is taken of a thing (a monster, an item, a tree) from a free place at some distance. It is kept if the
-thing is seen, if no wall or thing fills the picture, if it is neither nearly black nor nearly uniform, and if
-it is not nearly a view that is kept already.
+A view shows a thing (a monster, an item, a tree) from a free place at some distance. It is kept if the thing
+is visible, if no wall or thing fills the picture, if it is neither nearly black nor nearly uniform, and if it
+is not too similar to a view that was kept before.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ PALETTE: dict[str, tuple[int, int, int]] = {
     "decoration": (0, 168, 168),
     "remains": (136, 24, 72),
 }
-"""Class of a label map to its colour (red, green, blue); a class's number is its place in this order."""
+"""Colours (red, green, blue) of the classes of label maps; a class's index is its position here."""
 CLASSES = tuple(PALETTE)
 FIRST_THING = CLASSES.index("monster")
-"""Classes from here on are things; those before are the map."""
+"""Index of the first class of things; earlier classes belong to the map."""
 
 GROUPS: dict[str, str] = {
     "Monster": "monster",
@@ -47,42 +47,42 @@ GROUPS: dict[str, str] = {
     "Gore": "remains",
     "Gibs": "remains",
 }
-"""ViZDoom's category of a thing to its class."""
+"""ViZDoom's categories of things, and their classes."""
 
 
 TREES = frozenset({"Stalagtite"})
-"""Kinds that are plants whatever their category says: Freedoom draws them as trees."""
+"""Kinds that are plants regardless of their category: Freedoom draws them as trees."""
 BARELY_VISIBLE = "Spectre"
-"""A monster that the game draws as a shimmer, so that a frame does not show what a label map does."""
+"""A nearly invisible monster: frames do not show it, but label maps would."""
 
 
 def group_of(kind: str, category: str) -> str:
-    """The class of a thing by its name and ViZDoom's category."""
+    """The class of a thing, from its name and ViZDoom's category."""
     return "plant" if kind in TREES else GROUPS[category]
 
 
 FAR = 1870.0
-"""Map units beyond which the game gives no distance."""
+"""The range of the game's depth buffer in map units."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What makes a view worth keeping. Lengths are Doom's map units; a monster is 40 to 60 wide, 56 high.
+    """Which views are worth keeping. Lengths are in map units; a monster is 40 to 60 wide and 56 high.
 
     Attributes:
-        distance: nearest and farthest place to view a thing from.
+        distance: minimum and maximum distance to the viewed thing.
         turn: how far to look past it, in degrees to either side.
-        monsters: share of the views that are taken of a monster.
-        thing: least and largest share of the picture that the viewed thing fills.
-        close: what is nearer than this is close.
-        close_share: largest share of the picture that is close.
-        deep: some of the picture is at least so far away: its 90th percentile.
-        open_share: largest share of one class of the map, such as wall.
-        brightness: least mean of the frame, of 255.
-        contrast: least standard deviation of the frame, of 255.
-        apart: views from places nearer to each other than this differ in direction by ``apart_degrees``.
+        monsters: fraction of views that show a monster.
+        thing: minimum and maximum share of the picture that the viewed thing fills.
+        close: anything nearer than this counts as close.
+        close_share: maximum share of the picture that is close.
+        deep: minimum 90th percentile of the distance.
+        open_share: maximum share of one class of the map, such as wall.
+        brightness: minimum mean of the frame, of 255.
+        contrast: minimum standard deviation of the frame, of 255.
+        apart: views from places closer together than this must differ in direction by ``apart_degrees``.
         apart_degrees: see ``apart``.
-        tries: places to try for each view.
+        tries: number of places to try for each view.
     """
 
     distance: tuple[float, float] = (80.0, 420.0)
@@ -105,7 +105,7 @@ RULES = Rules()
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that stands in a map, at (x, y); ``kind`` is its name in the game."""
+    """An object of a map at (x, y); ``kind`` is its name in the game."""
 
     kind: str
     group: str
@@ -115,7 +115,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Pose:
-    """A place, and a direction in degrees: 0 is east, 90 is north."""
+    """A place and a direction in degrees: 0 is east, 90 is north."""
 
     x: float
     y: float
@@ -124,13 +124,13 @@ class Pose:
 
 @dataclass(frozen=True)
 class View:
-    """What is seen, all from the same moment.
+    """A view of a map: all arrays show the same moment.
 
     Attributes:
         frame: uint8 (H, W, 3).
-        classes: uint8 (H, W), numbers of `CLASSES`.
-        distance: float32 (H, W), map units along the line of sight's horizontal part; infinite for the sky.
-        shares: kind of thing to the largest share of the picture that one of them fills.
+        classes: uint8 (H, W), indices into `CLASSES`.
+        distance: float32 (H, W), horizontal distance in map units; infinite for the sky.
+        shares: for each kind of thing, the largest share of the picture that one of them fills.
     """
 
     frame: np.ndarray
@@ -140,30 +140,30 @@ class View:
 
 
 class World(Protocol):
-    """A map that can be looked at."""
+    """A map that can be viewed."""
 
     @property
     def things(self) -> Sequence[Thing]:
-        """What stands in it."""
+        """The things in the map."""
 
     def is_free(self, x: float, y: float) -> bool:
-        """Whether one can stand there."""
+        """Whether the player can stand there."""
 
     def is_seen(self, x: float, y: float, thing: Thing) -> bool:
-        """Whether no wall hides a thing from there."""
+        """Whether no wall hides the thing from there."""
 
     def look(self, pose: Pose) -> View | None:
-        """What is seen from there; None where the game shows no level view."""
+        """The view from there; None if the game shows no level view."""
 
 
 def choose_views(world: World, count: int, rng: np.random.Generator, rules: Rules = RULES) -> list[View]:
-    """Up to ``count`` views that are worth keeping; fewer where the map does not have them.
+    """Choose up to ``count`` views that are worth keeping; fewer if the map does not have as many.
 
     Args:
         world: the map.
-        count: how many.
-        rng: draws places and directions.
-        rules: what is worth keeping.
+        count: number of views.
+        rng: generator of places and directions.
+        rules: which views are worth keeping.
     """
     kept: list[tuple[Pose, View]] = []
     for pose, thing in _poses(world, count * rules.tries, rng, rules):
@@ -178,7 +178,7 @@ def choose_views(world: World, count: int, rng: np.random.Generator, rules: Rule
 
 
 def _poses(world: World, tries: int, rng: np.random.Generator, rules: Rules) -> Iterator[tuple[Pose, Thing]]:
-    """Free places, each with a thing to look at."""
+    """Draw free places, each with a thing to look at."""
     by_kind = _by_kind(world.things)
     if not by_kind:
         return
@@ -193,7 +193,7 @@ def _poses(world: World, tries: int, rng: np.random.Generator, rules: Rules) -> 
 
 
 def _by_kind(things: Sequence[Thing]) -> dict[bool, list[list[Thing]]]:
-    """Monsters (true) and others, those of a kind together; only what is there."""
+    """Things grouped into monsters (True) and others (False), then by kind; empty groups are absent."""
     kinds: dict[bool, dict[str, list[Thing]]] = {True: {}, False: {}}
     for thing in things:
         kinds[thing.group == "monster"].setdefault(thing.kind, []).append(thing)
@@ -201,7 +201,7 @@ def _by_kind(things: Sequence[Thing]) -> dict[bool, list[list[Thing]]]:
 
 
 def _draw_thing(by_kind: dict[bool, list[list[Thing]]], rng: np.random.Generator, rules: Rules) -> Thing:
-    """Any kind as often as another, however many of them there are: maps hold many more shells than trees."""
+    """Draw a thing, each kind with equal probability: maps have many more shells than trees."""
     of_monsters = rng.random() < rules.monsters
     kinds = by_kind.get(of_monsters) or by_kind[not of_monsters]
     same = kinds[rng.integers(len(kinds))]
@@ -209,7 +209,7 @@ def _draw_thing(by_kind: dict[bool, list[list[Thing]]], rng: np.random.Generator
 
 
 def _step(x: float, y: float, angle: float, length: float) -> tuple[float, float]:
-    """The place so far away in this direction."""
+    """The place at this distance and direction."""
     return x + length * np.cos(np.radians(angle)), y + length * np.sin(np.radians(angle))
 
 
@@ -220,12 +220,12 @@ def _is_new(pose: Pose, others: Sequence[Pose], rules: Rules) -> bool:
 
 
 def is_worth_keeping(view: View, kind: str, rules: Rules = RULES) -> bool:
-    """Whether a view of a thing of this kind shows something.
+    """Whether a view of a thing of this kind is worth keeping.
 
     Args:
         view: the view.
-        kind: what it was taken of.
-        rules: what is worth keeping.
+        kind: kind of the thing that it is meant to show.
+        rules: which views are worth keeping.
     """
     least, largest = rules.thing
     if view.shares.get(BARELY_VISIBLE, 0.0) > 0 or view.shares.get(kind, 0.0) < least:

@@ -1,7 +1,6 @@
-"""Emoji: one code point drawn by Noto Emoji and by OpenMoji.
+"""Emoji: the same code points drawn by Noto Emoji and by OpenMoji.
 
-Layout: ``{train,test}/{noto,openmoji}/CODE.webp``. Each domain shows a random half of the training code
-points.
+Layout: ``{train,test}/{noto,openmoji}/CODE.webp``. Each domain has a random half of the training code points.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Facades: photographs and label maps of buildings (CMP Facade Database).
 
 Layouts: ``{train,test}/{photo,label}/NNN.jpg``, or pix2pix's ``{train,val}/N.jpg`` with the photograph on the
-left and the label map on the right. Photographs are those of the first half of the training facades, label
-maps those of the other half.
+left and the label map on the right. Training uses the photographs of the first half of the facades and the
+label maps of the second half.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Facades(PairedSource):
     origin = "the CMP Facade Database, for instance as pix2pix's facades.tar.gz"
 
     def halves(self, files: Files, config: DataConfig) -> Halves:
-        """All facades, in whichever layout they are."""
+        """All facades, in either layout."""
         halves = {
             split: _side_by_side(files, folders, config)
             for split, folders in (("train", ("train",)), ("test", ("val", "test")))
@@ -41,7 +41,7 @@ class Facades(PairedSource):
 def _side_by_side(
     files: Files, folders: Sequence[str], config: DataConfig
 ) -> dict[str, dict[str, np.ndarray]]:
-    """pix2pix's layout: one file a facade. Empty where it is not this."""
+    """Read pix2pix's layout, one file per facade; empty if the files have another layout."""
     names = next((below for folder in folders if (below := files.below(folder))), {})
     domains: dict[str, dict[str, np.ndarray]] = {"photo": {}, "label": {}}
     for stem, name in names.items():

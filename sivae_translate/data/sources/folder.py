@@ -1,4 +1,4 @@
-"""Folders of images: one folder a domain (see `sivae_translate.data.folders` for the layouts)."""
+"""Image folders, one per domain (see `sivae_translate.data.folders` for the layouts)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from sivae_translate.data.sources.base import Source, require_root
 from sivae_translate.utils.errors import DataError
 
 SAMPLE = 32
-"""Files of a domain that are looked at for the range of their values."""
+"""How many files of a domain are sampled to determine the range of their values."""
 
 
 class Folder(Source):
-    """Anyone's images."""
+    """Your own images."""
 
     name = "folder"
 
@@ -38,13 +38,13 @@ class Folder(Source):
 
         Raises:
             ConfigError: ``data.root`` is not set.
-            DataError: the folder has no usable layout, too many of its images are unreadable, or
-                ``data.pairs`` is set where no two test images have the same name.
+            DataError: the folder's layout is not supported, too many of its images are unreadable, or
+                ``data.pairs`` is set but test images have no names in common.
         """
         return _load(config, find_domains(require_root(config)))
 
     def load_tests(self, config: DataConfig) -> DomainData:
-        """See `Source.load_tests`: where no folder is called train or test, all images are test images.
+        """See `Source.load_tests`: if no folder is called train or test, all images are test images.
 
         Raises:
             ConfigError: ``data.root`` is not set.
@@ -54,7 +54,7 @@ class Folder(Source):
 
 
 def _load(config: DataConfig, folders: DomainFolders) -> DomainData:
-    """The images of folders; see `Folder.load`."""
+    """Load the images of folders; see `Folder.load`."""
     train_files, test_files = folders.train, folders.test
     if not config.labels or UNLABELLED in {*train_files, *test_files}:
         train_files, test_files = _as_one(train_files), _as_one(test_files)
@@ -63,7 +63,7 @@ def _load(config: DataConfig, folders: DomainFolders) -> DomainData:
     domains = tuple(train_files) or tuple(test_files)
     complete = all(name in test_files for name in domains)
     test = [_decode(name, test_files[name], config, problems) for name in domains if complete]
-    # Files of a pair may have different endings
+    # Files of a pair may have different extensions
     ids = tuple(tuple(str(PurePosixPath(name).with_suffix("")) for name in some.names) for some in test)
     if config.pairs:
         _check_pairs(folders, ids)
@@ -81,9 +81,9 @@ def _load(config: DataConfig, folders: DomainFolders) -> DomainData:
 
 
 def _dark_domains(domains: Mapping[str, Files]) -> list[str]:
-    """Notes on domains whose files of 16 bits use a small part of their range.
+    """Notes on domains whose 16-bit files use only a small part of their range.
 
-    A sample of `SAMPLE` files a domain, evenly spread, is looked at; of a file of 8 bits only the header.
+    Up to `SAMPLE` evenly spread files of each domain are read; for 8-bit files, only the header.
     """
     notes = []
     for name, files in domains.items():
@@ -97,14 +97,14 @@ def _dark_domains(domains: Mapping[str, Files]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Named:
-    """Images, and the name of each: its path below the domain's folder."""
+    """Images and their names, which are their paths below the domain's folder."""
 
     images: ImageSource
     names: tuple[str, ...]
 
 
 def _as_one(domains: Mapping[str, Files]) -> dict[str, Files]:
-    """All domains' files as those of one without a label; nothing of nothing."""
+    """Merge the files of all domains into one unlabelled domain; empty if there are none."""
     if not domains:
         return {}
     return {
@@ -119,7 +119,7 @@ def _as_one(domains: Mapping[str, Files]) -> dict[str, Files]:
 def _training_images(
     domains: Mapping[str, Files], config: DataConfig, problems: list[str]
 ) -> tuple[_Named, ...]:
-    """Decoded images, or files where these would take more memory than ``config.cache_megabytes``."""
+    """Decoded images, or files to decode on access if ``config.cache_megabytes`` is too small for them."""
     total = config.image_size**2 * config.channels * sum(map(len, domains.values()))
     if total > config.cache_megabytes * 2**20:
         return tuple(
@@ -129,7 +129,7 @@ def _training_images(
 
 
 def _decode(domain: str, files: Files, config: DataConfig, problems: list[str]) -> _Named:
-    """Decode a domain's files; unreadable ones are added to ``problems`` and left out."""
+    """Decode a domain's files; unreadable ones are skipped and added to ``problems``."""
     decoded = decode(tuple(files.values()), config, f"reading {domain or 'images'}")
     problems += decoded.problems
     check_unreadable(problems, config.max_unreadable)
@@ -144,15 +144,13 @@ def _decode(domain: str, files: Files, config: DataConfig, problems: list[str]) 
 
 
 def _check_pairs(folders: DomainFolders, ids: Sequence[Sequence[str]]) -> None:
-    """Raises DataError unless some name is common to all domains, of which there are at least two, and no
-    domain has a name twice.
-    """
+    """Raise DataError unless two or more domains share some name and no domain has a name twice."""
     if len(ids) < 2 or not set.intersection(*map(set, ids)):
         raise DataError(
-            f"data.pairs is set, but no file name is common to the test images of all domains in "
+            f"data.pairs is set, but no file name is shared by the test images of all domains in "
             f"{'; '.join([str(folders.root), *folders.notes])}",
-            remedy="give the two images of a pair the same name, in test/<domain> of each domain, or "
-            "leave it out",
+            remedy="give the images of a pair the same name in test/<domain> of each domain, or do not set "
+            "data.pairs",
         )
     for some in ids:
         twice = [name for name, count in Counter(some).items() if count > 1]
@@ -160,5 +158,5 @@ def _check_pairs(folders: DomainFolders, ids: Sequence[Sequence[str]]) -> None:
             raise DataError(
                 f"data.pairs is set, but {len(twice)} names in {folders.root} belong to several test images "
                 f"of one domain, such as '{twice[0]}'",
-                remedy="give each image of a domain a name of its own; endings do not count",
+                remedy="give the images of a domain different names; extensions do not count",
             )

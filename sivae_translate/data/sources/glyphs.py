@@ -1,15 +1,14 @@
-"""The built-in glyphs benchmark: six fonts are six domains, the Unicode letter is the content.
+"""The built-in glyphs benchmark: six fonts are the domains, the Unicode letter is the content.
 
-The fonts come with matplotlib, so the data set exists wherever this package is installed, and because the
-same letter can be drawn in every font, the truth of every translation is known.
+The fonts come with matplotlib, so the data set is available wherever this package is installed. Any letter
+can be drawn in every font, so the truth of every translation is known.
 
-Protocol (seed 0 is the benchmark): 120 letters that all fonts have are for the test alone; of its
-other letters, each font shows a random half, drawn per font. Nobody tells the model which letter an image
-shows.
+Protocol (seed 0 is the benchmark): 120 letters that all fonts have are for testing only; of its other
+letters, each font trains on a random half, drawn per font. The model is not told which letter an image shows.
 
-Drawing does not depend on FreeType's hinter: each glyph is rasterised ``OVERSAMPLING`` times larger than
-needed and averaged down. The random halves are ranked by SHA-256 rather than by a generator, so they are
-the same on every machine and for every version of numpy.
+Drawing does not depend on FreeType's hinter: each glyph is rasterised ``OVERSAMPLING`` times too large and
+averaged down. The random halves are ranked by SHA-256 instead of a random generator, so they are the same on
+every machine and with every version of numpy.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ FONTS: dict[str, str] = {
     "dejavu-serif-bold-italic": "DejaVuSerif-BoldItalic.ttf",
     "stix-general": "STIXGeneral.ttf",
 }
-"""Domain name to font file, in matplotlib's own font folder."""
+"""Font file of each domain, in matplotlib's font folder."""
 
 OVERSAMPLING = 4
 EM = 0.72
-"""Font size as a share of the image's side: the tallest accented capitals and the deepest descenders fit."""
+"""Font size as a fraction of the image's side: the tallest accented capitals and deepest descenders fit."""
 BASELINE = 0.74
-"""Height of the baseline below the image's top edge, as a share of its side. Baselines align across fonts."""
+"""Position of the baseline below the top edge, as a fraction of the image's side; the same in all fonts."""
 
 
 class Glyphs(Source):
@@ -77,21 +76,21 @@ class Glyphs(Source):
         )
 
     def load_pairs(self, config: DataConfig) -> np.ndarray:
-        """The letters that all fonts have, but for the test's: see `Source.load_pairs`. Without colours."""
+        """Letters that all fonts have, without test letters and colours; see `Source.load_pairs`."""
         common = split(config.split_seed).common
         return np.stack([draw_many(font, common, config.image_size)[..., None] for font in FONTS])
 
     def draw(self, domain: str, codes: tuple[int, ...], config: DataConfig) -> np.ndarray:
-        """Letters of a font: uint8 (N, size, size, channels)."""
+        """Draw letters of a font: uint8 (N, size, size, channels)."""
         return np.repeat(draw_many(domain, codes, config.image_size)[..., None], config.channels, axis=3)
 
     def truth(self, config: DataConfig) -> Truth:
-        """The same letter in the target font."""
+        """The truth: the same letter in the target font."""
         return PairedTruth()
 
 
 class ColouredGlyphs(Glyphs):
-    """Each letter has an ink and a paper of its own: style varies within a font."""
+    """Each image has its own ink and paper colours: style varies within a font."""
 
     name = "glyphs-colour"
     style_kinds = ("reference",)
@@ -100,7 +99,7 @@ class ColouredGlyphs(Glyphs):
         """See `Source.load`.
 
         Raises:
-            ConfigError: the images are to have one channel.
+            ConfigError: ``data.channels`` is 1.
         """
         if config.channels == 1:
             raise ConfigError(
@@ -123,13 +122,13 @@ class ColouredGlyphs(Glyphs):
         return colours
 
     def truth(self, config: DataConfig) -> Truth:
-        """The letter in the font and in the colours of the reference."""
+        """The truth: the letter in the font and colours of the reference."""
         return PaintedTruth(config.image_size, config.split_seed)
 
 
 @dataclass(frozen=True)
 class PaintedTruth:
-    """The source's letter in the font and the colours of a reference; without one it is not known."""
+    """The source's letter in the font and colours of a reference; unknown without a reference."""
 
     size: int
     seed: int
@@ -145,11 +144,11 @@ class PaintedTruth:
 
 @dataclass(frozen=True)
 class GlyphSplit:
-    """Which letters each font shows.
+    """The letters of each font, as sorted code points.
 
     Attributes:
-        train: domain name to the letters (code points, sorted) that its training folder holds.
-        test: the test letters (code points, sorted), common to all fonts.
+        train: the training letters of each domain.
+        test: the test letters, common to all fonts.
         common: letters that all fonts have, without the test letters; the supervised bound trains on their
             true pairs.
     """
@@ -173,17 +172,17 @@ def font_path(domain: str) -> Path:
     if not path.is_file():
         raise DataError(
             f"the font file {path} is missing",
-            remedy="reinstall matplotlib from PyPI; its wheels bring the fonts",
+            remedy="reinstall matplotlib from PyPI; its wheels include the fonts",
         )
     return path
 
 
 @cache
 def letters(domain: str) -> tuple[int, ...]:
-    """Code points of the Unicode letters that a font can draw within the image, sorted.
+    """Sorted code points of the Unicode letters that a font can draw within the image.
 
-    A letter is a character of general category L. Left out are those without ink and those that do not fit
-    (ligatures wider than the image, stacked marks).
+    A letter is a character of general category L. Letters without ink and those that do not fit (wide
+    ligatures, stacked marks) are excluded.
     """
     from matplotlib.ft2font import FT2Font
 
@@ -203,11 +202,11 @@ def letters(domain: str) -> tuple[int, ...]:
 
 
 def split(seed: int = 0, test_letters: int = 120) -> GlyphSplit:
-    """The letters of the training folders and of the test.
+    """Choose the training and test letters.
 
     Args:
         seed: 0 is the benchmark's split.
-        test_letters: how many common letters are for the test alone.
+        test_letters: number of test letters, common to all fonts.
     """
     per_font = {domain: set(letters(domain)) for domain in FONTS}
     everywhere = set.intersection(*per_font.values())
@@ -226,7 +225,7 @@ def _font(domain: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def draw(domain: str, code: int, size: int) -> np.ndarray:
-    """One glyph, black on white, its baseline at a fixed height and its ink centred from left to right.
+    """Draw a glyph, black on white, with a fixed baseline and horizontally centred ink.
 
     Args:
         domain: one of `FONTS`.
@@ -246,28 +245,26 @@ def draw(domain: str, code: int, size: int) -> np.ndarray:
 
 
 def draw_many(domain: str, codes: tuple[int, ...], size: int) -> np.ndarray:
-    """Glyphs of one font: uint8 array (len(codes), size, size). Kept in the user's cache folder for the next
-    time.
-    """
+    """Draw glyphs of a font, or read them from the user's cache: uint8 array (len(codes), size, size)."""
     path = _cache_path(domain, codes, size)
     try:
         cached: np.ndarray = np.load(path, allow_pickle=False)
         if cached.shape == (len(codes), size, size):
             return cached
     except (OSError, ValueError, EOFError):
-        pass  # not drawn yet, or damaged: draw it
+        pass  # not cached or damaged: draw them
     drawn = np.stack([draw(domain, code, size) for code in codes])
     with (
         suppress(OutputError),
         replacing(path) as temporary,
         temporary.open("wb") as file,
-    ):  # a cache is no necessity
+    ):  # caching is optional
         np.save(file, drawn, allow_pickle=False)
     return drawn
 
 
 def _cache_path(domain: str, codes: tuple[int, ...], size: int) -> Path:
-    """Named by everything that the drawing depends on."""
+    """The cache file; its name contains everything that the drawing depends on."""
     font = hashlib.sha256(font_path(domain).read_bytes()).hexdigest()
     key = repr((font, codes, size, EM, BASELINE, OVERSAMPLING, features.version("freetype2")))
     return default_folder() / f"glyphs-{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
@@ -275,16 +272,14 @@ def _cache_path(domain: str, codes: tuple[int, ...], size: int) -> Path:
 
 @dataclass(frozen=True)
 class Colours:
-    """Ink and paper of a coloured glyph, each (red, green, blue) in 0..255."""
+    """Ink and paper colours of a glyph, each (red, green, blue) in 0..255."""
 
     ink: tuple[int, int, int]
     paper: tuple[int, int, int]
 
 
 def draw_colours(seed: int, domain: str, code: int) -> Colours:
-    """The colours of one image of ``glyphs-colour``: any paper, and an ink that differs from it by at least
-    0.35 in luma.
-    """
+    """Draw the colours of an image of ``glyphs-colour``, with a luma contrast of at least 0.35."""
     for attempt in range(1000):
         raw = hashlib.sha256(f"{seed}:colour:{domain}:{code}:{attempt}".encode()).digest()
         ink, paper = (raw[0], raw[1], raw[2]), (raw[3], raw[4], raw[5])
@@ -299,7 +294,7 @@ def _luma(rgb: tuple[int, int, int]) -> float:
 
 
 def paint(glyph: np.ndarray, colours: Colours) -> np.ndarray:
-    """A glyph (size, size), 255 paper and 0 ink, in the given colours: uint8 (size, size, 3)."""
+    """Colour a glyph (size, size), where 255 is paper and 0 is ink: uint8 (size, size, 3)."""
     paper_share = glyph[..., None].astype(np.float32) / 255
     mixed = paper_share * np.array(colours.paper, np.float32) + (1 - paper_share) * np.array(
         colours.ink, np.float32

@@ -1,6 +1,4 @@
-"""The idx files in which MNIST and its relatives are published: ``train-images-idx3-ubyte[.gz]`` and so
-on.
-"""
+"""The idx files of MNIST and its relatives: ``train-images-idx3-ubyte[.gz]`` and so on."""
 
 from __future__ import annotations
 
@@ -20,11 +18,11 @@ from sivae_translate.utils.errors import DataError
 UNSIGNED_BYTE = 8
 SPLITS = {"train": "train", "test": "t10k"}
 FILES = ("images-idx3-ubyte", "labels-idx1-ubyte")
-"""What the files of a split are called behind its name."""
+"""Prefixes of the file names of each split."""
 
 
 class Idx(Source):
-    """One domain a class, or one domain where there are no labels."""
+    """One domain per class, or a single domain without labels."""
 
     name = "idx"
 
@@ -49,7 +47,7 @@ class Idx(Source):
 
 
 def _by_class(root: Path, split: str, config: DataConfig) -> dict[str, ArrayImages]:
-    """A split's images by class, or all of them without a label."""
+    """A split's images by class, or all of them in one unlabelled domain."""
     images, classes = read_split(root, split)
     array = np.repeat(pad(images, config.image_size)[..., None], config.channels, axis=3)
     if classes is None or not config.labels:
@@ -58,17 +56,17 @@ def _by_class(root: Path, split: str, config: DataConfig) -> dict[str, ArrayImag
 
 
 def read_idx(path: Path, rank: int) -> np.ndarray:
-    """An idx file of unsigned bytes, gzipped or not.
+    """Read an idx file of unsigned bytes, gzipped or not.
 
     Args:
         path: the file.
-        rank: how many dimensions it has: 3 for images, 1 for labels.
+        rank: number of dimensions: 3 for images, 1 for labels.
 
     Returns:
-        uint8, with the shape that the file's header gives.
+        uint8, with the shape given in the header.
 
     Raises:
-        DataError: the file is missing, truncated, too large, or of another format.
+        DataError: the file is missing, truncated, too large, or has another format.
     """
     with named(str(path)):
         require_small(path.stat().st_size, str(path))
@@ -77,16 +75,16 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
 
 
 def parse(raw: bytes, rank: int, name: str) -> np.ndarray:
-    """`read_idx` of a file's bytes; ``name`` is for errors.
+    """Parse the content of an idx file, see `read_idx`; ``name`` is for errors.
 
     Raises:
-        DataError: they are truncated, too many, or of another format.
+        DataError: the content is truncated, too long, or has another format.
     """
     packed, start = raw[:2] == b"\x1f\x8b", 4 + 4 * rank
     head = unzip(raw, name, start) if packed else raw[:start]
     if len(head) < start or head[:3] != bytes([0, 0, UNSIGNED_BYTE]) or head[3] != rank:
         raise DataError(
-            f"{name} is no idx file of unsigned bytes in {rank} dimensions",
+            f"{name} is not a {rank}-dimensional idx file of unsigned bytes",
             remedy="name a folder with the published files",
         )
     shape = struct.unpack(f">{rank}I", head[4:])
@@ -97,25 +95,25 @@ def parse(raw: bytes, rank: int, name: str) -> np.ndarray:
     if values.size != size or not size:
         raise DataError(
             f"{name} is damaged: its header says {size} bytes, and {values.size} or more follow",
-            remedy="get the file again",
+            remedy="download the file again",
         )
     return values.reshape(shape)
 
 
 def read_split(root: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images (N, H, W) uint8 and labels (N,) uint8, or None where there is no file with labels.
+    """Read images (N, H, W) uint8 and labels (N,) uint8, or None if there is no label file.
 
     Args:
         root: folder with the published files.
         split: ``train`` or ``test``.
 
     Raises:
-        DataError: the images are missing, a file is damaged, or images and labels differ in number.
+        DataError: the images are missing, a file is damaged, or there are not as many labels as images.
     """
     images, labels = (_find(root, f"{SPLITS[split]}-{what}") for what in FILES)
     if images is None:
         raise DataError(
-            f"{root} holds no {SPLITS[split]}-images-idx3-ubyte or .gz",
+            f"{root} has no {SPLITS[split]}-images-idx3-ubyte or .gz",
             remedy="Fashion-MNIST: Debian package dataset-fashion-mnist; MNIST: its authors' four "
             "files, in one folder",
         )
@@ -126,10 +124,10 @@ def read_split(root: Path, split: str) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def check_pair(images: np.ndarray, labels: np.ndarray, root: str) -> None:
-    """Raises DataError when there are not as many labels as images; ``root`` is for the error."""
+    """Raise DataError unless there are as many labels as images; ``root`` is for the error."""
     if len(images) != len(labels):
         raise DataError(
-            f"{len(images)} images but {len(labels)} labels in {root}", remedy="get the files again"
+            f"{len(images)} images but {len(labels)} labels in {root}", remedy="download the files again"
         )
 
 
@@ -138,10 +136,10 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def pad(images: np.ndarray, size: int) -> np.ndarray:
-    """Images (N, H, W) on black ground, centred: (N, size, size). 28 px become 32 without resampling.
+    """Centre images (N, H, W) on a black background: (N, size, size); nothing is resampled.
 
     Raises:
-        DataError: they are larger than ``size``.
+        DataError: the images are larger than ``size``.
     """
     _, height, width = images.shape
     if max(height, width) > size:

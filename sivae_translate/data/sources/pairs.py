@@ -1,7 +1,7 @@
-"""Sets of two domains whose images are pairs, trained without them.
+"""Data sets of image pairs in two domains, trained on without using the pairs.
 
-Of every training pair, one domain sees its half only. ``data.validation_size`` leaves the test images alone:
-that many pairs are taken from both domains' training images and tested instead, to choose settings on.
+Training uses only one image of each pair. To choose settings without touching the test images,
+``data.validation_size`` sets aside that many training pairs and tests on them instead.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from sivae_translate.utils.errors import DataError
 from sivae_translate.utils.progress import track
 
 Halves = dict[str, dict[str, dict[str, np.ndarray]]]
-"""Split, domain, stem to image."""
+"""Images by split, domain and stem."""
 SPLITS = ("train", "test")
 
 
 class PairedSource(ArchivedSource):
-    """A published set of pairs in two domains."""
+    """A published data set of image pairs in two domains."""
 
     supports_validation = True
 
     @abstractmethod
     def halves(self, files: Files, config: DataConfig) -> Halves:
-        """All images."""
+        """Load all images."""
 
     @abstractmethod
     def training_stems(self, shared: set[str]) -> dict[str, Sequence[str]]:
-        """Which of the training pairs each domain shows its half of."""
+        """The stems of the training pairs whose image each domain uses."""
 
     def load_files(self, files: Files, config: DataConfig) -> DomainData:
-        """Paired test images, and training images without a pair.
+        """Load paired test images and unpaired training images.
 
         Raises:
-            ConfigError: too few training pairs are left beside the validation.
-            DataError: the test images of the two domains are not pairs, or are training images, too.
+            ConfigError: validation would leave too few training pairs.
+            DataError: the test images of the two domains are not pairs, or some are training images as well.
         """
         halves = self.halves(files, config)
         train = self.training_stems(_shared(halves["train"]))
@@ -63,7 +63,7 @@ class PairedSource(ArchivedSource):
 
 
 def read_halves(source: ArchivedSource, files: Files, domains: tuple[str, str], config: DataConfig) -> Halves:
-    """Images laid out as ``{train,test}/{domain}/STEM``.
+    """Read images laid out as ``{train,test}/{domain}/STEM``.
 
     Raises:
         DataError: one of the four folders is missing or empty, or an image cannot be read.
@@ -88,10 +88,10 @@ def _shared(images: Mapping[str, Mapping[str, np.ndarray]]) -> set[str]:
 
 
 def _validation(images: Mapping[str, Mapping[str, np.ndarray]], config: DataConfig) -> set[str]:
-    """Training stems that are tested instead of the test's.
+    """Training stems that are tested on instead of the test stems.
 
     Raises:
-        ConfigError: too few would be left.
+        ConfigError: too few would be left for training.
     """
     shared = _shared(images)
     check_validation_size(config, len(shared), "pairs")
@@ -99,9 +99,7 @@ def _validation(images: Mapping[str, Mapping[str, np.ndarray]], config: DataConf
 
 
 def _check_no_leak(halves: Halves, train: Mapping[str, Sequence[str]]) -> None:
-    """Raises DataError when a test image lies among the training images, under the same name in either
-    domain.
-    """
+    """Raise DataError if a test image is among the training images, by its name in either domain."""
     leaked = [
         stem
         for domain, stems in train.items()
@@ -113,8 +111,8 @@ def _check_no_leak(halves: Halves, train: Mapping[str, Sequence[str]]) -> None:
     ]
     if leaked:
         raise DataError(
-            f"{len(leaked)} training images are test images, too: {', '.join(leaked[:5])}",
-            remedy="get the data set again; its splits have no image in common",
+            f"{len(leaked)} training images are also test images: {', '.join(leaked[:5])}",
+            remedy="download the data set again; its splits have no image in common",
         )
 
 
@@ -123,7 +121,7 @@ def _without_pairs(
     train: Mapping[str, Sequence[str]],
     test: Mapping[str, Mapping[str, np.ndarray]],
 ) -> DomainData:
-    """Training images of the stems in ``train``, all of ``test``.
+    """Keep only the training images whose stems are in ``train``; keep all test images.
 
     Raises:
         DataError: the test images of the two domains are not pairs.
@@ -132,7 +130,9 @@ def _without_pairs(
     stems = [sorted(test[domain]) for domain in domains]
     if stems[0] != stems[1]:
         odd = sorted(set(stems[0]) ^ set(stems[1]))[:5]
-        raise DataError(f"test images without a partner: {', '.join(odd)}", remedy="get the data set again")
+        raise DataError(
+            f"test images without a partner: {', '.join(odd)}", remedy="download the data set again"
+        )
     return DomainData(
         domains=domains,
         train=tuple(ArrayImages(np.stack([images[d][stem] for stem in train[d]])) for d in domains),

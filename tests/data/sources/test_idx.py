@@ -64,7 +64,7 @@ def test_a_truncated_gzip_is_named(tmp_path: Path) -> None:
 def test_files_of_another_rank_are_named(root: Path, name: str, packed: bool) -> None:
     (root / "train-images-idx3-ubyte.gz").rename(root / "train-images-idx3-ubyte")
     write(root / name, np.ones((30, 4) if "labels" in name else 30, np.uint8), packed)
-    with pytest.raises(DataError, match=rf"{name} is no idx file of unsigned bytes in [13] dimensions"):
+    with pytest.raises(DataError, match=rf"{name} is not a [13]-dimensional idx file"):
         load_data(DataConfig(name="idx", root=root, image_size=32, channels=1))
 
 

@@ -132,7 +132,7 @@ def test_pairs_are_the_test_images_at_one_position() -> None:
         ({}, None, "no domains"),
         ({"a": 2, "b": 1}, None, "domain 'b' has 1 images"),
         ({"a": 2, "b": 2}, {"a": 2, "c": 2}, "the test domains a, c"),
-        ({"a": 2, "b": 2}, {"a": 2, "b": 3}, "same number"),
+        ({"a": 2, "b": 2}, {"a": 2, "b": 3}, "different numbers"),
     ],
 )
 def test_what_is_no_data_set_is_refused(
