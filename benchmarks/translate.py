@@ -35,12 +35,12 @@ from benchmarks.train_step import STYLE_WIDTHS, WIDTHS
 from sivae_translate.config import from_dict
 from sivae_translate.data.reading import open_image
 from sivae_translate.data.tensors import to_pil
-from sivae_translate.inference.folders import COMPRESSION, translate_files
+from sivae_translate.inference.folders import translate_files
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.build import make_model
-from sivae_translate.utils import pictures
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import pick_device
+from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.files import write_json
 
 DOMAINS = ("day", "night")
@@ -240,7 +240,7 @@ def _stages(translator: Translator, paths: Sequence[Path]) -> dict[str, float]:
     outputs = [to_pil(image) for image in torch.cat(made)]
     with tempfile.TemporaryDirectory() as folder:
         for index, image in enumerate(outputs):
-            pictures.save(image, Path(folder, f"{index}.png"), COMPRESSION)
+            Encoding().save(image, Path(folder, f"{index}.png"))
     return {
         "decoding": ready - began,
         "model": computed - ready,

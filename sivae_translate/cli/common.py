@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from sivae_translate.utils.choices import Precision
+from sivae_translate.utils.choices import ImageFormat, Precision
 
 if TYPE_CHECKING:
     from sivae_translate.config import DataConfig
@@ -23,6 +23,10 @@ Device = Annotated[str, tyro.conf.arg(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[
     Precision, tyro.conf.arg(help="Of matrix products; auto is bfloat16 where that is fast, else float32.")
 ]
+Format = Annotated[
+    ImageFormat, tyro.conf.arg(help="Of the images: png keeps every pixel, jpg and webp are smaller.")
+]
+Quality = Annotated[int | None, tyro.conf.arg(help="Of jpg and webp, 1 to 100; left out: 95.")]
 Limit = Annotated[
     int | None, tyro.conf.arg(help="At most this many test images per domain, spread evenly over them.")
 ]

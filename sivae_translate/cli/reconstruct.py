@@ -8,7 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from sivae_translate.cli.common import Device, Run, report_files
+from sivae_translate.cli.common import Device, Format, Quality, Run, report_files
+from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -25,6 +26,8 @@ class Reconstruct:
     """Replace outputs that exist."""
     strict: bool = False
     """Stop at the first unreadable file, and at files that are not images."""
+    format: Format = "png"
+    quality: Quality = None
     grid: Path | None = None
     """Also write a picture that compares sources and reconstructions."""
     batch_size: int = 64
@@ -52,5 +55,6 @@ def run(command: Reconstruct) -> int:
         strict=command.strict,
         batch_size=command.batch_size,
         grid=command.grid,
+        encoding=Encoding(command.format, command.quality),
     )
     return report_files(result, command.out)

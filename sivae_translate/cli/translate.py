@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from sivae_translate.cli.common import Device, Dtype, Run, note_left_out, report_files
+from sivae_translate.cli.common import Device, Dtype, Format, Quality, Run, note_left_out, report_files
 from sivae_translate.utils.choices import Check
+from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Translate:
     """Stop at the first unreadable file, and at files that are not images."""
     size: Literal["model", "input"] = "model"
     """Size of the outputs: the model's, or each input's."""
+    format: Format = "png"
+    quality: Quality = None
     grid: Path | None = None
     """Also write a picture that compares sources and translations."""
     check: Check = "off"
@@ -93,6 +96,7 @@ def run(command: Translate) -> int:
         size=command.size,
         batch_size=command.batch_size,
         grid=command.grid,
+        encoding=Encoding(command.format, command.quality),
         check=command.check,
         percentile=command.percentile,
     )
@@ -121,6 +125,7 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
         percentile=command.percentile,
         workers=command.workers,
         dtype=command.dtype,
+        encoding=Encoding(command.format, command.quality),
     )
     summary = ", ".join(f"{count} {status}" for status, count in result.counts.items())
     console.print(f"{summary}; each file: {result.manifest}", highlight=False)

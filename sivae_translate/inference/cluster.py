@@ -2,14 +2,13 @@
 and not in a crash.
 
 Inputs and outputs are anything that fsspec knows: folders, s3://, gs://, memory://. Each batch of files is
-one unit of work; an actor reads its files, translates them and writes PNG files, each of which appears whole
-or not at all. When an actor dies, Ray starts another and gives it the batch again; since an output is the
-same whoever writes it, nothing is lost or doubled.
+one unit of work; an actor reads its files, translates them and writes their translations, each of which
+appears whole or not at all. When an actor dies, Ray starts another and gives it the batch again; since an
+output is the same whoever writes it, nothing is lost or doubled.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import posixpath
 import tempfile
@@ -24,11 +23,11 @@ from PIL import Image
 from sivae_translate.data.processor import Placement, Prepared, as_batch, require_whole
 from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.arguments import PERCENTILE, check_choices, unusual
-from sivae_translate.inference.folders import COMPRESSION
 from sivae_translate.inference.remote import RemoteJob, left_out, list_existing, list_jobs, put, read_image
 from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.weights import find_model
 from sivae_translate.utils.choices import Check, Precision
+from sivae_translate.utils.encoding import PNG, Encoding
 from sivae_translate.utils.errors import ConfigError, InputError, SivaeError
 from sivae_translate.utils.progress import progress_bar
 
@@ -73,11 +72,11 @@ def translate_on_cluster(
     percentile: float | None = None,
     workers: int | None = None,
     dtype: Precision = "auto",
+    encoding: Encoding = PNG,
 ) -> ClusterResult:
-    """Translate files and folders into ``out``: PNG files, with sub-folders and names kept, and a manifest.
+    """Translate files and folders into ``out``, with sub-folders and names kept, and write a manifest.
 
-    Connects to the cluster that ``RAY_ADDRESS`` names, or starts one here. The style is computed once. Called
-    again, it translates only what is missing.
+    Connects to the cluster of ``RAY_ADDRESS``, or starts one here. Called again, it does what is missing.
 
     Args:
         run: run folder, model file or pretrained name.
@@ -91,6 +90,7 @@ def translate_on_cluster(
         percentile: see `Translator.__call__`.
         workers: actors; left out: one a GPU, or one a processor.
         dtype: of each worker's matrix products.
+        encoding: format and quality of the outputs.
 
     Raises:
         ConfigError: Ray is not installed.
@@ -102,9 +102,9 @@ def translate_on_cluster(
     if check == "raise":
         raise InputError("a cluster has no check 'raise'", remedy="--check warn lists unusual images")
     ray = _ray()
-    options = {"batch_size": batch_size, "keep_size": size == "input", "percentile": percentile}
-    settings = _settings(run, style, check=check != "off", dtype=dtype, **options)
-    jobs = list_jobs(inputs, out)
+    options: dict[str, Any] = {"batch_size": batch_size, "keep_size": size == "input", "encoding": encoding}
+    settings = _settings(run, style, check=check != "off", percentile=percentile, dtype=dtype, **options)
+    jobs = list_jobs(inputs, out, encoding.suffix)
     existing = set() if overwrite else list_existing(out)
     rows = [_row(job, "existing") for job in jobs if job.target in existing]
     rows += _translate_all(ray, [job for job in jobs if job.target not in existing], settings, workers)
@@ -163,6 +163,7 @@ class _Settings:
     check: bool
     percentile: float
     dtype: Precision
+    encoding: Encoding
 
 
 class _Actor:
@@ -218,14 +219,13 @@ class _Actor:
         prepared = processor.prepare_plain(read_image(source, processor.file_reading))
         if self.settings.keep_size:
             require_whole(prepared.placement)
+            self.settings.encoding.require_fits(prepared.placement.size)
         return prepared
 
     def _write(self, picture: Image.Image, placement: Placement, target: str) -> None:
         if self.settings.keep_size:
             picture = self.translator.processor.restore(picture, placement)
-        encoded = io.BytesIO()
-        picture.save(encoded, "PNG", compress_level=COMPRESSION)
-        put(target, encoded.getvalue())
+        put(target, self.settings.encoding.encode(picture))
 
 
 def _row(job: RemoteJob, status: Status, reason: str = "", unusual: str = "") -> Row:

@@ -21,15 +21,13 @@ from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.utils import pictures
 from sivae_translate.utils.choices import Check
+from sivae_translate.utils.encoding import PNG, Encoding
 from sivae_translate.utils.errors import DataError, InputError
 from sivae_translate.utils.files import remove_leftovers, require_writable
 from sivae_translate.utils.progress import progress_bar
 
 GRID_ROWS = 16
 """Pairs in a comparison grid."""
-COMPRESSION = 1
-"""zlib's level for PNG files: at 256 px a quarter of the time of the default 6, for a sixth more bytes
-(docs/performance.md)."""
 THREADS = 4
 
 
@@ -67,8 +65,9 @@ def translate_files(
     grid: Path | None = None,
     check: Check = "off",
     percentile: float | None = None,
+    encoding: Encoding = PNG,
 ) -> BatchResult:
-    """Translate files and folders into ``out``, keeping sub-folders and names; results are PNG files.
+    """Translate files and folders into ``out``, keeping sub-folders and names.
 
     The style is computed once. Decoding and writing run in threads beside the model. Each output appears
     whole or not at all, so an interrupted call is finished by calling it again.
@@ -85,6 +84,7 @@ def translate_files(
         check: ``warn`` lists inputs unlike the training data, ``raise`` stops at the first of them.
         percentile: see `Translator.__call__`.
         grid: also write a picture of the first sources, as the model sees them, beside their translations.
+        encoding: format and quality of the outputs.
 
     Raises:
         InputError: an unknown style or argument, or outputs would replace their own inputs.
@@ -92,17 +92,26 @@ def translate_files(
         OutputError: ``out`` cannot be written to.
     """
     check_choices("pil", size, check, batch_size)
-    jobs = plan_jobs(inputs, out)
+    jobs = plan_jobs(inputs, out, encoding.suffix)
     result = BatchResult(left_out=_check_left_out(inputs, strict))
     threshold = translator.engine.threshold(percentile) if check != "off" else PERCENTILE
     code = None if style is None else translator.style_code(style)
     require_writable(out)
-    work = _FolderWork(translator, code, size == "input", strict, check, threshold, result)
-    result.existing += [job.target for job in jobs if is_there(job.target) and not overwrite]
-    existing = set(result.existing)
-    work.run([job for job in jobs if job.target not in existing], batch_size)
+    work = _FolderWork(translator, code, encoding, size == "input", strict, check, threshold, result)
+    work.run(_missing(jobs, overwrite, result), batch_size)
     work.save_grid(grid)
     return result
+
+
+def _missing(jobs: Sequence[Job], overwrite: bool, result: BatchResult) -> list[Job]:
+    """The jobs whose outputs are not there yet, or all of them to overwrite; outputs that stay are noted.
+
+    Raises:
+        InputError: a folder has an output's name.
+    """
+    result.existing += [job.target for job in jobs if is_there(job.target) and not overwrite]
+    existing = set(result.existing)
+    return [job for job in jobs if job.target not in existing]
 
 
 def _check_left_out(inputs: Sequence[Path], strict: bool) -> str:
@@ -126,6 +135,7 @@ class _FolderWork:
 
     translator: Translator
     code: Tensor | None
+    encoding: Encoding
     keep_size: bool
     strict: bool
     check: Check
@@ -181,6 +191,7 @@ class _FolderWork:
         if self.keep_size:
             try:
                 require_whole(prepared.placement)
+                self.encoding.require_fits(prepared.placement.size)
             except InputError as error:
                 raise DataError(f"{path}: {error.what}", remedy=error.remedy) from error
         return prepared
@@ -220,7 +231,7 @@ class _FolderWork:
         placements = [picture.placement if self.keep_size else None for picture in prepared]
         processor = self.translator.processor
         return [
-            threads.submit(_write, processor, picture, placement, job.target)
+            threads.submit(_write, processor, self.encoding, picture, placement, job.target)
             for picture, placement, job in zip(made, placements, jobs, strict=True)
         ]
 
@@ -249,7 +260,10 @@ def _finish(writing: Sequence[Future[None]]) -> None:
 
 
 def _write(
-    processor: ImageProcessor, picture: Image.Image, placement: Placement | None, target: Path
+    processor: ImageProcessor,
+    encoding: Encoding,
+    picture: Image.Image,
+    placement: Placement | None,
+    target: Path,
 ) -> None:
-    picture = picture if placement is None else processor.restore(picture, placement)
-    pictures.save(picture, target, COMPRESSION)
+    encoding.save(picture if placement is None else processor.restore(picture, placement), target)

@@ -22,8 +22,8 @@ class Job:
     target: Path
 
 
-def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
-    """Every image of the inputs with its output, a PNG file at the same place below ``out``.
+def plan_jobs(inputs: Sequence[Path], out: Path, suffix: str = ".png") -> list[Job]:
+    """Every image of the inputs with its output, at the same place below ``out`` with the ending ``suffix``.
 
     Where ``out`` lies inside an input folder, the images in it are results of earlier calls and no inputs.
 
@@ -36,7 +36,7 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     folders: dict[Path, Path] = {}
     images = _without_results(list_images(inputs), inputs, out, folders)
     sources = [source for source, _ in images]
-    names = name_outputs(sources, [place.as_posix() for _, place in images], ignores_case(out))
+    names = name_outputs(sources, [place.as_posix() for _, place in images], ignores_case(out), suffix)
     jobs = [Job(source, out / name) for source, name in zip(sources, names, strict=True)]
     _check_no_input_is_replaced(jobs, folders)
     _check_outputs_lie_apart(jobs, inputs, out, folders)
@@ -66,8 +66,10 @@ def check_is_no_image_name(out: str, *, is_folder: bool = False) -> None:
         )
 
 
-def name_outputs(sources: Sequence[object], places: Sequence[str], any_case: bool = False) -> list[str]:
-    """Outputs' paths below the output folder: the ending becomes ``.png``.
+def name_outputs(
+    sources: Sequence[object], places: Sequence[str], any_case: bool = False, suffix: str = ".png"
+) -> list[str]:
+    """Outputs' paths below the output folder: the ending becomes ``suffix``.
 
     Inputs whose outputs would have one name keep their endings: ``a.jpg`` and ``a.gif`` become ``a.jpg.png``
     and ``a.gif.png``.
@@ -76,6 +78,7 @@ def name_outputs(sources: Sequence[object], places: Sequence[str], any_case: boo
         sources: the inputs, as errors name them.
         places: their paths below the folder that was named, with slashes.
         any_case: the output folder does not tell capital letters from small ones.
+        suffix: of the outputs' names.
 
     Raises:
         InputError: two names are the same nevertheless.
@@ -84,11 +87,11 @@ def name_outputs(sources: Sequence[object], places: Sequence[str], any_case: boo
     ['a.jpg.png', 'a.gif.png', 'b.png']
     """
     key: Callable[[str], str] = _folded if any_case else str
-    short = [str(PurePosixPath(place).with_suffix(".png")) for place in places]
+    short = [str(PurePosixPath(place).with_suffix(suffix)) for place in places]
     counts = Counter(key(name) for name in short)
     parents = {key(str(PurePosixPath(place).parent)) for place in places}  # a folder may be called a.png
     names = [
-        f"{place}.png" if counts[key(name)] > 1 or key(name) in parents else name
+        f"{place}{suffix}" if counts[key(name)] > 1 or key(name) in parents else name
         for place, name in zip(places, short, strict=True)
     ]
     owners: dict[str, object] = {}

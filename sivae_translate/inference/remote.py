@@ -27,8 +27,8 @@ class RemoteJob:
     target: str
 
 
-def list_jobs(inputs: Sequence[str], out: str) -> list[RemoteJob]:
-    """Every input image with its output.
+def list_jobs(inputs: Sequence[str], out: str, suffix: str = ".png") -> list[RemoteJob]:
+    """Every input image with its output, whose name ends in ``suffix``.
 
     Raises:
         DataError: an input is missing or a folder without images.
@@ -39,7 +39,7 @@ def list_jobs(inputs: Sequence[str], out: str) -> list[RemoteJob]:
     images = [image for given in inputs for image in _expand(given)]
     sources = [source for source, _ in images]
     any_case = _is_local(fs) and ignores_case(Path(folder))
-    names = name_outputs(sources, [place for _, place in images], any_case)
+    names = name_outputs(sources, [place for _, place in images], any_case, suffix)
     jobs = {
         target: RemoteJob(source, target)
         for source, name in zip(sources, names, strict=True)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils import pictures
+from sivae_translate.utils.encoding import PNG, Encoding
 from sivae_translate.utils.errors import InputError
 from sivae_translate.utils.files import require_writable
 from sivae_translate.utils.progress import track
@@ -18,16 +19,23 @@ GRID_ROWS = 8
 
 
 def sample_files(
-    translator: Translator, out: Path, n: int, *, domain: str | None = None, seed: int = 0
+    translator: Translator,
+    out: Path,
+    n: int,
+    *,
+    domain: str | None = None,
+    seed: int = 0,
+    encoding: Encoding = PNG,
 ) -> list[Path]:
-    """Write n samples, of each domain or of one, as PNG files, and samples.png with the first ones.
+    """Write n samples, of each domain or of one, and samples.png with the first ones.
 
     Args:
         translator: the model.
-        out: folder; files are <domain>-<number>.png, or sample-<number>.png without domains.
+        out: folder; files are <domain>-<number>.<format>, or sample-<number>.<format> without domains.
         n: how many of each domain.
         domain: name; None is every domain in turn.
         seed: the same seed, n and device give the same files.
+        encoding: format and quality of the files.
 
     Returns:
         the files, samples.png not among them.
@@ -51,8 +59,8 @@ def sample_files(
         for start in track(range(0, n, BATCH), f"sampling {label}"):
             made = translator.sample(name, min(BATCH, n - start), seed + 1_000_003 * index + start)
             for offset, image in enumerate(made):
-                path = out / f"{label}-{start + offset:05d}.png"
-                pictures.save(image, path)
+                path = out / f"{label}-{start + offset:05d}{encoding.suffix}"
+                encoding.save(image, path)
                 written.append(path)
             examples[label] = (examples.get(label, []) + made)[: GRID_COLUMNS * GRID_ROWS]
     pictures.save(_grid(examples), out / "samples.png")

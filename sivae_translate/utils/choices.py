@@ -11,5 +11,8 @@ PlaneName = Literal["8gaussians", "spiral", "checkerboard", "rings"]
 Precision = Literal["auto", "float32", "bfloat16"]
 """Precision of matrix products; auto is bfloat16 where that is fast."""
 
+ImageFormat = Literal["png", "jpg", "webp"]
+"""Of the images that are written."""
+
 Check = Literal["off", "warn", "raise"]
 """What to do with an input that is unlike the training data."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from sivae_translate.utils.choices import ImageFormat
+from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 GAP = 4
 CAPTION_HEIGHT = 18
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+FORMATS: dict[str, ImageFormat] = {".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp"}
 """Picture formats other than PNG, by extension."""
 
 
@@ -90,21 +92,13 @@ def from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def save(image: Image.Image, path: Path, compress_level: int = 6) -> None:
+def save(image: Image.Image, path: Path) -> None:
     """Write an image atomically, in the format of its extension: JPEG, WebP, or else PNG.
-
-    Args:
-        image: any mode that the format supports.
-        path: file to write.
-        compress_level: zlib's level for PNG, 0 to 9; lossless at every level.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
-    with replacing(path) as temporary:
-        kind = FORMATS.get(path.suffix.lower(), "PNG")
-        options = {"compress_level": compress_level} if kind == "PNG" else {"quality": 95}
-        image.save(temporary, kind, **options)
+    Encoding(FORMATS.get(path.suffix.lower(), "png")).save(image, path)
 
 
 def png_bits(images: np.ndarray, compress_level: int | None = None) -> np.ndarray:

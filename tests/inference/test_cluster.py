@@ -117,6 +117,7 @@ def test_jobs_keep_sub_folders_and_know_object_stores(folder: Path) -> None:
     (job,) = list_jobs(["memory://photos"], "/out")
     assert job.source == "memory:///photos/x/one.JPG"
     assert job.target == "/out/x/one.png"
+    assert list_jobs(["memory://photos"], "/out", ".webp")[0].target == "/out/x/one.webp"
     assert left_out(["memory://photos", "memory://photos/notes.txt"]) == "1 .psd, 1 .txt"
 
 

@@ -18,6 +18,7 @@ from sivae_translate.inference import folders as batch
 from sivae_translate.inference.folders import translate_files
 from sivae_translate.inference.jobs import name_outputs
 from sivae_translate.inference.translator import Translator
+from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.errors import DataError, InputError, OutputError
 from sivae_translate.utils.files import replacing
 from tests.conftest import with_fit
@@ -282,3 +283,30 @@ def test_names_with_brackets_are_shown_whole(tmp_path: Path, capsys: pytest.Capt
     shown = capsys.readouterr().err
     for words in ("1 written to o[/x]", "IMG [final].png", "o[/x].png"):
         assert words in shown
+
+
+@pytest.mark.parametrize("kind", ["jpg", "webp"])
+def test_outputs_have_the_format_and_the_quality_that_are_asked_for(
+    translator: Translator, folder: Path, tmp_path: Path, kind: Any
+) -> None:
+    sizes = {}
+    for quality in (None, 20):
+        out = tmp_path / str(quality)
+        translate_files(translator, [folder], "dogs", out, encoding=Encoding(kind, quality))
+        assert files(out) == [name.replace("png", kind) for name in EXPECTED]
+        with Image.open(out / f"a.{kind}") as image:
+            assert image.format == {"jpg": "JPEG", "webp": "WEBP"}[kind]
+        sizes[quality] = (out / f"a.{kind}").stat().st_size
+    assert sizes[20] < sizes[None]
+    again = translate_files(translator, [folder], "dogs", tmp_path / "20", encoding=Encoding(kind))
+    assert (again.written, len(again.existing)) == ([], 4)
+
+
+def test_a_picture_that_a_format_cannot_hold_is_listed(translator: Translator, tmp_path: Path) -> None:
+    Image.new("L", (16_400, 4)).save(tmp_path / "long.png")
+    contained = with_fit(translator, "contain")
+    given = {"inputs": [tmp_path / "long.png"], "style": "dogs", "size": "input"}
+    result = translate_files(contained, out=tmp_path / "out", encoding=Encoding("webp"), **given)  # type: ignore[arg-type]
+    assert result.written == []
+    assert "long.png: a picture of 16400 x 4 pixels does not fit into a webp file" in result.unreadable[0]
+    assert len(translate_files(contained, out=tmp_path / "out", **given).written) == 1  # type: ignore[arg-type]

@@ -1,0 +1,98 @@
+"""How image files are written: PNG, JPEG or WebP, and how good."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, get_args
+
+from PIL import Image
+
+from sivae_translate.utils.choices import ImageFormat
+from sivae_translate.utils.errors import InputError
+from sivae_translate.utils.files import replacing
+
+COMPRESSION = 1
+"""zlib's level for PNG files: at 256 px a quarter of the time of the default 6, for a sixth more bytes
+(docs/performance.md)."""
+QUALITY = 95
+"""Of JPEG and WebP, unless said otherwise."""
+LONGEST_SIDE = {"png": 2**31 - 1, "jpg": 65_535, "webp": 16_383}
+"""Pixels a side that a format can hold."""
+_PILLOW = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A file format and its quality.
+
+    Args:
+        format: ``png`` keeps every pixel; ``jpg`` and ``webp`` are smaller.
+        quality: 1 to 100, of ``jpg`` and ``webp`` alone; None is 95.
+
+    Raises:
+        InputError: another format or quality, or a quality of PNG files.
+
+    >>> Encoding("webp", 80).suffix
+    '.webp'
+    """
+
+    format: ImageFormat = "png"
+    quality: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.format not in get_args(ImageFormat):
+            raise InputError(
+                f"there is no format '{self.format}'", remedy=f"choose {' or '.join(get_args(ImageFormat))}"
+            )
+        if self.quality is None:
+            return
+        if self.format == "png":
+            raise InputError(
+                "PNG files have no quality: they keep every pixel",
+                remedy="leave quality out, or choose the format jpg or webp",
+            )
+        if not 1 <= self.quality <= 100:
+            raise InputError(f"quality is {self.quality}", remedy="give 1 to 100")
+
+    @property
+    def suffix(self) -> str:
+        """The ending of files' names."""
+        return f".{self.format}"
+
+    def write(self, image: Image.Image, target: Path | BinaryIO) -> None:
+        """Write an image to a file or stream as it is; `save` writes whole files only."""
+        options: dict[str, Any] = {"quality": QUALITY if self.quality is None else self.quality}
+        if self.format == "png":
+            options = {"compress_level": COMPRESSION}
+        image.save(target, _PILLOW[self.format], **options)
+
+    def save(self, image: Image.Image, path: Path) -> None:
+        """Write a grey or RGB image, whole or not at all.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+        """
+        with replacing(path) as temporary:
+            self.write(image, temporary)
+
+    def encode(self, image: Image.Image) -> bytes:
+        """A file's bytes."""
+        stream = io.BytesIO()
+        self.write(image, stream)
+        return stream.getvalue()
+
+    def require_fits(self, size: tuple[int, int]) -> None:
+        """Raises InputError where the format cannot hold a picture of this width and height."""
+        longest = LONGEST_SIDE[self.format]
+        if max(size) > longest:
+            raise InputError(
+                f"a picture of {size[0]} x {size[1]} pixels does not fit into a {self.format} file, "
+                f"whose sides have at most {longest:,}",
+                remedy="choose the format png",
+            )
+
+
+PNG = Encoding()
+"""As it is unless said otherwise."""
