@@ -6,6 +6,7 @@ Heavy imports happen inside the commands, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from sivae_translate.cli.parser import complete, parse_options, parse_with_setti
 from sivae_translate.config import Config, load_config
 from sivae_translate.utils.errors import ConfigError, SivaeError
 from sivae_translate.utils.resources import config_path
+from sivae_translate.utils.text import printable
 
 HELP = ("-h", "--help")
 FAILED = 2
@@ -77,6 +79,9 @@ WITH_SETTINGS = (train.Train, benchmark.Benchmark)
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``sivae-translate`` and ``python -m sivae_translate``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal's alphabet may lack letters of a name
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             with brief_warnings():
@@ -164,7 +169,7 @@ def _answer(arguments: Sequence[str]) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201 - this is the command line
+    print(printable(f"error: {message}", keep="\n\t"), file=sys.stderr)  # noqa: T201 - this is the command line
     return FAILED
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from sivae_translate.utils.choices import ImageFormat, Precision
+from sivae_translate.utils.text import printable
 
 if TYPE_CHECKING:
     from sivae_translate.config import DataConfig
@@ -46,7 +48,7 @@ def show(table: str) -> None:
     """A command's result, on standard output, where it can be piped; progress and notes go to standard
     error.
     """
-    print(table)  # noqa: T201 - this is the command line
+    print(printable(table, keep="\n\t"))  # noqa: T201 - this is the command line
 
 
 def note_left_out(files: str) -> None:
@@ -65,13 +67,19 @@ def report_files(result: BatchResult, out: Path) -> int:
     note_left_out(result.left_out)
     if result.unreadable:
         console.print(f"{len(result.unreadable)} could not be read:", style="red")
-        for problem in result.unreadable:
-            console.print(f"  {problem}", highlight=False)
+        _list_lines(result.unreadable)
     if result.unusual:
         console.print(f"{len(result.unusual)} are unlike the training data:", style="yellow")
-        for problem in result.unusual:
-            console.print(f"  {problem}", highlight=False)
+        _list_lines(result.unusual)
     return 1 if result.unreadable else 0
+
+
+def _list_lines(problems: Iterable[str]) -> None:
+    """A line each, also where a file's name has several."""
+    from sivae_translate.utils.progress import console
+
+    for problem in problems:
+        console.print(f"  {printable(problem)}", highlight=False)
 
 
 def evaluation_folder(run: Path) -> Path:

@@ -46,14 +46,13 @@ class Evaluate:
 
 def run(command: Evaluate) -> int:
     """``sivae-translate evaluate``."""
-    from rich.console import Console
-
     from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation.reporting import evaluation_table, summary_lines, write_evaluation
     from sivae_translate.evaluation.suite import MetricSuite
     from sivae_translate.evaluation.translation import evaluate
     from sivae_translate.inference.translator import Translator
     from sivae_translate.models.lpips import Lpips
+    from sivae_translate.utils.progress import PlainConsole
     from sivae_translate.utils.progress import console as progress
 
     translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
@@ -84,7 +83,7 @@ def run(command: Evaluate) -> int:
         "facts": translator.facts,
     }
     write_evaluation(result, out, title, about)
-    console = Console(markup=False)
+    console = PlainConsole()
     console.print(evaluation_table(result, title))
     for line in summary_lines(result):
         console.print(line, highlight=False)

@@ -16,13 +16,12 @@ class Info:
 
 def run(command: Info) -> int:
     """``sivae-translate info``."""
-    from rich.console import Console
-
     from sivae_translate.inference.translator import Translator
     from sivae_translate.models.weights import parameter_count
+    from sivae_translate.utils.progress import PlainConsole
 
     translator = Translator.from_pretrained(command.run, device="cpu")
-    model, console = translator.model, Console(markup=False)
+    model, console = translator.model, PlainConsole()
     console.print(
         f"domains     {', '.join(name or '(no labels)' for name in translator.domains)}", highlight=False
     )

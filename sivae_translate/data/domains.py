@@ -25,7 +25,9 @@ T = TypeVar("T")
 
 def ranked(items: Iterable[T], key: str) -> list[T]:
     """Items in a pseudo-random order that depends only on their names and ``key``, on every machine."""
-    return sorted(items, key=lambda item: hashlib.sha256(f"{key}:{item}".encode()).digest())
+    return sorted(
+        items, key=lambda item: hashlib.sha256(f"{key}:{item}".encode("utf-8", "surrogatepass")).digest()
+    )
 
 
 class ImageSource(Protocol):

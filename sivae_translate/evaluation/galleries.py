@@ -82,7 +82,7 @@ def save_histograms(result: OodResult, path: Path, title: str) -> None:
         axes = figure.add_subplot(rows, columns, index + 1)
         both = np.concatenate([result.inside[name], result.outside[name]])
         low, high = np.quantile(both, [0.002, 0.998])
-        edges = np.linspace(low, high, BINS)
+        edges = np.linspace(low, high if high > low else low + 1, BINS)
         for label, values in (("known", result.inside[name]), ("foreign", result.outside[name])):
             clipped = np.clip(values, edges[0], edges[-1])
             axes.hist(clipped, bins=edges.tolist(), alpha=0.6, density=True, label=label)

@@ -30,6 +30,7 @@ from sivae_translate.models.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.utils.errors import DataError
 from sivae_translate.utils.progress import track
 from sivae_translate.utils.tables import markdown_table, number
+from sivae_translate.utils.text import markdown_text
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class GenerationResult:
         """Three tables."""
         rows = {"samples": self.samples, "training images (floor)": self.floor}
         lines = [
-            f"## {title}",
+            f"## {markdown_text(title)}",
             "",
             *markdown_table(
                 ["", "FID", "KID x 1000", "precision", "recall"],

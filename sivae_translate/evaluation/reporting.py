@@ -17,6 +17,7 @@ from sivae_translate.models.lpips_weights import VGG_INSTALL
 from sivae_translate.utils import pictures
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.tables import markdown_table, number, terminal_table
+from sivae_translate.utils.text import markdown_text
 
 TERMINAL_PAIRS = 30
 TERMINAL_COLUMNS = {
@@ -44,7 +45,7 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
     """All metrics as Markdown tables."""
     columns = _columns(evaluation)
     lines = [
-        f"# {title}",
+        f"# {markdown_text(title)}",
         "",
         f"Style: {evaluation.style}. Intervals are 95 %, by bootstrap over contents. "
         f"{networks_sentence(evaluation.lpips_networks)}",
@@ -177,7 +178,7 @@ def ood_markdown(result: OodResult, title: str) -> str:
             f" The check at percentile {known.percentile:g} flags {known} known and {foreign} foreign images."
         )
     lines = [
-        f"## {title}",
+        f"## {markdown_text(title)}",
         "",
         f"{len(result.inside['elbo'])} known and {len(result.outside['elbo'])} foreign images; "
         f"{result.bits[0]:.2f} and {result.bits[1]:.2f} bits per dimension.{check}",

@@ -10,7 +10,7 @@ from sivae_translate.inference.translator import Translator
 from sivae_translate.utils import pictures
 from sivae_translate.utils.encoding import PNG, Encoding
 from sivae_translate.utils.errors import InputError
-from sivae_translate.utils.files import require_writable
+from sivae_translate.utils.files import file_stem, require_writable
 from sivae_translate.utils.progress import track
 
 BATCH = 64
@@ -31,7 +31,8 @@ def sample_files(
 
     Args:
         translator: the model.
-        out: folder; files are <domain>-<number>.<format>, or sample-<number>.<format> without domains.
+        out: folder; files are <domain>-<number>.<format>, or sample-<number>.<format> without domains; see
+            `file_stem`.
         n: how many of each domain.
         domain: name; None is every domain in turn.
         seed: the same seed, n and device give the same files.
@@ -55,7 +56,7 @@ def sample_files(
     written: list[Path] = []
     examples: dict[str, list[Image.Image]] = {}
     for index, name in enumerate(names):
-        label = name or "sample"
+        label = file_stem(name or "sample")
         for start in track(range(0, n, BATCH), f"sampling {label}"):
             made = translator.sample(name, min(BATCH, n - start), seed + 1_000_003 * index + start)
             for offset, image in enumerate(made):

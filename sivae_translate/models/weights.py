@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sivae_translate.config import Config, from_dict
 from sivae_translate.models.build import make_model, model_shapes, parameter_bound
@@ -36,7 +36,17 @@ VARIANCE = "variance"
 UNCHECKED_PARAMETERS = 50_000_000
 """A model that may have more is compared with the shapes in its file before it is allocated."""
 MOST_DOMAINS = 100_000
-_Name = Annotated[str, Field(max_length=1000)]
+LONGEST_NAME = 1000
+
+
+def _checked_name(name: object) -> str:
+    """A domain's name. pydantic's own type refuses those of folders whose names are no UTF-8."""
+    if not isinstance(name, str) or len(name) > LONGEST_NAME:
+        raise ValueError(f"a name is a string of {LONGEST_NAME} characters at most")
+    return name
+
+
+_Name = Annotated[Any, AfterValidator(_checked_name)]
 _Numbers = Annotated[list[float], Field(min_length=3, max_length=4)]
 _Deviations = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=4)]
 PRETRAINED = {"glyphs": "glyphs.safetensors", "glyphs-64": "glyphs-64.safetensors"}

@@ -26,6 +26,7 @@ from sivae_translate.evaluation.results import OLD_NAMES, RATIOS, TITLES, Evalua
 from sivae_translate.evaluation.texture import NAMES, Texture, count_right, texture_cells
 from sivae_translate.utils.errors import DataError
 from sivae_translate.utils.tables import markdown_table
+from sivae_translate.utils.text import markdown_text, printable
 
 MODEL = "model"
 RELIABLE = 0.9
@@ -143,7 +144,13 @@ def markdown(
     about: Mapping[str, Any], results: Mapping[StyleKind, Sequence[MethodResult]], *, curves: bool
 ) -> str:
     """The report as Markdown, with a link to the training curves where there are some."""
-    lines = [f"# {about['benchmark']}", "", f"    {about['command']}", "", *_facts(about)]
+    lines = [
+        f"# {markdown_text(about['benchmark'])}",
+        "",
+        f"    {printable(about['command'])}",
+        "",
+        *_facts(about),
+    ]
     for style, methods in results.items():
         model = methods[0].evaluation
         lines += [
@@ -181,7 +188,7 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
     ]
     if before := facts.get("started_from"):
         lines.append(
-            f"- started from {before['model']}, trained for {before['steps']} steps and "
+            f"- started from {markdown_text(str(before['model']))}, trained for {before['steps']} steps and "
             f"{before['minutes']:g} min"
         )
     for name, accuracy in about["classifiers"].items():
@@ -260,7 +267,10 @@ def compare_reports(folders: Sequence[Path]) -> str:
         }
         lines += ["", f"## {style} style", "", *_metric_tables(rows), *_texture_lines(textures), ""]
         for name, values in methods.items():
-            lines += [f"- {name}: {probe}: {ProbeResult(**one)}" for probe, one in values["probes"].items()]
+            lines += [
+                f"- {markdown_text(name)}: {probe}: {ProbeResult(**one)}"
+                for probe, one in values["probes"].items()
+            ]
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
 from sivae_translate.config import load_config
@@ -25,6 +24,7 @@ from sivae_translate.training.trainer import train
 from sivae_translate.utils import pictures
 from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.files import write_json
+from sivae_translate.utils.progress import PlainConsole
 from sivae_translate.utils.resources import config_path
 from sivae_translate.utils.tables import terminal_table
 
@@ -46,7 +46,7 @@ def demo(out: Path, minutes: float) -> None:
         ConfigError: ``out`` holds something else than a demo, or the minutes are not positive.
         Interrupted: SIGINT or SIGTERM.
     """
-    console = Console()
+    console = PlainConsole()
     if out.exists() and any(out.iterdir()) and not (out / "demo.json").exists():
         raise ConfigError(f"{out} holds something else than a demo", remedy="choose another --out")
     config = load_config(config_path("demo"), {"training.minutes": minutes})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from sivae_translate.training.log import read_metrics
 from sivae_translate.utils import pictures
 from sivae_translate.utils.errors import DataError
 from sivae_translate.utils.files import write_text
+from sivae_translate.utils.text import html_text
 
 SOURCES = 8
 """Source images in a grid."""
@@ -127,7 +127,7 @@ def _inline(picture: Path) -> str:
 def _page(folder: Path, config: Config, facts: Mapping[str, object]) -> str:
     """A page that stands alone: its pictures are inside it."""
     rows = "".join(
-        f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items()
+        f"<tr><td>{html_text(str(k))}</td><td>{html_text(str(v))}</td></tr>" for k, v in facts.items()
     )
     images = "".join(
         _inline(folder / name) for name in ("grid.png", "curves.png") if (folder / name).exists()
@@ -135,8 +135,8 @@ def _page(folder: Path, config: Config, facts: Mapping[str, object]) -> str:
     return (
         '<!doctype html><meta charset="utf-8"><style>body{font-family:sans-serif;margin:2em}'
         "td{padding:.2em 1em .2em 0}"
-        f"img{{max-width:100%}}</style><title>{html.escape(folder.name)}</title><h1>{html.escape(folder.name)}</h1>"
-        f"<table>{rows}</table>{images}<h2>settings</h2><pre>{html.escape(to_yaml(config))}</pre>\n"
+        f"img{{max-width:100%}}</style><title>{html_text(folder.name)}</title><h1>{html_text(folder.name)}</h1>"
+        f"<table>{rows}</table>{images}<h2>settings</h2><pre>{html_text(to_yaml(config))}</pre>\n"
     )
 
 

@@ -26,6 +26,8 @@ LONGEST_SUFFIX = 16
 """How many bytes of a file's extension a temporary name keeps: writers choose their format by it."""
 LONGEST_NAME = 100
 """How many bytes of a file's name a temporary name keeps; file systems allow 255 in all."""
+LONGEST_STEM = 200
+"""How many bytes of a name `file_stem` keeps: there is room for more behind it."""
 LEFTOVER = re.compile(
     r"\.(?P<name>.+)\.((?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]+|\d+|[a-z0-9_]{8})(?P<old>\.old)?\.tmp(\..+)?",
     re.DOTALL,
@@ -165,8 +167,26 @@ def _short(name: str) -> str:
     raw = os.fsencode(name)
     if len(raw) <= LONGEST_NAME:
         return name
-    start = raw[: LONGEST_NAME // 2].decode("utf-8", "ignore")
+    return _digested(name, raw)
+
+
+def _digested(name: str, raw: bytes) -> str:
+    start = os.fsencode(name)[: LONGEST_NAME // 2].decode("utf-8", "ignore")
     return f"{start}~{hashlib.sha256(raw).hexdigest()[:16]}"
+
+
+def file_stem(name: str) -> str:
+    """What a file about something of any name is called, without its ending: that name where it can be one.
+
+    A model file may give its domains names with slashes, and a folder's name may leave no room for an ending.
+
+    >>> file_stem("night"), file_stem("../night")
+    ('night', '.._night~388932c5842104a1')
+    """
+    safe = re.sub(r"[/\\\0]", "_", name)
+    if safe == name and len(os.fsencode(name)) <= LONGEST_STEM:
+        return name
+    return _digested(safe, name.encode("utf-8", "surrogatepass"))
 
 
 def _ending(target: Path) -> str:
@@ -186,14 +206,17 @@ def _sync(path: Path) -> None:
 
 def write_json(target: Path, value: Any) -> None:
     """Write indented JSON atomically."""
-    with replacing(target) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    r"""Write UTF-8 text atomically.
+
+    A lone surrogate, which stands for a byte of a name that is not UTF-8, becomes ``\udce9``. In JSON that is
+    its escape, so readers get the name back.
+    """
     with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def require_writable(folder: Path) -> None:

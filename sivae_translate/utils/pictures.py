@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sivae_translate.utils.choices import ImageFormat
 from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.files import replacing
+from sivae_translate.utils.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +49,7 @@ def grid(
         RGB image.
     """
     font = caption_font()
+    row_names, column_names = [*map(printable, row_names)], [*map(printable, column_names)]
     left = max((int(font.getlength(name)) for name in row_names), default=-GAP) + 2 * GAP
     top = CAPTION_HEIGHT if column_names else GAP
     columns = max(map(len, rows), default=0)
@@ -157,8 +160,17 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, path: Path, dpi: int) -> None:
     """Write a figure as a PNG, atomically.
 
+    Its texts are shown as they are: dollar signs in a name begin no formula.
+
     Raises:
         OutputError: the folder cannot be written to.
     """
-    with replacing(path) as temporary:
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if isinstance(text, Text):
+            text.set_text(printable(text.get_text(), keep="\n"))
+            text.set_parse_math(False)
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a box stands in its place
         figure.savefig(temporary, format="png", dpi=dpi)

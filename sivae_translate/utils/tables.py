@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from sivae_translate.utils.text import markdown_text, printable
+
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table.
@@ -21,8 +23,8 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    """One row; bars are escaped, since they would begin another cell."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    """One row; what Markdown would understand in a name is escaped."""
+    return "| " + " | ".join(map(markdown_text, cells)) + " |"
 
 
 NAME_WIDTH = 16
@@ -34,8 +36,9 @@ def terminal_table(title: str, header: Sequence[str], rows: Iterable[Sequence[st
 
     If it is too wide, its header is wrapped first, then long names; numbers are never wrapped.
     """
-    cells = [[Text(cell) for cell in row] for row in rows]  # no markup: names may contain brackets
-    table = Table(title=Text(title))
+    # No markup: names may contain brackets
+    cells = [[Text(printable(cell)) for cell in row] for row in rows]
+    table = Table(title=Text(printable(title)))
     for index, name in enumerate(header):
         longest = max((row[index].cell_len for row in cells), default=0)
         width = longest if index else min(longest, NAME_WIDTH)

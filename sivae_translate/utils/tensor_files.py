@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from sivae_translate.utils.text import is_utf8
 
 
 class TensorFileError(Exception):
@@ -39,7 +43,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         TensorFileError: the file cannot be read.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with _open(path) as file:
             return dict(file.metadata() or {})
     except Exception as error:  # a damaged header can raise anything
         raise TensorFileError(_reason(path, error)) from error
@@ -52,7 +56,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         TensorFileError: the file cannot be read.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with _open(path) as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except Exception as error:
         raise TensorFileError(_reason(path, error)) from error
@@ -65,10 +69,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         TensorFileError: the file cannot be read.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with _open(path) as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except Exception as error:
         raise TensorFileError(_reason(path, error)) from error
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """A file by safetensors, which takes only names in UTF-8; another one is given by its descriptor."""
+    if is_utf8(str(path)):
+        with safe_open(path, framework="pt") as file:
+            yield file
+        return
+    with path.open("rb") as stream, safe_open(f"/dev/fd/{stream.fileno()}", framework="pt") as file:
+        yield file
 
 
 def _reason(path: Path, error: Exception) -> str:
