@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,13 +65,22 @@ def report_files(result: BatchResult, out: Path) -> int:
 
     console.print(f"{len(result.written)} written to {out}, {len(result.existing)} there already")
     note_left_out(result.left_out)
-    if result.unreadable:
-        console.print(f"{len(result.unreadable)} could not be read:", style="red")
-        _list_lines(result.unreadable)
+    status = report_unreadable(result.unreadable)
     if result.unusual:
         console.print(f"{len(result.unusual)} are unlike the training data:", style="yellow")
         _list_lines(result.unusual)
-    return 1 if result.unreadable else 0
+    return status
+
+
+def report_unreadable(problems: Sequence[str]) -> int:
+    """List the files that could not be read; 1 where there are some, else 0."""
+    from sivae_translate.utils.progress import console
+
+    if not problems:
+        return 0
+    console.print(f"{len(problems)} could not be read:", style="red")
+    _list_lines(problems)
+    return 1
 
 
 def _list_lines(problems: Iterable[str]) -> None:
@@ -82,12 +91,19 @@ def _list_lines(problems: Iterable[str]) -> None:
         console.print(f"  {printable(problem)}", highlight=False)
 
 
-def evaluation_folder(run: Path) -> Path:
+def _run_folder(run: str) -> Path | None:
+    """The run folder that was named; None for a model file and a pretrained model, which no folder hides."""
+    from sivae_translate.models.weights import PRETRAINED
+
+    return Path(run) if run not in PRETRAINED and Path(run).is_dir() else None
+
+
+def evaluation_folder(run: str) -> Path:
     """In the run folder, or in one named after the model where there is none."""
-    return (run if run.is_dir() else Path("runs", run.stem)) / "evaluation"
+    return (_run_folder(run) or Path("runs", Path(run).stem)) / "evaluation"
 
 
-def data_of(run: Path, saved: DataConfig, given: Path | None) -> DataConfig:
+def data_of(run: str, saved: DataConfig, given: Path | None) -> DataConfig:
     """The data to evaluate on: the folder that is given, or the run's own, whose place only the run folder
     knows.
     """
@@ -96,4 +112,6 @@ def data_of(run: Path, saved: DataConfig, given: Path | None) -> DataConfig:
 
     if given is not None:
         return at_root(saved, given)
-    return load_config(run / "config.yaml").data if (run / "config.yaml").exists() else saved
+    folder = _run_folder(run)
+    settings = folder / "config.yaml" if folder else None
+    return load_config(settings).data if settings and settings.exists() else saved

@@ -15,6 +15,7 @@ from sivae_translate.cli.common import (
     VggWeights,
     data_of,
     evaluation_folder,
+    report_unreadable,
 )
 
 
@@ -45,19 +46,19 @@ class Evaluate:
 
 
 def run(command: Evaluate) -> int:
-    """``sivae-translate evaluate``."""
+    """``sivae-translate evaluate``; 1 when files were unreadable."""
     from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation.reporting import evaluation_table, summary_lines, write_evaluation
     from sivae_translate.evaluation.suite import MetricSuite
     from sivae_translate.evaluation.translation import evaluate
     from sivae_translate.inference.translator import Translator
     from sivae_translate.models.lpips import Lpips
+    from sivae_translate.utils.files import require_writable
     from sivae_translate.utils.progress import PlainConsole
     from sivae_translate.utils.progress import console as progress
 
     translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
-    run = Path(command.run)
-    data_config = data_of(run, translator.config.data, command.data)
+    data_config = data_of(command.run, translator.config.data, command.data)
     if command.pairs:
         data_config = data_config.model_copy(update={"pairs": True})
     device = str(translator.device)
@@ -70,10 +71,11 @@ def run(command: Evaluate) -> int:
         counts = [f"{name} {len(images)}" for name, images in zip(data.test_domains, data.test, strict=True)]
         line = "; ".join([f"test images: {', '.join(counts)}", *data.notes])
         progress.print(line, highlight=False, soft_wrap=True)
+    out = command.out or evaluation_folder(command.run) / command.style
+    require_writable(out)
     result = evaluate(
         translator, data, style=command.style, suite=suite, seed=command.seed, limit=command.limit
     )
-    out = command.out or evaluation_folder(run) / command.style
     title = f"{command.run}, {command.style} style"
     about = {
         "run": command.run,
@@ -90,4 +92,4 @@ def run(command: Evaluate) -> int:
     for name, probe in result.probes.items():
         console.print(f"{name}: {probe.accuracy:.3f} (chance {probe.chance:.3f})", highlight=False)
     console.print(f"written to {out}: evaluation.json, evaluation.md, cases.png", highlight=False)
-    return 0
+    return report_unreadable(data.unreadable)

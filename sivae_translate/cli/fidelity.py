@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sivae_translate.cli.common import Device, Run, data_of, evaluation_folder, show
+from sivae_translate.cli.common import Device, Run, data_of, evaluation_folder, report_unreadable, show
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -26,12 +26,12 @@ class Fidelity:
 
 
 def run(command: Fidelity) -> int:
-    """``sivae-translate fidelity``."""
+    """``sivae-translate fidelity``; 1 when files were unreadable."""
     from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation.fidelity import FEWEST
     from sivae_translate.evaluation.generation import GenerationSuite
     from sivae_translate.inference.translator import Translator
-    from sivae_translate.utils.files import write_json, write_text
+    from sivae_translate.utils.files import require_writable, write_json, write_text
     from sivae_translate.utils.progress import console
 
     if command.images < FEWEST:
@@ -39,14 +39,15 @@ def run(command: Fidelity) -> int:
             f"--images is {command.images}", remedy=f"FID and KID want {FEWEST} at least, and better 1,000"
         )
     translator = Translator.from_pretrained(command.run, device=command.device)
-    run = Path(command.run)
-    data = load_data(data_of(run, translator.config.data, command.data))
+    data = load_data(data_of(command.run, translator.config.data, command.data))
+    data.require_tests()
+    out = command.out or evaluation_folder(command.run)
+    require_writable(out)
     suite = GenerationSuite(data, images=command.images, seed=command.seed, device=translator.device)
     result = suite.measure(translator)
-    out = command.out or evaluation_folder(run)
     table = result.markdown(str(command.run))
     write_json(out / "generation.json", result.as_json())
     write_text(out / "generation.md", table)
     show(table)
     console.print(f"written to {out}: generation.json, generation.md", highlight=False)
-    return 0
+    return report_unreadable(data.unreadable)

@@ -21,7 +21,7 @@ class Interpolate:
     b: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """Last image."""
     out: Path
-    """PNG file."""
+    """File that ends in .png, .jpg or .webp."""
     steps: int = 9
     """Images in the strip."""
     what: Literal["both", "content", "style"] = "both"
@@ -36,6 +36,7 @@ def run(command: Interpolate) -> int:
     from sivae_translate.utils.progress import console
 
     translator = Translator.from_pretrained(command.run, device=command.device)
+    pictures.require_place(command.out, (command.a, command.b))
     strip = translator.interpolate(command.a, command.b, command.steps, what=command.what)
     pictures.save(pictures.grid([strip], cell=max(64, translator.image_size)), command.out)
     console.print(f"written to {command.out}", highlight=False)

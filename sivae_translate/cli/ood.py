@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from sivae_translate.cli.common import Device, Run, data_of, evaluation_folder, show
+from sivae_translate.cli.common import Device, Run, data_of, evaluation_folder, report_unreadable, show
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -38,11 +38,12 @@ class Ood:
 
 
 def run(command: Ood) -> int:
-    """``sivae-translate ood``."""
+    """``sivae-translate ood``; 1 when files were unreadable."""
     from sivae_translate.data.loading import load_images, load_test_images
     from sivae_translate.evaluation.ood import compare, score_known
     from sivae_translate.evaluation.reporting import ood_markdown, write_ood
     from sivae_translate.inference.translator import Translator
+    from sivae_translate.utils.files import require_writable
     from sivae_translate.utils.progress import console
 
     if command.samples < 1 or command.limit < 2 or command.regret_steps < 0:
@@ -51,19 +52,22 @@ def run(command: Ood) -> int:
         )
     translator = Translator.from_pretrained(command.run, device=command.device)
     config = translator.config.data
+    problems: list[str] = []
     if command.inside is None:
-        known = load_test_images(data_of(Path(command.run), config, None), 2 * command.limit, command.seed)
+        tests = data_of(command.run, config, None)
+        known = load_test_images(tests, 2 * command.limit, command.seed, problems)
     else:
-        known = load_images(command.inside, config, 2 * command.limit, command.seed)
+        known = load_images(command.inside, config, 2 * command.limit, command.seed, problems)
     inside, typical = known[::2], known[1::2]
-    outside = load_images(command.outside, config, command.limit, command.seed)
+    outside = load_images(command.outside, config, command.limit, command.seed, problems)
+    out = command.report or evaluation_folder(command.run).with_name("ood") / command.outside.name
+    require_writable(out)
     options = {"samples": command.samples, "regret_steps": command.regret_steps, "seed": command.seed}
     scored = score_known(translator, inside, typical, **options)
     result = compare(translator, scored, outside, **options)
-    run, title = Path(command.run), f"{command.run}: {command.outside.name} against its own kind"
-    out = command.report or evaluation_folder(run).with_name("ood") / command.outside.name
+    title = f"{command.run}: {command.outside.name} against its own kind"
     about = {"run": command.run, **options, "facts": translator.facts}
     write_ood(result, (inside, outside), out, title, about)
     show(ood_markdown(result, title))
     console.print(f"written to {out}: report.json, report.md, histograms.png, hardest.png", highlight=False)
-    return 0
+    return report_unreadable(problems)

@@ -25,6 +25,7 @@ from sivae_translate.cli.messages import explained
 from sivae_translate.cli.words import BOOLEANS, Typed, as_typed, choices, metavar, plain_kinds, reader
 from sivae_translate.config import OLD_NAMES, OLD_VALUES, Config, Section, load_config
 from sivae_translate.utils.errors import ConfigError
+from sivae_translate.utils.seeds import check_seed
 
 T = TypeVar("T")
 FIRST = (
@@ -42,7 +43,7 @@ _registry = ConstructorRegistry()
 
 
 LARGEST = 2**63
-"""Whole numbers of options are smaller: torch takes no larger seed."""
+"""Whole numbers of options are smaller: those of most libraries have 64 bits."""
 
 
 def parse_options(kind: type[T], arguments: Sequence[str], *, prog: str, description: str | None = None) -> T:
@@ -62,6 +63,8 @@ def parse_options(kind: type[T], arguments: Sequence[str], *, prog: str, descrip
         with contextlib.redirect_stderr(io.StringIO()):
             options = _tyro(kind, arguments, prog, description)
         for name, value in vars(options).items():
+            if name == "seed" and value is not None:
+                check_seed(value)
             if isinstance(value, int) and not -LARGEST <= value < LARGEST:
                 raise ConfigError(
                     f"--{name.replace('_', '-')} is too large a number", remedy="give a smaller one"

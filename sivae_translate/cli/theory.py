@@ -24,12 +24,14 @@ class Theory:
 def run(command: Theory) -> int:
     """``sivae-translate theory``."""
     from sivae_translate.lab.theory import check, write
+    from sivae_translate.utils.files import require_writable
 
     if command.problems < 1 or command.iterations < 10:
         raise ConfigError(
             f"{command.problems} problems of {command.iterations} iterations say nothing",
             remedy="ask for one problem and ten iterations at least",
         )
+    require_writable(command.out)
     write(check(command.problems, iterations=command.iterations), command.out)
     show((command.out / "theory.md").read_text(encoding="utf-8"))
     return 0

@@ -44,6 +44,7 @@ def run(command: Toy) -> int:
     """``sivae-translate toy``."""
     from sivae_translate.lab.settings import load_toy_config
     from sivae_translate.lab.study import study
+    from sivae_translate.utils.files import require_writable
 
     if command.seeds < 1:
         raise ConfigError("there is no seed to train", remedy="--seeds 1 or more")
@@ -55,6 +56,7 @@ def run(command: Toy) -> int:
         learning_rate=command.learning_rate,
         automatic=command.automatic or None,
     )
+    require_writable(command.out)
     study(command.planes, command.objectives, range(command.seeds), command.out, config)
     show((command.out / "results.md").read_text(encoding="utf-8"))
     return 0

@@ -44,6 +44,8 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
     out = command.out or Path(
         "runs", command.data.name if command.data else path.stem if path else config.data.name
     )
+    if command.resume:
+        _require_run(out)
     speaks = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun has started, one does
     try:
         run_training(config, out, resume=command.resume)
@@ -59,15 +61,23 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
     return 0
 
 
+def _require_run(out: Path) -> None:
+    """Raises ConfigError where there is no run to resume; a mistyped name would begin another one."""
+    if not (out / "config.yaml").exists():
+        raise ConfigError(
+            f"there is no run in {out} to resume", remedy="name a run folder, or leave --resume out"
+        )
+
+
 def _config_path(command: Train, overrides: dict[str, object]) -> Path | None:
     """The settings file: the one named, one that ships, or, when resuming without one, the run's own."""
     from sivae_translate.utils.resources import config_path
 
     if command.config is not None:
         return config_path(str(command.config))
-    own = command.out / "config.yaml" if command.out else None
-    if command.resume and own and own.exists():
-        return own
+    if command.resume and command.out:
+        _require_run(command.out)
+        return command.out / "config.yaml"
     if command.data is None and "data.name" not in overrides and "data.root" not in overrides:
         raise ConfigError(
             "nothing to train on: neither a config nor --data is given",

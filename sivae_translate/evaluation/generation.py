@@ -29,6 +29,7 @@ from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.utils.errors import DataError
 from sivae_translate.utils.progress import track
+from sivae_translate.utils.seeds import check_seed
 from sivae_translate.utils.tables import markdown_table, number
 from sivae_translate.utils.text import markdown_text
 
@@ -112,7 +113,7 @@ class GenerationSuite:
         self, data: DomainData, *, images: int = 1000, seed: int = 0, device: torch.device | str = "cpu"
     ) -> None:
         data.require_tests()
-        self.seed = seed
+        self.seed = check_seed(seed)
         self.inception, self.lpips = Inception(device), Lpips.load(device=str(device))
         self.test, training = _pick(data.test, images, seed), _pick(data.train, images, seed + 1)
         self.real = fidelity.features_of(track(list(_batches(self.test)), "test images"), self.inception)

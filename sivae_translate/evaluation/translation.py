@@ -28,6 +28,7 @@ from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.utils.errors import DataError, InputError
 from sivae_translate.utils.progress import track
+from sivae_translate.utils.seeds import check_seed
 
 STYLES_FOR_DIVERSITY = 4
 SOURCES_FOR_DIVERSITY = 32
@@ -68,7 +69,7 @@ def evaluate(
     translator = method if isinstance(method, Translator) else None
     _check(translator, data, style, limit)
     suite = suite or MetricSuite(Lpips.load(device=str(translator.device) if translator else "cpu"))
-    work = _Work(method, data, style, suite, seed, limit)
+    work = _Work(method, data, style, suite, check_seed(seed), limit)
     domains = range(len(data.test))
     for pair in track([(i, j) for i in domains for j in domains if i != j], "evaluating"):
         work.measure(pair)

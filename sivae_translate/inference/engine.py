@@ -16,6 +16,7 @@ from sivae_translate.models.typicality import Calibration, Verdict, measure
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
 from sivae_translate.utils.errors import InputError
+from sivae_translate.utils.seeds import check_seed
 
 CPU_PIXELS = 2**20
 """Pixels that a CPU translates at a time: 16 images of 256 px, whose features still fit its caches."""
@@ -137,7 +138,9 @@ class Engine:
             seed: the same seed gives the same images on the same kind of device.
         """
         with self._autocast():
-            return self._network.sample(count, domain, torch.Generator(self.device).manual_seed(seed))
+            return self._network.sample(
+                count, domain, torch.Generator(self.device).manual_seed(check_seed(seed))
+            )
 
     @torch.no_grad()
     def prior_mean(self, domain: int) -> Tensor:

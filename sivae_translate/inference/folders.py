@@ -16,7 +16,7 @@ from sivae_translate.data.listing import left_out
 from sivae_translate.data.processor import ImageProcessor, Placement, Prepared, as_batch, require_whole
 from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.arguments import PERCENTILE, check_choices, unusual
-from sivae_translate.inference.jobs import Job, is_there, plan_jobs
+from sivae_translate.inference.jobs import Job, is_there, plan_jobs, real_file
 from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.utils import pictures
@@ -96,11 +96,23 @@ def translate_files(
     result = BatchResult(left_out=_check_left_out(inputs, strict))
     threshold = translator.engine.threshold(percentile) if check != "off" else PERCENTILE
     code = None if style is None else translator.style_code(style)
+    _require_place(grid, jobs)
     require_writable(out)
     work = _FolderWork(translator, code, encoding, size == "input", strict, check, threshold, result)
     work.run(_missing(jobs, overwrite, result), batch_size)
     work.save_grid(grid)
     return result
+
+
+def _require_place(grid: Path | None, jobs: Sequence[Job]) -> None:
+    """Raise InputError or OutputError if a grid cannot be written, or would replace an image."""
+    if grid is None:
+        return
+    folders: dict[Path, Path] = {}
+    place = real_file(grid, folders)
+    if any(real_file(job.target, folders) == place for job in jobs if job.target.name == place.name):
+        raise InputError(f"--grid {grid} has an output's name", remedy="choose another file name")
+    pictures.require_place(grid, (job.source for job in jobs if job.source.name == place.name))
 
 
 def _missing(jobs: Sequence[Job], overwrite: bool, result: BatchResult) -> list[Job]:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from sivae_translate.inference.jobs import check_is_no_image_name
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils import pictures
 from sivae_translate.utils.encoding import PNG, Encoding
 from sivae_translate.utils.errors import InputError
 from sivae_translate.utils.files import file_stem, require_writable
 from sivae_translate.utils.progress import track
+from sivae_translate.utils.seeds import END, check_seed
 
 BATCH = 64
 GRID_COLUMNS = 8
@@ -42,11 +44,13 @@ def sample_files(
         the files, samples.png not among them.
 
     Raises:
-        InputError: n is not positive, or there is no such domain.
+        InputError: n is not positive, there is no such domain or seed, or ``out`` is named like an image.
         OutputError: the folder cannot be written to.
     """
     if n < 1:
         raise InputError(f"n is {n} samples", remedy="give 1 or more")
+    check_seed(seed)
+    check_is_no_image_name(str(out), is_folder=out.is_dir())
     names: list[str | None] = [domain]
     if domain is None and translator.model.domains:
         names = list(translator.domains)
@@ -58,7 +62,7 @@ def sample_files(
     for index, name in enumerate(names):
         label = file_stem(name or "sample")
         for start in track(range(0, n, BATCH), f"sampling {label}"):
-            made = translator.sample(name, min(BATCH, n - start), seed + 1_000_003 * index + start)
+            made = translator.sample(name, min(BATCH, n - start), (seed + 1_000_003 * index + start) % END)
             for offset, image in enumerate(made):
                 path = out / f"{label}-{start + offset:05d}{encoding.suffix}"
                 encoding.save(image, path)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sivae_translate.inference.engine import Engine
 from sivae_translate.utils.errors import InputError
+from sivae_translate.utils.seeds import check_seed
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,11 @@ class Style(ABC):
 
     @staticmethod
     def draw(name: str, seed: int) -> Style:
-        """A draw from a domain's style prior; the same seed gives the same style."""
+        """A draw from a domain's style prior; the same seed gives the same style.
+
+        Raises:
+            InputError: the seed is negative or too large.
+        """
         return DrawnStyle(name, seed)
 
     @staticmethod
@@ -118,6 +123,9 @@ class DrawnStyle(Style):
 
     name: str
     seed: int
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     def resolve(self, context: StyleContext) -> Tensor:
         """(1, S); drawn on the CPU, so that every device gives the same style."""

@@ -225,6 +225,10 @@ def require_writable(folder: Path) -> None:
     Raises:
         OutputError: the folder cannot be made or written to.
     """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(
+            f"cannot write to {folder}: it is a file, where a folder belongs", remedy="choose another name"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder):

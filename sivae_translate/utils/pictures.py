@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sivae_translate.utils.choices import ImageFormat
 from sivae_translate.utils.encoding import Encoding
-from sivae_translate.utils.files import replacing
+from sivae_translate.utils.errors import InputError
+from sivae_translate.utils.files import replacing, require_writable
 from sivae_translate.utils.text import printable
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 GAP = 4
 CAPTION_HEIGHT = 18
-FORMATS: dict[str, ImageFormat] = {".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp"}
-"""Picture formats other than PNG, by extension."""
+FORMATS: dict[str, ImageFormat] = {"": "png", ".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp"}
+"""Formats that pictures are written in, by extension."""
 
 
 def caption_font(size: int = 13) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -96,12 +97,47 @@ def from_array(array: np.ndarray) -> Image.Image:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write an image atomically, in the format of its extension: JPEG, WebP, or else PNG.
+    """Write an image atomically, in the format of its extension; PNG if it has none.
 
     Raises:
+        InputError: pictures are not written in the format of its extension.
         OutputError: the folder cannot be written to.
     """
-    Encoding(FORMATS.get(path.suffix.lower(), "png")).save(image, path)
+    Encoding(format_of(path)).save(image, path)
+
+
+def format_of(path: Path) -> ImageFormat:
+    """The format that a file name asks for.
+
+    Raises:
+        InputError: pictures are not written in it.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(
+            f"cannot write {path}: pictures are not written as {path.suffix} files",
+            remedy=f"name a file that ends in {', '.join(filter(None, FORMATS))}",
+        )
+    return kind
+
+
+def require_place(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Fail before work starts if a picture cannot be written.
+
+    Args:
+        path: of the picture.
+        inputs: files that it must not replace.
+
+    Raises:
+        InputError: it would replace an input or a folder, or has an unknown extension.
+        OutputError: the folder cannot be written to.
+    """
+    format_of(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, where a picture belongs", remedy="name a file in it")
+    if path.exists() and any(path.samefile(one) for one in inputs if one.exists()):
+        raise InputError(f"{path} would replace an input", remedy="choose another file name")
+    require_writable(path.parent)
 
 
 def png_bits(images: np.ndarray, compress_level: int | None = None) -> np.ndarray:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,6 +18,8 @@ import sivae_translate
 from sivae_translate import __version__
 from sivae_translate.cli import main
 from sivae_translate.cli.app import COMMANDS, parse
+from sivae_translate.cli.common import data_of, evaluation_folder
+from sivae_translate.config import load_config
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: Any) -> Any:
@@ -69,6 +72,24 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(
         (("fidelity", "RUN", "--images", "0"), "--images is 0"),
         (("benchmark", "glyphs", "--limit", "1", "--out", "OUT"), "the limit is 1 images"),
         (("benchmark", "--out", "OUT"), "no benchmark is named"),
+        (("train", "--out", "OUT", "--resume"), "no run in"),
+        (("train", "glyphs", "--out", "OUT", "--resume"), "no run in"),
+        (("sample", "RUN", "--n", "1", "--out", "OUT.png"), "the name of an image"),
+        (("toy", "--out", "FILE"), "it is a file, where a folder belongs"),
+        (("theory", "--out", "FILE"), "it is a file, where a folder belongs"),
+        (("evaluate", "glyphs", "--out", "FILE"), "it is a file, where a folder belongs"),
+        (("ood", "glyphs", "--out", "IN", "--in", "IN", "--report", "FILE"), "it is a file, where a folder"),
+        (("interpolate", "RUN", "FILE", "OTHER", "--out", "OTHER"), "would replace an input"),
+        (("interpolate", "RUN", "FILE", "OTHER", "--out", "OUT.bmp"), "not written as .bmp"),
+        (("interpolate", "RUN", "FILE", "OTHER", "--out", "IN"), "is a folder, where a picture belongs"),
+        (("interpolate", "RUN", "FILE", "OTHER", "--out", "FILE/a.png"), "it is a file, where a folder"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--grid", "FILE"), "replace an input"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--grid", "OUT/a.png"), "output's name"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--grid", "OUT.gif"), "as .gif files"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--seed", "-1", "--out", "OUT"), "the seed is -1"),
+        (("sample", "RUN", "--n", "1", "--seed", str(2**63), "--out", "OUT"), "the seed is 92233"),
+        (("evaluate", "RUN", "--seed", "-1"), "the seed is -1"),
+        (("ood", "RUN", "--out", "IN", "--seed", "-1"), "the seed is -1"),
         (
             ("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--engine", "ray", "--device", "cpu"),
             "--device",
@@ -84,10 +105,52 @@ def test_mistakes_are_explained(
     message: str,
 ) -> None:
     places = {"RUN": tiny_run, "IN": folder, "OUT": tmp_path / "out"}
-    status, text = call(capsys, *(places.get(argument, argument) for argument in arguments))
+    places |= {"OTHER": folder / "b.png", "FILE": folder / "a.png"}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    words = [re.fullmatch(r"([A-Z]*)(.*)", argument) for argument in arguments]
+    status, text = call(capsys, *(f"{places.get(word[1], word[1])}{word[2]}" for word in words))
     assert status == 2
     assert message in text
     assert not (tmp_path / "out").exists()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_unreadable_images_are_all_listed_and_the_others_are_used(
+    capsys: pytest.CaptureFixture[str], tiny_run: Path, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    for domain in ("cats", "dogs", "foxes"):
+        images = tmp_path / "data" / domain
+        images.mkdir(parents=True)
+        for index in range(9):
+            Image.fromarray(pixels[index % 5]).save(images / f"{index}.png")
+        for index in range(4):
+            (images / f"broken{index}.png").write_bytes(b"no image")
+    data = tmp_path / "data"
+    commands = (
+        ("translate", tiny_run, data, "--to", "dogs", "--out", tmp_path / "translated"),
+        ("reconstruct", tiny_run, data, "--out", tmp_path / "rebuilt"),
+        ("evaluate", tiny_run, "--data", data, "--limit", "2", "--no-vgg", "--out", tmp_path / "evaluation"),
+        ("ood", "glyphs", "--out", data, "--in", data, "--samples", "1", "--report", tmp_path / "ood"),
+    )
+    for command in commands:
+        status, text = call(capsys, *command)
+        assert status == 1, text
+        count = 24 if command[0] == "ood" else 12  # known and foreign images
+        assert f"{count} could not be read:" in text
+        assert text.count("broken") == count
+        assert Path(command[-1]).is_dir()
+
+
+def test_a_run_named_like_a_pretrained_model_lends_it_nothing(
+    monkeypatch: pytest.MonkeyPatch, tiny_run: Path, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_run, "glyphs")
+    saved = load_config(Path("glyphs/config.yaml")).data.model_copy(update={"image_size": 64})
+    assert evaluation_folder("glyphs") == Path("runs/glyphs/evaluation")
+    assert evaluation_folder("./glyphs") == Path("glyphs/evaluation")
+    assert data_of("glyphs", saved, None) == saved
+    assert data_of("./glyphs", saved, None).image_size == 32
 
 
 def test_info_shows_domains_sizes_and_parameters(capsys: pytest.CaptureFixture[str], tiny_run: Path) -> None:
@@ -195,4 +258,4 @@ def test_a_seed_that_torch_does_not_take_is_explained(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as end:
         main(["sample", "glyphs", "--out", "nowhere", "--seed", str(10**23)])
     assert end.value.code == 2
-    assert "--seed is too large a number" in capsys.readouterr().err
+    assert "the seed is 1000" in capsys.readouterr().err

@@ -185,7 +185,7 @@ def test_the_command_leaves_a_report_and_pictures(
                 "20",
             ]
         )
-    assert stop.value.code == 0
+    assert stop.value.code == 1
     assert "broken [1].png" in capsys.readouterr().err
     report = json.loads((run / "ood" / "foreign" / "report.json").read_text())
     assert report["images"] == {"inside": 20, "outside": 15}

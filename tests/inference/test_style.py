@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,3 +80,11 @@ def test_a_saved_translator_translates_alike(
 def test_codes_that_are_no_numbers_are_refused(translator: Translator, code: torch.Tensor) -> None:
     with pytest.raises(InputError, match="the style code is of"):
         translator.style_code(Style.code(code))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 0.5, "1", None])
+def test_seeds_that_no_generator_takes_are_explained(translator: Translator, seed: Any) -> None:
+    with pytest.raises(InputError, match="the seed is"):
+        Style.draw("dogs", seed)
+    with pytest.raises(InputError, match="the seed is"):
+        translator.sample("dogs", 1, seed)
