@@ -6,10 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sivae_translate.data.formats import IMAGE_SUFFIXES
 from sivae_translate.utils.errors import DataError
 
+P = TypeVar("P")
 _FOREIGN = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 """Names that systems add to folders and zip files; they are never images, whatever their extension."""
 
@@ -27,15 +29,23 @@ def list_images(inputs: Sequence[Path]) -> list[tuple[Path, Path]]:
     Raises:
         DataError: an input is missing or a folder has no images, or two images have the same relative path.
     """
-    sources: dict[Path, Path] = {}
-    for given in map(Path, inputs):
-        for path, relative in _expand(given):
-            if relative in sources:
-                raise DataError(
-                    f"{sources[relative]} and {path} would both be written to '{relative}'",
-                    remedy="translate them into different folders, or rename one",
-                )
-            sources[relative] = path
+    return distinct(image for given in map(Path, inputs) for image in _expand(given))
+
+
+def distinct(images: Iterable[tuple[P, P]]) -> list[tuple[P, P]]:
+    """Images and their relative paths, as a list.
+
+    Raises:
+        DataError: two images have the same relative path.
+    """
+    sources: dict[P, P] = {}
+    for path, relative in images:
+        if relative in sources:
+            raise DataError(
+                f"{sources[relative]} and {path} would both be written to '{relative}'",
+                remedy="translate them into different folders, or rename one",
+            )
+        sources[relative] = path
     return [(path, relative) for relative, path in sources.items()]
 
 
@@ -162,8 +172,12 @@ def left_out(inputs: Sequence[Path]) -> str:
     Returns:
         See `count_endings`.
     """
-    names = (parts[-1] for given in inputs if given.is_dir() for parts in files_below(given))
-    return count_endings(name for name in names if not is_image(name))
+    return count_endings(name for name in names_below(inputs) if not is_image(name))
+
+
+def names_below(inputs: Sequence[Path]) -> Iterator[str]:
+    """Names of all visible files in folders; files and missing paths are skipped."""
+    return (parts[-1] for given in inputs if given.is_dir() for parts in files_below(given))
 
 
 def count_endings(names: Iterable[str]) -> str:

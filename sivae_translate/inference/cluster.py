@@ -23,18 +23,29 @@ from PIL import Image
 from sivae_translate.data.processor import Placement, Prepared, as_batch, require_whole
 from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.arguments import PERCENTILE, check_choices, unusual
-from sivae_translate.inference.remote import RemoteJob, left_out, list_existing, list_jobs, put, read_image
+from sivae_translate.inference.remote import (
+    RemoteJob,
+    clean_up,
+    left_out,
+    list_existing,
+    list_jobs,
+    put,
+    read_image,
+)
 from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.weights import find_model
 from sivae_translate.utils.choices import Check, Precision
 from sivae_translate.utils.encoding import PNG, Encoding
 from sivae_translate.utils.errors import ConfigError, InputError, SivaeError
 from sivae_translate.utils.progress import progress_bar
+from sivae_translate.utils.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
 
 MANIFEST = "manifest.parquet"
+COLUMNS = ("source", "target", "status", "reason", "unusual")
+"""Of the manifest."""
 BLOCKS = 10_000
 """At most so many blocks for Ray to keep books on; a block of a large job holds several batches."""
 
@@ -99,16 +110,25 @@ def translate_on_cluster(
         OutputError: ``out`` cannot be written to.
     """
     check_choices("pil", size, check, batch_size)
-    if check == "raise":
-        raise InputError("a cluster has no check 'raise'", remedy="--check warn lists unusual images")
+    _check_cluster_choices(check, workers)
     ray = _ray()
     options: dict[str, Any] = {"batch_size": batch_size, "keep_size": size == "input", "encoding": encoding}
     settings = _settings(run, style, check=check != "off", percentile=percentile, dtype=dtype, **options)
     jobs = list_jobs(inputs, out, encoding.suffix)
-    existing = set() if overwrite else list_existing(out)
+    there = list_existing(jobs, out)
+    existing = set() if overwrite else there
+    clean_up(jobs)
     rows = [_row(job, "existing") for job in jobs if job.target in existing]
     rows += _translate_all(ray, [job for job in jobs if job.target not in existing], settings, workers)
     return replace(_summarise(rows, posixpath.join(out, MANIFEST)), left_out=left_out(inputs))
+
+
+def _check_cluster_choices(check: Check, workers: int | None) -> None:
+    """Raises InputError for what one machine can do and a cluster cannot, or no workers."""
+    if workers is not None and workers < 1:
+        raise InputError(f"{workers} workers translate nothing", remedy="give 1 or more, or leave it out")
+    if check == "raise":
+        raise InputError("a cluster has no check 'raise'", remedy="--check warn lists unusual images")
 
 
 def _summarise(rows: Sequence[Row], manifest: str) -> ClusterResult:
@@ -177,16 +197,14 @@ class _Actor:
             self.translator = Translator.from_pretrained(place, dtype=settings.dtype)
         self.style = settings.style.to(self.translator.device)
 
-    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, list[bytes]]:
         """Rows with source and target to rows of the manifest."""
         jobs = [
-            RemoteJob(str(source), str(target))
+            RemoteJob(_unpacked(source), _unpacked(target))
             for source, target in zip(block["source"], block["target"], strict=True)
         ]
         rows = self._translate(jobs)
-        return {
-            name: [row[name] for row in rows] for name in ("source", "target", "status", "reason", "unusual")
-        }
+        return {name: [_packed(row[name]) for row in rows] for name in COLUMNS}
 
     def _translate(self, jobs: Sequence[RemoteJob]) -> list[Row]:
         rows, readable, prepared = [], [], []
@@ -248,7 +266,7 @@ def _stream(ray: Any, jobs: Sequence[RemoteJob], settings: _Settings, workers: i
     gpus = int(resources.get("GPU", 0))
     actors = workers or gpus or int(resources.get("CPU", 1))
     batches = -(-len(jobs) // settings.batch_size)
-    items = [{"source": job.source, "target": job.target} for job in jobs]
+    items = [{"source": _packed(job.source), "target": _packed(job.target)} for job in jobs]
     data = ray.data.from_items(items, override_num_blocks=min(batches, BLOCKS)).map_batches(
         _Actor,
         batch_size=settings.batch_size,
@@ -256,19 +274,26 @@ def _stream(ray: Any, jobs: Sequence[RemoteJob], settings: _Settings, workers: i
         fn_constructor_args=(settings,),
         **({"num_gpus": 1} if gpus else {"num_cpus": 1}),
     )
-    yield from data.iter_rows()
+    yield from ({name: _unpacked(row[name]) for name in COLUMNS} for row in data.iter_rows())
+
+
+def _packed(text: str) -> bytes:
+    """A text on its way to and from an actor; Ray's strings are UTF-8, which not every file name is."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _unpacked(text: bytes) -> str:
+    return text.decode("utf-8", "surrogatepass")
 
 
 def _write_manifest(url: str, rows: Sequence[Row]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = ("source", "target", "status", "reason", "unusual")
     ordered = sorted(rows, key=lambda row: row["source"])
+    columns = {name: pa.array([printable(row[name]) for row in ordered], pa.string()) for name in COLUMNS}
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        pa.table({name: pa.array([row[name] for row in ordered], pa.string()) for name in columns}), sink
-    )
+    pq.write_table(pa.table(columns), sink)
     put(url, sink.getvalue().to_pybytes())
 
 

@@ -16,7 +16,8 @@ from sivae_translate.data.listing import left_out
 from sivae_translate.data.processor import ImageProcessor, Placement, Prepared, as_batch, require_whole
 from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.arguments import PERCENTILE, check_choices, unusual
-from sivae_translate.inference.jobs import Job, is_there, plan_jobs, real_file
+from sivae_translate.inference.jobs import Job, is_there, plan_jobs
+from sivae_translate.inference.relations import LocalPlaces
 from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.utils import pictures
@@ -108,9 +109,9 @@ def _require_place(grid: Path | None, jobs: Sequence[Job]) -> None:
     """Raise InputError or OutputError if a grid cannot be written, or would replace an image."""
     if grid is None:
         return
-    folders: dict[Path, Path] = {}
-    place = real_file(grid, folders)
-    if any(real_file(job.target, folders) == place for job in jobs if job.target.name == place.name):
+    places = LocalPlaces()
+    place = places.file(grid)
+    if any(places.file(job.target) == place for job in jobs if job.target.name == place.name):
         raise InputError(f"--grid {grid} has an output's name", remedy="choose another file name")
     pictures.require_place(grid, (job.source for job in jobs if job.source.name == place.name))
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from sivae_translate.data.formats import IMAGE_SUFFIXES
 from sivae_translate.data.listing import list_images
+from sivae_translate.inference.relations import LocalPlaces, check_relations, without_results
 from sivae_translate.utils.errors import InputError
 
 
@@ -33,13 +34,13 @@ def plan_jobs(inputs: Sequence[Path], out: Path, suffix: str = ".png") -> list[J
             outputs would lie among the inputs, or ``out`` is named like an image.
     """
     check_is_no_image_name(str(out), is_folder=out.is_dir())
-    folders: dict[Path, Path] = {}
-    images = _without_results(list_images(inputs), inputs, out, folders)
+    places, folders = LocalPlaces(), [given for given in inputs if given.is_dir()]
+    found = [(source, place.as_posix()) for source, place in list_images(inputs)]
+    images = without_results(found, folders, out, places)
     sources = [source for source, _ in images]
-    names = name_outputs(sources, [place.as_posix() for _, place in images], ignores_case(out), suffix)
+    names = name_outputs(sources, [place for _, place in images], ignores_case(out), suffix)
     jobs = [Job(source, out / name) for source, name in zip(sources, names, strict=True)]
-    _check_no_input_is_replaced(jobs, folders)
-    _check_outputs_lie_apart(jobs, inputs, out, folders)
+    check_relations([(job.source, job.target) for job in jobs], folders, out, places)
     return jobs
 
 
@@ -50,11 +51,16 @@ def is_there(target: Path) -> bool:
         InputError: a folder has its name.
     """
     try:
-        if target.is_dir():
-            raise InputError(f"{target} is a folder, where an output belongs", remedy="choose another --out")
+        refuse_folder(str(target), is_folder=target.is_dir())
         return target.stat().st_size > 0
     except OSError:
         return False
+
+
+def refuse_folder(target: str, *, is_folder: bool) -> None:
+    """Raises InputError where a folder has an output's name."""
+    if is_folder:
+        raise InputError(f"{target} is a folder, where an output belongs", remedy="choose another --out")
 
 
 def check_is_no_image_name(out: str, *, is_folder: bool = False) -> None:
@@ -117,68 +123,3 @@ def ignores_case(folder: Path) -> bool:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def _without_results(
-    images: Sequence[tuple[Path, Path]], inputs: Sequence[Path], out: Path, folders: dict[Path, Path]
-) -> list[tuple[Path, Path]]:
-    """The images that do not lie in ``out``, where it is inside an input folder.
-
-    Raises:
-        InputError: none is left.
-    """
-    results = real_folder(out, folders)
-    if not any(_lies_inside(results, given, folders) for given in inputs):
-        return list(images)
-    left = [
-        (source, place)
-        for source, place in images
-        if not real_folder(source.parent, folders).is_relative_to(results)
-    ]
-    if not left:
-        raise InputError(f"all images lie in {out}, the output folder", remedy="choose another --out")
-    return left
-
-
-def _lies_inside(folder: Path, given: Path, folders: dict[Path, Path]) -> bool:
-    """Whether a real folder lies inside an input folder, and is not the same."""
-    return given.is_dir() and real_folder(given, folders) in folder.parents
-
-
-def _check_outputs_lie_apart(
-    jobs: Sequence[Job], inputs: Sequence[Path], out: Path, folders: dict[Path, Path]
-) -> None:
-    """Outputs among the inputs would be inputs of the next call."""
-    targets = {real_folder(job.target.parent, folders) for job in jobs}
-    results = real_folder(out, folders)
-    for given in inputs:
-        if not given.is_dir() or _lies_inside(results, given, folders):
-            continue
-        root = real_folder(given, folders)
-        if any(target.is_relative_to(root) for target in targets):
-            raise InputError(
-                f"outputs would lie among the images of {given}",
-                remedy="choose another --out, such as a new folder inside it",
-            )
-
-
-def _check_no_input_is_replaced(jobs: Sequence[Job], folders: dict[Path, Path]) -> None:
-    # Links are followed folder by folder: a set of every input's real path would cost a look at the disk and
-    # memory for each.
-    targets = {real_folder(job.target.parent, folders) for job in jobs}
-    sources = {path for job in jobs if (path := real_file(job.source, folders)).parent in targets}
-    for job in jobs:
-        if sources and real_folder(job.target.parent, folders) / job.target.name in sources:
-            raise InputError(f"{job.target} would replace an input", remedy="choose another --out")
-
-
-def real_folder(folder: Path, known: dict[Path, Path]) -> Path:
-    """A folder with its links followed; each is looked up once, then found in ``known``."""
-    if folder not in known:
-        known[folder] = Path(os.path.realpath(folder))  # resolve() fails on a link to itself
-    return known[folder]
-
-
-def real_file(path: Path, known: dict[Path, Path]) -> Path:
-    """A file with its links followed; ``known`` as for `real_folder`."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else real_folder(path.parent, known) / path.name

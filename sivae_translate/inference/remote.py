@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import io
 import posixpath
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from PIL import Image
 
 from sivae_translate.data.formats import IMAGE_SUFFIXES
-from sivae_translate.data.listing import count_endings, is_image, is_visible
+from sivae_translate.data.listing import (
+    count_endings,
+    distinct,
+    is_image,
+    is_visible,
+    list_images,
+    names_below,
+)
 from sivae_translate.data.reading import Reading, open_image
-from sivae_translate.inference.jobs import check_is_no_image_name, ignores_case, name_outputs, real_file
-from sivae_translate.utils.errors import ConfigError, DataError, InputError, OutputError
+from sivae_translate.inference.jobs import check_is_no_image_name, ignores_case, name_outputs, refuse_folder
+from sivae_translate.inference.relations import LocalPlaces, Places, check_relations, without_results
+from sivae_translate.utils.errors import ConfigError, DataError, OutputError
+from sivae_translate.utils.files import remove_leftovers, replacing
 
 
 @dataclass(frozen=True)
@@ -28,43 +36,58 @@ class RemoteJob:
 
 
 def list_jobs(inputs: Sequence[str], out: str, suffix: str = ".png") -> list[RemoteJob]:
-    """Every input image with its output, whose name ends in ``suffix``.
+    """Every input image with its output, whose name ends in ``suffix``; see `plan_jobs`.
 
     Raises:
         DataError: an input is missing or a folder without images.
-        InputError: two inputs would become one output, or an output would replace an input.
+        InputError: the outputs may not lie there; see `plan_jobs`.
     """
     fs, folder = _filesystem(out)
     check_is_no_image_name(out, is_folder=fs.isdir(folder))
-    images = [image for given in inputs for image in _expand(given)]
+    places, folders = _UrlPlaces(), [given for given in inputs if _is_folder(given)]
+    found = distinct(image for given in inputs for image in _expand(given))
+    images = without_results(found, folders, out, places)
     sources = [source for source, _ in images]
     any_case = _is_local(fs) and ignores_case(Path(folder))
     names = name_outputs(sources, [place for _, place in images], any_case, suffix)
-    jobs = {
-        target: RemoteJob(source, target)
-        for source, name in zip(sources, names, strict=True)
-        for target in [posixpath.join(out, name)]
-    }
-    folders: dict[Path, Path] = {}
-    targets = {_place(target, folders) for target in jobs}
-    if replaced := next(
-        (job.source for job in jobs.values() if _place(job.source, folders) in targets), None
-    ):
-        raise InputError(f"{replaced} would be replaced by an output", remedy="choose another --out")
-    return list(jobs.values())
+    jobs = [RemoteJob(source, posixpath.join(out, name)) for source, name in zip(sources, names, strict=True)]
+    check_relations([(job.source, job.target) for job in jobs], folders, out, places)
+    return jobs
 
 
-def _place(name: str, folders: dict[Path, Path]) -> str:
-    """What a file is called whichever way it was named: its real path on this machine, else with its
-    protocol.
-    """
-    fs, path = _filesystem(name)
-    return str(real_file(Path(path), folders)) if _is_local(fs) else str(fs.unstrip_protocol(path))
+class _UrlPlaces(Places[str]):
+    """Real paths on this machine; elsewhere paths with their protocol."""
+
+    def __init__(self) -> None:
+        self._local = LocalPlaces()
+
+    def folder(self, path: str) -> PurePath:
+        fs, inner = _filesystem(path)
+        return self._local.folder(Path(inner)) if _is_local(fs) else PurePosixPath(fs.unstrip_protocol(inner))
+
+    def home(self, path: str) -> PurePath:
+        fs, inner = _filesystem(path)
+        return self._local.home(Path(inner)) if _is_local(fs) else self.folder(path).parent
+
+    def file(self, path: str) -> PurePath:
+        fs, inner = _filesystem(path)
+        return self._local.file(Path(inner)) if _is_local(fs) else self.folder(path)
+
+    def name(self, path: str) -> str:
+        return posixpath.basename(path)
+
+
+def _is_folder(url: str) -> bool:
+    fs, path = _filesystem(url)
+    return bool(fs.isdir(path))
 
 
 def _expand(given: str) -> Iterator[tuple[str, str]]:
     """Sources and their paths relative to the folder that was named, in order."""
     fs, path = _filesystem(given)
+    if _is_local(fs):
+        yield from ((str(source), place.as_posix()) for source, place in list_images([Path(path)]))
+        return
     if fs.isfile(path):
         yield _name(fs, path), posixpath.basename(path)
         return
@@ -86,9 +109,17 @@ def _visible_below(fs: Any, folder: str) -> list[str]:
 
 def left_out(inputs: Sequence[str]) -> str:
     """The files in folders that are not images by their names; see `listing.count_endings`."""
-    folders = [(fs, path) for fs, path in map(_filesystem, inputs) if fs.isdir(path)]
-    names = (posixpath.basename(name) for fs, path in folders for name in _visible_below(fs, path))
+    names = (name for given in inputs for name in _other_names(given))
     return count_endings(name for name in names if not is_image(name))
+
+
+def _other_names(given: str) -> Iterator[str]:
+    """Names of the files in a folder; of a file, none."""
+    fs, path = _filesystem(given)
+    if _is_local(fs):
+        yield from names_below([Path(path)])
+    elif fs.isdir(path):
+        yield from map(posixpath.basename, _visible_below(fs, path))
 
 
 def _name(fs: Any, path: str) -> str:
@@ -101,15 +132,32 @@ def _is_local(fs: Any) -> bool:
     return "file" in protocols
 
 
-def list_existing(out: str) -> set[str]:
-    """Outputs that are there, named as `list_jobs` names them."""
+def list_existing(jobs: Sequence[RemoteJob], out: str) -> set[str]:
+    """The jobs' outputs that were made already; an empty file is none.
+
+    Raises:
+        InputError: a folder has an output's name.
+    """
     fs, path = _filesystem(out)
     fs.invalidate_cache()  # the workers' files are not in this process's listings
-    return (
-        {posixpath.join(out, posixpath.relpath(name, path)) for name in fs.find(path)}
-        if fs.exists(path)
-        else set()
-    )
+    if not fs.exists(path):
+        return set()
+    there = {
+        posixpath.join(out, posixpath.relpath(name, path)): about
+        for name, about in fs.find(path, withdirs=True, detail=True).items()
+    }
+    found = {job.target: there[job.target] for job in jobs if job.target in there}
+    for target, about in found.items():
+        refuse_folder(target, is_folder=about["type"] == "directory")
+    return {target for target, about in found.items() if about["size"] != 0}
+
+
+def clean_up(jobs: Sequence[RemoteJob]) -> None:
+    """Remove what killed workers left in the outputs' folders; object stores have nothing of the kind."""
+    for folder in {posixpath.dirname(job.target) for job in jobs}:
+        fs, path = _filesystem(folder)
+        if _is_local(fs):
+            remove_leftovers(Path(path))
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
@@ -119,7 +167,10 @@ def _filesystem(url: str) -> tuple[Any, str]:
         ConfigError: no such file system is installed.
     """
     from fsspec.core import url_to_fs
+    from fsspec.implementations.local import LocalFileSystem
 
+    if "://" not in url:  # any name of a file; fsspec would understand some of them otherwise
+        return LocalFileSystem(), str(Path(url).absolute())
     try:
         fs, path = url_to_fs(url)
     except (ImportError, ValueError) as error:
@@ -145,21 +196,18 @@ def read_image(url: str, reading: Reading) -> Image.Image:
 
 
 def put(url: str, content: bytes) -> None:
-    """Write a file, whole or not at all: object stores do so by themselves, elsewhere it is renamed into
-    place.
+    """Write a file, whole or not at all: object stores do so by themselves.
 
     Raises:
         OutputError: it cannot be written.
     """
     fs, path = _filesystem(url)
-    temporary = f"{posixpath.dirname(path)}/.{posixpath.basename(path)}.{uuid.uuid4().hex}.tmp"
+    if _is_local(fs):
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(content)
+        return
     try:
-        if not _is_local(fs):
-            fs.pipe_file(path, content)
-            return
-        fs.makedirs(posixpath.dirname(path), exist_ok=True)
-        fs.pipe_file(temporary, content)
-        Path(temporary).replace(path)
+        fs.pipe_file(path, content)
     except OSError as error:
         raise OutputError(
             f"cannot write {url}: {error}", remedy="free space, or choose another --out"
