@@ -109,8 +109,7 @@ def translate_on_cluster(
         DataError: an input is missing.
         OutputError: ``out`` cannot be written to.
     """
-    check_choices("pil", size, check, batch_size)
-    _check_cluster_choices(check, workers)
+    _check_choices(size, check, batch_size, workers)
     ray = _ray()
     options: dict[str, Any] = {"batch_size": batch_size, "keep_size": size == "input", "encoding": encoding}
     settings = _settings(run, style, check=check != "off", percentile=percentile, dtype=dtype, **options)
@@ -123,8 +122,9 @@ def translate_on_cluster(
     return replace(_summarise(rows, posixpath.join(out, MANIFEST)), left_out=left_out(inputs))
 
 
-def _check_cluster_choices(check: Check, workers: int | None) -> None:
-    """Raises InputError for what one machine can do and a cluster cannot, or no workers."""
+def _check_choices(size: str, check: Check, batch_size: int, workers: int | None) -> None:
+    """Raises InputError for an argument that is none of a cluster's choices."""
+    check_choices("pil", size, check, batch_size)
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers translate nothing", remedy="give 1 or more, or leave it out")
     if check == "raise":
