@@ -113,6 +113,23 @@ def test_a_jpeg_of_thousands_of_scans_ends_at_the_time_limit() -> None:
     assert open_image(io.BytesIO(many_scans(0))).size == (2000, 1500)
 
 
+def test_a_tiff_of_thousands_of_scans_ends_at_once() -> None:
+    """The time limit cannot interrupt libtiff; it has a limit of its own."""
+    for count, message in ((20_000, "cannot read"), (0, None)):
+        jpeg = many_scans(count)
+        fields = [(256, 2000), (257, 1500), (258, 8), (259, 7), (262, 1), (277, 1), (278, 1500)]
+        fields += [(273, 8 + 2 + 12 * 9 + 4), (279, len(jpeg))]
+        head = struct.pack("<2sHIH", b"II", 42, 8, len(fields))
+        head += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(fields))
+        file, start = io.BytesIO(head + bytes(4) + jpeg), time.monotonic()
+        if message is None:
+            assert open_image(file).size == (2000, 1500)
+        else:
+            with pytest.raises(DataError, match=message):
+                open_image(file)
+        assert time.monotonic() - start < 5
+
+
 def test_a_progressive_jpeg_is_decoded_as_by_pillow() -> None:
     stream = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
