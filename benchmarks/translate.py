@@ -176,7 +176,7 @@ def many_files(side: int, count: int, device: str) -> None:
     """Translate so many files, which are links to a hundred."""
     root = Path(tempfile.mkdtemp(prefix="translate-"))
     try:
-        _write(root / "in", side, min(count, LINKED))
+        write_sources(root / "in", side, min(count, LINKED))
         for index in range(LINKED, count):
             os.link(root / "in" / f"{index % LINKED:06}.jpg", root / "in" / f"{index:06}.jpg")
         translate_files(untrained(side, device), [root / "in"], "night", root / "out")
@@ -195,7 +195,7 @@ def files(side: int, count: int, device: str) -> Figures:
     """Files to files, and each of its stages alone: decoding, the model, encoding."""
     root = Path(tempfile.mkdtemp(prefix="translate-"))
     try:
-        paths = _write(root / "in", side, count)
+        paths = write_sources(root / "in", side, count)
         translator = untrained(side, device)
         began = time.perf_counter()
         translate_files(translator, [root / "in"], "night", root / "out")
@@ -215,7 +215,8 @@ def files(side: int, count: int, device: str) -> Figures:
     )
 
 
-def _write(folder: Path, side: int, count: int) -> list[Path]:
+def write_sources(folder: Path, side: int, count: int) -> list[Path]:
+    """JPEG files of soft random colours."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     paths = [folder / f"{index:06}.jpg" for index in range(count)]

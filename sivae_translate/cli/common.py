@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,6 +58,18 @@ def note_left_out(files: str) -> None:
 
     if files:
         console.print(f"not images, left out: {files}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Around work on a folder: Ctrl-C says what can be done next."""
+    from sivae_translate.utils.progress import console
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted; all files written so far are whole, and the same command does the rest")
+        raise
 
 
 def report_files(result: BatchResult, out: Path) -> int:

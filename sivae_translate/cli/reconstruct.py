@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from sivae_translate.cli.common import Device, Format, Quality, Run, report_files
+from sivae_translate.cli.common import Device, Format, Quality, Run, report_files, resumable
 from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.errors import ConfigError
 
@@ -30,6 +30,9 @@ class Reconstruct:
     quality: Quality = None
     grid: Path | None = None
     """Also write a picture that compares sources and reconstructions."""
+    workers: int | None = None
+    """Processes that decode and encode image files beside the model, 0 for none; left out: one a core for
+    many images."""
     batch_size: int = 64
     """Images computed at a time."""
     device: Device = "auto"
@@ -46,15 +49,17 @@ def run(command: Reconstruct) -> int:
             remedy="name images or folders: sivae-translate reconstruct RUN IN... --out DIR",
         )
     translator = Translator.from_pretrained(command.run, device=command.device)
-    result = translate_files(
-        translator,
-        command.inputs,
-        None,
-        command.out,
-        overwrite=command.overwrite,
-        strict=command.strict,
-        batch_size=command.batch_size,
-        grid=command.grid,
-        encoding=Encoding(command.format, command.quality),
-    )
+    with resumable():
+        result = translate_files(
+            translator,
+            command.inputs,
+            None,
+            command.out,
+            overwrite=command.overwrite,
+            strict=command.strict,
+            batch_size=command.batch_size,
+            grid=command.grid,
+            encoding=Encoding(command.format, command.quality),
+            workers=command.workers,
+        )
     return report_files(result, command.out)

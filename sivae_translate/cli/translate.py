@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from sivae_translate.cli.common import Device, Dtype, Format, Quality, Run, note_left_out, report_files
+from sivae_translate.cli.common import (
+    Device,
+    Dtype,
+    Format,
+    Quality,
+    Run,
+    note_left_out,
+    report_files,
+    resumable,
+)
 from sivae_translate.utils.choices import Check
 from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.errors import ConfigError
@@ -55,7 +64,8 @@ class Translate:
     """ray spreads the work over a cluster (RAY_ADDRESS), or over this machine's processors where there is
     none."""
     workers: int | None = None
-    """With --engine ray: models at work; left out: one a GPU, or one a processor."""
+    """Processes that decode and encode image files beside the model, 0 for none; left out: one a core for
+    many images. With --engine ray: models at work; left out: one a GPU, or one a processor."""
     device: Device = "auto"
     dtype: Dtype = "auto"
 
@@ -86,20 +96,22 @@ def run(command: Translate) -> int:
         style = Style.domain(command.to) if command.seed is None else Style.draw(command.to, command.seed)
     if command.engine == "ray":
         return _translate_on_cluster(command, style)
-    result = translate_files(
-        translator,
-        [Path(given) for given in command.inputs],
-        style,
-        Path(command.out),
-        overwrite=command.overwrite,
-        strict=command.strict,
-        size=command.size,
-        batch_size=command.batch_size,
-        grid=command.grid,
-        encoding=Encoding(command.format, command.quality),
-        check=command.check,
-        percentile=command.percentile,
-    )
+    with resumable():
+        result = translate_files(
+            translator,
+            [Path(given) for given in command.inputs],
+            style,
+            Path(command.out),
+            overwrite=command.overwrite,
+            strict=command.strict,
+            size=command.size,
+            batch_size=command.batch_size,
+            grid=command.grid,
+            encoding=Encoding(command.format, command.quality),
+            workers=command.workers,
+            check=command.check,
+            percentile=command.percentile,
+        )
     return report_files(result, Path(command.out))
 
 

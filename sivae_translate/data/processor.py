@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from sivae_translate.config import DataConfig
-from sivae_translate.data.image import ImageLike, from_any
 from sivae_translate.data.reading import DEFAULT, Reading, full_size
-from sivae_translate.data.tensors import to_tensor
 from sivae_translate.utils.errors import InputError
+
+if TYPE_CHECKING:  # a process that only decodes files starts without torch
+    from torch import Tensor
+
+    from sivae_translate.config import DataConfig
+    from sivae_translate.data.image import ImageLike
 
 DETAIL = 4
 """Large JPEG pictures are decoded at a reduced size of at least this many times the model's side: an average
@@ -112,6 +114,8 @@ class ImageProcessor:
         >>> prepared.pixels.shape, prepared.placement.source
         ((32, 32, 3), (16, 0, 80, 64))
         """
+        from sivae_translate.data.image import from_any
+
         return self.prepare_plain(from_any(image, self.file_reading))
 
     @property
@@ -190,6 +194,8 @@ class ImageProcessor:
 
 def as_batch(prepared: Sequence[Prepared]) -> Tensor:
     """Prepared pictures as a float tensor (B, C, S, S) in [0, 1]."""
+    from sivae_translate.data.tensors import to_tensor
+
     return to_tensor(np.stack([picture.pixels for picture in prepared]))
 
 

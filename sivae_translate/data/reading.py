@@ -7,12 +7,11 @@ import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageFile
 
-from sivae_translate.config import DataConfig
 from sivae_translate.data import ranges
 from sivae_translate.data.formats import HEAD, find_reader
 from sivae_translate.data.limits import (
@@ -25,6 +24,9 @@ from sivae_translate.data.limits import (
 )
 from sivae_translate.data.plain import orientation_of, to_plain
 from sivae_translate.utils.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from sivae_translate.config import DataConfig
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused by their header: a small file can claim a size that would fill memory."""

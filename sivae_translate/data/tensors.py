@@ -44,6 +44,28 @@ def to_uint8(batch: Tensor) -> np.ndarray:
     return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 
+def to_pixels(batch: Tensor) -> np.ndarray:
+    """A model's outputs as `to_uint8` gives them, by as few transfers from its device as possible.
+
+    Args:
+        batch: float (B, C, H, W), nominally in [0, 1].
+
+    Returns:
+        uint8 (B, H, W, C).
+
+    Raises:
+        InputError: there is a NaN.
+    """
+    # On a CPU one image at a time stays in the caches.
+    parts = torch.split(batch, len(batch) if batch.device.type != "cpu" else 1)
+    pixels = [to_uint8(part) for part in parts]
+    if torch.stack([part.sum() for part in parts]).isnan().any():
+        raise InputError(
+            f"the images of shape {tuple(batch.shape)} have NaN pixels", remedy="check what computed them"
+        )
+    return pixels[0] if len(pixels) == 1 else np.concatenate(pixels)
+
+
 def to_pil(image: Tensor) -> Image.Image:
     """Convert a model's output to an image.
 

@@ -6,16 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from sivae_translate.data.listing import left_out
-from sivae_translate.data.processor import ImageProcessor, Placement, Prepared, as_batch, require_whole
-from sivae_translate.data.tensors import to_pil
+from sivae_translate.data.processor import Placement, Prepared, as_batch, require_whole
+from sivae_translate.data.tensors import to_pixels
 from sivae_translate.inference.arguments import PERCENTILE, check_choices, unusual
+from sivae_translate.inference.codec import Codec
+from sivae_translate.inference.codec_pool import codec_for
 from sivae_translate.inference.jobs import Job, is_there, plan_jobs
 from sivae_translate.inference.relations import LocalPlaces
 from sivae_translate.inference.translator import StyleLike, Translator
@@ -29,7 +34,6 @@ from sivae_translate.utils.progress import progress_bar
 
 GRID_ROWS = 16
 """Pairs in a comparison grid."""
-THREADS = 4
 
 
 @dataclass
@@ -67,11 +71,11 @@ def translate_files(
     check: Check = "off",
     percentile: float | None = None,
     encoding: Encoding = PNG,
+    workers: int | None = None,
 ) -> BatchResult:
     """Translate files and folders into ``out``, keeping sub-folders and names.
 
-    The style is computed once. Decoding and writing run in threads beside the model. Each output appears
-    whole or not at all, so an interrupted call is finished by calling it again.
+    Each output appears whole or not at all, so an interrupted call is finished by calling it again.
 
     Args:
         translator: the model.
@@ -86,6 +90,7 @@ def translate_files(
         percentile: see `Translator.__call__`.
         grid: also write a picture of the first sources, as the model sees them, beside their translations.
         encoding: format and quality of the outputs.
+        workers: processes that decode and encode, or 0 for threads; see `codec_for`.
 
     Raises:
         InputError: an unknown style or argument, or outputs would replace their own inputs.
@@ -97,23 +102,22 @@ def translate_files(
     result = BatchResult(left_out=_check_left_out(inputs, strict))
     threshold = translator.engine.threshold(percentile) if check != "off" else PERCENTILE
     code = None if style is None else translator.style_code(style)
-    _require_place(grid, jobs)
+    _require_places(out, grid, jobs)
+    missing = _missing(jobs, overwrite, result)
+    codec = codec_for(translator.processor, encoding, len(missing), workers)
+    work = _FolderWork(translator, code, codec, size == "input", strict, check, threshold, result)
+    return work.run(missing, batch_size, grid)
+
+
+def _require_places(out: Path, grid: Path | None, jobs: Sequence[Job]) -> None:
+    """Raise InputError or OutputError if outputs or a grid cannot be written, or it would replace one."""
+    if grid is not None:
+        places = LocalPlaces()
+        place = places.file(grid)
+        if any(places.file(job.target) == place for job in jobs if job.target.name == place.name):
+            raise InputError(f"--grid {grid} has an output's name", remedy="choose another file name")
+        pictures.require_place(grid, (job.source for job in jobs if job.source.name == place.name))
     require_writable(out)
-    work = _FolderWork(translator, code, encoding, size == "input", strict, check, threshold, result)
-    work.run(_missing(jobs, overwrite, result), batch_size)
-    work.save_grid(grid)
-    return result
-
-
-def _require_place(grid: Path | None, jobs: Sequence[Job]) -> None:
-    """Raise InputError or OutputError if a grid cannot be written, or would replace an image."""
-    if grid is None:
-        return
-    places = LocalPlaces()
-    place = places.file(grid)
-    if any(places.file(job.target) == place for job in jobs if job.target.name == place.name):
-        raise InputError(f"--grid {grid} has an output's name", remedy="choose another file name")
-    pictures.require_place(grid, (job.source for job in jobs if job.source.name == place.name))
 
 
 def _missing(jobs: Sequence[Job], overwrite: bool, result: BatchResult) -> list[Job]:
@@ -148,7 +152,7 @@ class _FolderWork:
 
     translator: Translator
     code: Tensor | None
-    encoding: Encoding
+    codec: Codec
     keep_size: bool
     strict: bool
     check: Check
@@ -156,24 +160,38 @@ class _FolderWork:
     result: BatchResult = field(default_factory=BatchResult)
     examples: list[tuple[Image.Image, Image.Image]] = field(default_factory=list)
 
-    def run(self, jobs: Sequence[Job], batch_size: int) -> None:
-        """All jobs; see `translate_files` for what is raised."""
+    def run(self, jobs: Sequence[Job], batch_size: int, grid: Path | None) -> BatchResult:
+        """All jobs, and the grid; see `translate_files` for what is raised."""
         for folder in {job.target.parent for job in jobs}:
             remove_leftovers(folder)
         batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
-        with progress_bar() as bar, ThreadPoolExecutor(THREADS) as threads:
+        with progress_bar() as bar, self._threads() as threads:
             task = bar.add_task("rebuilding" if self.code is None else "translating", total=len(jobs))
             writing: list[Future[None]] = []
             for batch, futures in self._ahead(threads, batches):
                 try:
                     readable, prepared = self._collect(batch, futures)
+                    made = self._compute(readable, prepared) if readable else None
                 finally:
                     _finish(writing)
-                writing = self._compute(threads, readable, prepared) if readable else []
+                writing = [] if made is None else self._write(threads, readable, prepared, made)
                 bar.advance(task, len(batch))
             _finish(writing)
+        self._save_grid(grid)
+        return self.result
 
-    def save_grid(self, path: Path | None) -> None:
+    @contextmanager
+    def _threads(self) -> Iterator[ThreadPoolExecutor]:
+        """Threads that read and write; after an error what has not begun is given up."""
+        with closing(self.codec), ThreadPoolExecutor(self.codec.threads) as threads:
+            try:
+                yield threads
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                self.codec.abort()
+                raise
+
+    def _save_grid(self, path: Path | None) -> None:
         """A picture of the first sources beside their translations, if there are any and a file is named."""
         names = ["source", "rebuilt" if self.code is None else "translation"]
         if path is not None and self.examples:
@@ -182,11 +200,13 @@ class _FolderWork:
 
     def _ahead(
         self, threads: ThreadPoolExecutor, batches: Sequence[Sequence[Job]]
-    ) -> Iterator[tuple[Sequence[Job], list[Future[Prepared]]]]:
+    ) -> Iterator[tuple[Sequence[Job], list[Future[list[Prepared | DataError]]]]]:
         """Each batch while it is decoded; the next one is being decoded when one is handed out."""
 
-        def start(batch: Sequence[Job]) -> list[Future[Prepared]]:
-            return [threads.submit(self._prepare, job.source) for job in batch]
+        def start(batch: Sequence[Job]) -> list[Future[list[Prepared | DataError]]]:
+            return [
+                threads.submit(self.codec.read, [job.source for job in part]) for part in self._parts(batch)
+            ]
 
         following = start(batches[0]) if batches else []
         for index, batch in enumerate(batches):
@@ -194,59 +214,70 @@ class _FolderWork:
             following = start(batches[index + 1]) if index + 1 < len(batches) else []
             yield batch, current
 
-    def _prepare(self, path: Path) -> Prepared:
-        """A file as the model sees it.
-
-        Raises:
-            DataError: it cannot be read, or its size cannot be kept.
-        """
-        prepared = self.translator.processor.prepare(path)
-        if self.keep_size:
-            try:
-                require_whole(prepared.placement)
-                self.encoding.require_fits(prepared.placement.size)
-            except InputError as error:
-                raise DataError(f"{path}: {error.what}", remedy=error.remedy) from error
-        return prepared
+    def _parts(self, batch: Sequence[Job]) -> list[Sequence[Job]]:
+        """What a thread does at a time."""
+        size = self.codec.chunk(len(batch))
+        return [batch[start : start + size] for start in range(0, len(batch), size)]
 
     def _collect(
-        self, batch: Sequence[Job], futures: Sequence[Future[Prepared]]
+        self, batch: Sequence[Job], futures: Sequence[Future[list[Prepared | DataError]]]
     ) -> tuple[list[Job], list[Prepared]]:
-        """What could be read of a batch; the rest is noted.
+        """What could be read of a batch, and keeps its size where it is to; the rest is noted.
 
         Raises:
-            DataError: an image could not be read, and ``strict`` is set.
+            DataError: there is a rest, and ``strict`` is set.
         """
         readable, prepared = [], []
-        for job, future in zip(batch, futures, strict=True):
-            try:
-                prepared.append(future.result())
+        results = (result for future in futures for result in future.result())
+        for job, result in zip(batch, results, strict=True):
+            problem = result if isinstance(result, DataError) else self._size_problem(job, result.placement)
+            if problem is None:
                 readable.append(job)
-            except DataError as error:
-                self.result.unreadable.append(error.what)
-                if self.strict:
-                    raise
+                prepared.append(cast("Prepared", result))
+                continue
+            self.result.unreadable.append(problem.what)
+            if self.strict:
+                raise problem
         return readable, prepared
 
-    def _compute(
-        self, threads: ThreadPoolExecutor, jobs: Sequence[Job], prepared: Sequence[Prepared]
-    ) -> list[Future[None]]:
-        """Translate a batch and begin to write it."""
+    def _size_problem(self, job: Job, placement: Placement) -> DataError | None:
+        """Why the output cannot have its input's size, where it is to have it."""
+        try:
+            if self.keep_size:
+                require_whole(placement)
+                self.codec.encoding.require_fits(placement.size)
+        except InputError as error:
+            return DataError(f"{job.source}: {error.what}", remedy=error.remedy)
+        return None
+
+    def _compute(self, jobs: Sequence[Job], prepared: Sequence[Prepared]) -> np.ndarray:
+        """The translations of a batch, uint8 (B, S, S, C)."""
         outputs, verdicts = self.translator.engine.process(
             as_batch(prepared), self.code, check=self.check != "off"
         )
         self._note_unusual(jobs, verdicts)
-        made = [to_pil(output) for output in outputs]
+        return to_pixels(outputs)
+
+    def _write(
+        self,
+        threads: ThreadPoolExecutor,
+        jobs: Sequence[Job],
+        prepared: Sequence[Prepared],
+        made: np.ndarray,
+    ) -> list[Future[None]]:
+        """Begin to write a batch."""
         room = GRID_ROWS - len(self.examples)
-        sources = (pictures.from_array(picture.pixels) for picture in prepared[:room])
-        self.examples += list(zip(sources, made, strict=False))
+        both = zip((picture.pixels for picture in prepared[:room]), made, strict=False)
+        self.examples += [(pictures.from_array(source), pictures.from_array(image)) for source, image in both]
         self.result.written += [job.target for job in jobs]
-        placements = [picture.placement if self.keep_size else None for picture in prepared]
-        processor = self.translator.processor
-        return [
-            threads.submit(_write, processor, self.encoding, picture, placement, job.target)
-            for picture, placement, job in zip(made, placements, jobs, strict=True)
-        ]
+        futures, start = [], 0
+        for part in self._parts(jobs):
+            taken = slice(start, start + len(part))
+            placements = [picture.placement if self.keep_size else None for picture in prepared[taken]]
+            targets = [job.target for job in part]
+            futures.append(threads.submit(self.codec.write, made[taken], placements, targets))
+            start += len(part)
+        return futures
 
     def _note_unusual(self, jobs: Sequence[Job], verdicts: Sequence[Verdict]) -> None:
         """Note inputs unlike the training data.
@@ -270,13 +301,3 @@ def _finish(writing: Sequence[Future[None]]) -> None:
     """Wait for writes; a failed one raises here."""
     for future in writing:
         future.result()
-
-
-def _write(
-    processor: ImageProcessor,
-    encoding: Encoding,
-    picture: Image.Image,
-    placement: Placement | None,
-    target: Path,
-) -> None:
-    encoding.save(picture if placement is None else processor.restore(picture, placement), target)

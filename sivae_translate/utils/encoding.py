@@ -30,6 +30,7 @@ class Encoding:
     Args:
         format: ``png`` keeps every pixel; ``jpg`` and ``webp`` are smaller.
         quality: 1 to 100, of ``jpg`` and ``webp`` alone; None is 95.
+        compress_level: zlib's for ``png``, 0 to 9; the pixels are the same at each.
 
     Raises:
         InputError: another format or quality, or a quality of PNG files.
@@ -40,6 +41,7 @@ class Encoding:
 
     format: ImageFormat = "png"
     quality: int | None = None
+    compress_level: int = COMPRESSION
 
     def __post_init__(self) -> None:
         if self.format not in get_args(ImageFormat):
@@ -65,7 +67,7 @@ class Encoding:
         """Write an image to a file or stream as it is; `save` writes whole files only."""
         options: dict[str, Any] = {"quality": QUALITY if self.quality is None else self.quality}
         if self.format == "png":
-            options = {"compress_level": COMPRESSION}
+            options = {"compress_level": self.compress_level}
         image.save(target, _PILLOW[self.format], **options)
 
     def save(self, image: Image.Image, path: Path) -> None:

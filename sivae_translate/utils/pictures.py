@@ -103,7 +103,7 @@ def save(image: Image.Image, path: Path) -> None:
         InputError: pictures are not written in the format of its extension.
         OutputError: the folder cannot be written to.
     """
-    Encoding(format_of(path)).save(image, path)
+    Encoding(format_of(path), compress_level=6).save(image, path)
 
 
 def format_of(path: Path) -> ImageFormat:

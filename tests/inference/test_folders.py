@@ -107,7 +107,7 @@ def test_pipes_and_links_to_themselves_are_listed_and_stop_nothing(
 def test_an_interrupted_call_leaves_only_whole_files_and_can_be_finished(
     translator: Translator, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, calls = batch._write, []
+    original, calls = Encoding.save, []
 
     def fail_on_third(*arguments: Any) -> None:
         calls.append(arguments)
@@ -115,9 +115,9 @@ def test_an_interrupted_call_leaves_only_whole_files_and_can_be_finished(
             raise KeyboardInterrupt
         original(*arguments)
 
-    monkeypatch.setattr(batch, "_write", fail_on_third)
+    monkeypatch.setattr(Encoding, "save", fail_on_third)
     with pytest.raises(KeyboardInterrupt):
-        translate_files(translator, [folder], "dogs", tmp_path / "out", batch_size=1)
+        translate_files(translator, [folder], "dogs", tmp_path / "out", batch_size=1, workers=0)
     monkeypatch.undo()
     for name in files(tmp_path / "out"):
         Image.open(tmp_path / "out" / name).load()
