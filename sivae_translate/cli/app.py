@@ -1,6 +1,6 @@
-"""The entry point, and what every command has in common; a command is a file beside this one.
+"""The entry point and what all commands have in common; every command is a file beside this one.
 
-Heavy imports happen inside the commands, so that ``--help`` answers at once.
+Heavy imports happen inside the commands, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from sivae_translate.utils.text import printable
 
 HELP = ("-h", "--help")
 FAILED = 2
-"""The message says why; 1 is for work with exceptions, such as unreadable files."""
+"""Exit status of errors; 1 is for work that was completed with exceptions, such as unreadable files."""
 LONGEST = 300
-"""Characters of a path that a message shows."""
+"""Most characters of a path that a message shows."""
 INTERRUPTED = 130
 CLOSED = 141
-"""128 + SIGPIPE: what programs that the signal ends return."""
+"""128 + SIGPIPE, the exit status of programs that the signal ends."""
 
 GROUPS: dict[str, dict[str, tuple[type, Callable[..., int]]]] = {
     "use": {
@@ -71,10 +71,10 @@ GROUPS: dict[str, dict[str, tuple[type, Callable[..., int]]]] = {
         "demo": (demo.Demo, demo.run),
     },
 }
-"""Group of the help to its commands: name to options and function."""
+"""Commands by group of the help: name to options and function."""
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 WITH_SETTINGS = (train.Train, benchmark.Benchmark)
-"""Options of the commands that also take ``--section.name VALUE``."""
+"""Commands that also take settings as ``--section.name VALUE``."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -88,23 +88,25 @@ def main(arguments: list[str] | None = None) -> None:
                 code = _answer(sys.argv[1:] if arguments is None else arguments)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+    except BrokenPipeError:  # the reader of the output, such as head, has closed it
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the interpreter flushes again at exit
         code = CLOSED
     sys.exit(code)
 
 
 def parse(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
-    """Options of the command that the arguments name, and the settings among them by dotted name.
+    """Parse the options of a command, and its settings by dotted name.
 
     Raises:
         ConfigError: there is no such command.
-        SystemExit: the arguments ask for help, which is on standard output by then.
+        SystemExit: the arguments ask for help, which has been printed.
     """
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"commands are {', '.join(COMMANDS)}"
+        hint = f"did you mean '{near[0]}'?" if near else f"the commands are {', '.join(COMMANDS)}"
         raise ConfigError(f"there is no command '{name}'", remedy=hint)
     kind, prog = COMMANDS[name][0], f"sivae-translate {name}"
     if kind not in WITH_SETTINGS:
@@ -115,7 +117,7 @@ def parse(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
 
 
 def _defaults(kind: type, arguments: Sequence[str]) -> Config | None:
-    """For help: the settings of the file that the other arguments name; None where they name none."""
+    """The defaults to show in the help: the settings of the configuration in the arguments, if any."""
     options: Any
     with contextlib.suppress(ConfigError):
         others = [argument for argument in arguments if argument not in HELP]
@@ -126,7 +128,7 @@ def _defaults(kind: type, arguments: Sequence[str]) -> Config | None:
 
 
 def overview() -> str:
-    """The commands by group, each with the first sentence of its help."""
+    """The commands by group, with the first sentence of their help."""
     width = max(map(len, COMMANDS))
     lines = [
         "Unpaired image-to-image translation with a content/style Soft-IntroVAE.",
@@ -134,7 +136,7 @@ def overview() -> str:
         "usage: sivae-translate COMMAND ...",
         "       sivae-translate COMMAND --help",
         "       sivae-translate --version",
-        "       sivae-translate --completion {bash,zsh,fish}    a script for the shell to read",
+        "       sivae-translate --completion {bash,zsh,fish}    print a completion script",
     ]
     for group, commands in GROUPS.items():
         lines += ["", f"{group}:"]
@@ -145,7 +147,7 @@ def overview() -> str:
 
 
 def _answer(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments name; the exit status."""
+    """Run the command that the arguments name; returns the exit status."""
     if not arguments or arguments[0] in HELP:
         return _say(overview())
     if arguments[0] == "--version":
@@ -161,7 +163,7 @@ def _answer(arguments: Sequence[str]) -> int:
         return _fail(str(error))
     except BrokenPipeError:
         raise
-    except OSError as error:  # a path that no system takes, a disk that fails
+    except OSError as error:  # an invalid path or a failing disk
         place = f": {str(error.filename)[:LONGEST]}" if error.filename else ""
         return _fail(f"{error.strerror or error}{place}\n  remedy: check that path")
     except KeyboardInterrupt:

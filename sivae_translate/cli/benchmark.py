@@ -16,34 +16,34 @@ from sivae_translate.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Train on a benchmark's domains and measure the model beside baselines.
+    """Train on a benchmark's domains and compare the model with baselines.
 
-    Any setting can be given as --section.name VALUE; it replaces that of the benchmark's file.
+    Settings are given as --section.name VALUE and replace those of the benchmark's file.
     """
 
     config: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[CONFIG]")] = None
-    """glyphs, glyphs-64, glyphs-colour, cars3d, facades, emoji, digits, doom, or a YAML file of your own;
-    left out, with --data: the default settings."""
+    """glyphs, glyphs-64, glyphs-colour, cars3d, facades, emoji, digits, doom, or your own YAML file; with
+    --data, the default settings if omitted."""
     root: Path | None = None
-    """Folder or zip file with the published data; glyphs needs none."""
+    """Folder or zip file with the published data; not needed for glyphs."""
     data: Path | None = None
-    """Any folder laid out as train/<domain> and test/<domain> instead."""
+    """Your own folder instead, laid out as train/<domain> and test/<domain>."""
     pairs: bool = False
-    """With --data: test files of equal names in two domains show the same content."""
+    """With --data: test files with the same name in two domains show the same content."""
     minutes: float | None = None
-    """Training time; left out: the configuration's budget."""
+    """Training time; default: the configuration's budget."""
     out: Path | None = None
-    """Output folder; left out: runs/benchmark-NAME. A run in it is resumed; a finished one is only
+    """Output folder; default: runs/benchmark-NAME. An existing run is resumed; a finished one is only
     measured."""
     seed: int | None = None
-    """Of training, references, classifiers and the bootstrap; left out: the configuration's."""
+    """Seed of training, references, classifiers and the bootstrap; default: the configuration's."""
     kid: bool = True
-    """Also FID and KID to the target domains, which need the extra 'fid' and are slow on a CPU."""
+    """Also compute FID and KID to the target domains; needs the extra 'fid' and is slow on a CPU."""
     vgg: Vgg = True
     vgg_weights: VggWeights = None
     limit: Limit = None
     against: tuple[str, ...] = ()
-    """Run folders or model files of the same domains, measured too: a bound, a peer, an ablation."""
+    """Run folders or model files of the same domains to measure as well: a bound, a peer, an ablation."""
 
 
 def run(command: Benchmark, overrides: dict[str, Any]) -> int:

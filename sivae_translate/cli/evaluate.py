@@ -25,28 +25,27 @@ class Evaluate:
 
     run: Run
     data: Path | None = None
-    """Folder with test images, FOLDER/<domain>/* or FOLDER/test/<domain>/*; left out: the run's own data."""
+    """Folder with test images, FOLDER/<domain>/* or FOLDER/test/<domain>/*; default: the run's own data."""
     pairs: bool = False
-    """Test files of equal names in two domains show the same content, so the truth of a translation is
-    known."""
+    """Test files with the same name in two domains show the same content, so true translations are known."""
     style: Literal["domain", "reference"] = "domain"
-    """Style of the translations: the domain's prior mean, or one random test image of the target domain."""
+    """Style of the translations: the domain's prior mean, or a random test image of the target domain."""
     out: Path | None = None
-    """Where to write evaluation.json, evaluation.md and cases.png; left out: evaluation/<style> in the run
+    """Folder for evaluation.json, evaluation.md and cases.png; default: evaluation/<style> in the run
     folder."""
     lpips_weights: Path | None = None
-    """torchvision's AlexNet weights, if not the ones that ship."""
+    """torchvision's AlexNet weights, instead of the shipped ones."""
     vgg: Vgg = True
     vgg_weights: VggWeights = None
     seed: int = 0
-    """Of the references, draws and the bootstrap."""
+    """Seed of the references, draws and the bootstrap."""
     limit: Limit = None
     device: Device = "auto"
     dtype: Dtype = "auto"
 
 
 def run(command: Evaluate) -> int:
-    """``sivae-translate evaluate``; 1 when files were unreadable."""
+    """``sivae-translate evaluate``; 1 if files were unreadable."""
     from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation.reporting import evaluation_table, summary_lines, write_evaluation
     from sivae_translate.evaluation.suite import MetricSuite

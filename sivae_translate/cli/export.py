@@ -11,17 +11,17 @@ from sivae_translate.cli.common import Run
 
 @dataclass(frozen=True)
 class Export:
-    """Write a model for other runtimes.
+    """Export a model for other runtimes.
 
-    There is a graph that translates, with the style as an input, and one that gives an image's style; both
-    take any number of images.
+    One graph translates images, with the style as an input; another one computes the style of images. Both
+    take any batch size.
     """
 
     run: Run
     out: Path
-    """Folder; it must not exist."""
+    """New folder; it must not exist."""
     format: Literal["onnx", "torch"] = "onnx"
-    """onnx needs the extra 'onnx'; torch writes .pt2 files for torch.export.load."""
+    """Format: onnx needs the extra 'onnx'; torch writes .pt2 files for torch.export.load."""
 
 
 def run(command: Export) -> int:

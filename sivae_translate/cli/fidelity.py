@@ -15,18 +15,18 @@ class Fidelity:
 
     run: Run
     data: Path | None = None
-    """Folder with the data; left out: the run's own."""
+    """Folder with the data; default: the run's own."""
     images: int = 1000
-    """Images of each kind: test, training, samples. FID falls with their number."""
+    """Number of test images, training images and samples, each. FID falls with their number."""
     out: Path | None = None
-    """Where to write generation.json and generation.md; left out: evaluation/ in the run folder."""
+    """Folder for generation.json and generation.md; default: evaluation/ in the run folder."""
     seed: int = 0
-    """Of samples and choices."""
+    """Seed of samples and choices."""
     device: Device = "auto"
 
 
 def run(command: Fidelity) -> int:
-    """``sivae-translate fidelity``; 1 when files were unreadable."""
+    """``sivae-translate fidelity``; 1 if files were unreadable."""
     from sivae_translate.data.loading import load_data
     from sivae_translate.evaluation.fidelity import FEWEST
     from sivae_translate.evaluation.generation import GenerationSuite
@@ -36,7 +36,7 @@ def run(command: Fidelity) -> int:
 
     if command.images < FEWEST:
         raise ConfigError(
-            f"--images is {command.images}", remedy=f"FID and KID want {FEWEST} at least, and better 1,000"
+            f"--images is {command.images}", remedy=f"FID and KID need at least {FEWEST}, better 1,000"
         )
     translator = Translator.from_pretrained(command.run, device=command.device)
     data = load_data(data_of(command.run, translator.config.data, command.data))

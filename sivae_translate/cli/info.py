@@ -9,7 +9,7 @@ from sivae_translate.cli.common import Run
 
 @dataclass(frozen=True)
 class Info:
-    """Show what a model is: domains, sizes, parameters, facts about its training."""
+    """Show a model's domains, sizes, parameters, and facts about its training."""
 
     run: Run
 
@@ -33,7 +33,7 @@ def run(command: Info) -> int:
     )
     for name, part in model.named_children():
         console.print(f"  {name:<18}{parameter_count(part):>12,} parameters", highlight=False)
-    console.print(f"  {'together':<18}{parameter_count(model):>12,} parameters", highlight=False)
+    console.print(f"  {'total':<18}{parameter_count(model):>12,} parameters", highlight=False)
     for name, value in translator.facts.items():
         text = (
             ", ".join(f"{key} {_short(one)}" for key, one in value.items())
@@ -45,5 +45,5 @@ def run(command: Info) -> int:
 
 
 def _short(value: object) -> str:
-    """Fractions to four digits."""
+    """Format fractions with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

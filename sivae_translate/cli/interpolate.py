@@ -13,19 +13,19 @@ from sivae_translate.cli.common import Device, Run
 
 @dataclass(frozen=True)
 class Interpolate:
-    """A strip of images on the straight line between the codes of two images."""
+    """Draw a strip of images by interpolating between the codes of two images."""
 
     run: Run
     a: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
-    """First image; it also gives the code that does not move."""
+    """First image; it also gives the code that is not interpolated."""
     b: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """Last image."""
     out: Path
-    """File that ends in .png, .jpg or .webp."""
+    """File to write, with the extension .png, .jpg or .webp."""
     steps: int = 9
-    """Images in the strip."""
+    """Number of images in the strip."""
     what: Literal["both", "content", "style"] = "both"
-    """Which code moves."""
+    """Which code to interpolate."""
     device: Device = "auto"
 
 

@@ -1,7 +1,7 @@
-"""What is wrong with arguments, in a line.
+"""Short error messages for wrong arguments.
 
-tyro writes a title and several paragraphs between rules. `explained` keeps what is wrong and what to do about
-it. A sentence that it does not know stays as tyro wrote it.
+tyro prints a title and several paragraphs between rules. `explained` keeps what is wrong and how to fix it.
+Unknown sentences are passed on as they are.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ SENTENCES = [
     (r"Error parsing (\S+): no value", r"\1 has no value"),
     (r"Error parsing (\S+): (.*)", r"\1: \2"),
 ]
-"""Pattern of tyro's sentence to ours; the first that fits counts."""
+"""Patterns of tyro's sentences and their replacements; the first match counts."""
 
 
 def explained(text: str, arguments: Sequence[str], prog: str, known: Sequence[str]) -> ConfigError:
-    """The error for arguments that tyro refuses.
+    """The error to raise for arguments that tyro rejects.
 
     Args:
-        text: what tyro wrote, without colours and frames.
+        text: tyro's output, without colours and frames.
         arguments: what the user typed.
-        prog: such as ``sivae-translate train``, whose ``--help`` the remedy names.
-        known: the options that there are, such as ``--training.steps``.
+        prog: the command, such as ``sivae-translate train``; the remedy names its ``--help``.
+        known: existing options, such as ``--training.steps``.
     """
     names = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
     unknown = next((name for name in names if name.replace("_", "-") not in known), None)
@@ -53,7 +53,7 @@ def explained(text: str, arguments: Sequence[str], prog: str, known: Sequence[st
 
 
 def _paragraphs(text: str) -> list[list[str]]:
-    """The lines between the rules, without the title; one paragraph where there is no rule."""
+    """The paragraphs between the rules, without the title; a single one if there is no rule."""
     paragraphs: list[list[str]] = [[]]
     for line in text.splitlines():
         if RULE.fullmatch(line):

@@ -1,6 +1,4 @@
-"""The library's warnings as lines of a command: without the place in the code, and not one for each of a
-million files.
-"""
+"""Printing the library's warnings as short lines, without source locations, and only the first ones."""
 
 from __future__ import annotations
 
@@ -10,12 +8,12 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 SHOWN = 5
-"""Warnings of a command; what comes after them is alike."""
+"""How many warnings a command prints."""
 
 
 @contextmanager
 def brief_warnings() -> Iterator[None]:
-    """Show the library's own warnings as a line each, `SHOWN` of them; others are shown as ever."""
+    """Print the first `SHOWN` of the library's own warnings as a line each; others are shown as usual."""
     count = 0
     with warnings.catch_warnings():
         show_others = warnings.showwarning
@@ -36,7 +34,7 @@ def brief_warnings() -> Iterator[None]:
             if count <= SHOWN:
                 _print(message)
             elif count == SHOWN + 1:
-                _print("more notes like these are not shown")
+                _print("further warnings are not shown")
 
         warnings.showwarning = show
         yield

@@ -14,31 +14,30 @@ from sivae_translate.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Ood:
-    """How well several scores tell out-of-distribution images: AUROC, AUPR, FPR at 95 % TPR."""
+    """Measure how well several scores detect out-of-distribution images: AUROC, AUPR, FPR at 95 % TPR."""
 
     run: Run
     outside: Annotated[Path, tyro.conf.arg(name="out")]
-    """Folder with foreign images, or with idx files."""
+    """Folder with foreign images or idx files."""
     inside: Annotated[Path | None, tyro.conf.arg(name="in")] = None
-    """Folder with images of the kind it was trained on, but unseen, or with idx files; left out: the run's
-    own test images. Half of them say what is typical."""
+    """Folder with in-distribution images or idx files that were not trained on; default: the run's own test
+    images. Half of them define what is typical."""
     report: Path | None = None
-    """Where to write report.json, report.md, histograms.png and hardest.png; left out: ood/<name> in the run
+    """Folder for report.json, report.md, histograms.png and hardest.png; default: ood/<name> in the run
     folder."""
     limit: int = 2000
-    """At most this many images of each kind, chosen at random."""
+    """Most images of each kind, chosen at random."""
     samples: int = 16
-    """Of the importance-weighted likelihood."""
+    """Number of samples of the importance-weighted likelihood."""
     regret_steps: int = 0
-    """Steps that fit each image's posterior for the likelihood regret, the slowest of the scores; 0 leaves it
-    out."""
+    """Steps of fitting each image's posterior for the likelihood regret, the slowest score; 0 omits it."""
     seed: int = 0
-    """Of choices, draws and the bootstrap."""
+    """Seed of choices, draws and the bootstrap."""
     device: Device = "auto"
 
 
 def run(command: Ood) -> int:
-    """``sivae-translate ood``; 1 when files were unreadable."""
+    """``sivae-translate ood``; 1 if files were unreadable."""
     from sivae_translate.data.loading import load_images, load_test_images
     from sivae_translate.evaluation.ood import compare, score_known
     from sivae_translate.evaluation.reporting import ood_markdown, write_ood
@@ -65,7 +64,7 @@ def run(command: Ood) -> int:
     options = {"samples": command.samples, "regret_steps": command.regret_steps, "seed": command.seed}
     scored = score_known(translator, inside, typical, **options)
     result = compare(translator, scored, outside, **options)
-    title = f"{command.run}: {command.outside.name} against its own kind"
+    title = f"{command.run}: {command.outside.name} against in-distribution images"
     about = {"run": command.run, **options, "facts": translator.facts}
     write_ood(result, (inside, outside), out, title, about)
     show(ood_markdown(result, title))

@@ -1,4 +1,4 @@
-"""From arguments to options and settings: one tyro parser knows both, so that help and completion do, too."""
+"""Parsing arguments into options and settings with one tyro parser, so that help and completion show both."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ FIRST = (
     "objective.likelihood",
     "objective.beta_kl",
 )
-"""The settings that most people change; help shows them before all others."""
+"""The settings that most people change; the help shows them first."""
 SHELLS = ("bash", "zsh", "fish")
-"""Those that a completion script can be printed for."""
+"""Shells with completion scripts."""
 MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
 _registry = ConstructorRegistry()
 
 
 LARGEST = 2**63
-"""Whole numbers of options are smaller: those of most libraries have 64 bits."""
+"""Upper bound of integer options: most libraries use 64 bits."""
 
 
 def parse_options(kind: type[T], arguments: Sequence[str], *, prog: str, description: str | None = None) -> T:
-    """Options of a command without settings.
+    """Parse the options of a command without settings.
 
     Args:
-        kind: a dataclass; a field's name is the option's, the string below it the help.
+        kind: a dataclass; each field is an option, and the string below it is its help.
         arguments: what the user typed.
         prog: the command, for help and errors.
-        description: the first lines of the help; the dataclass's docstring where it is None.
+        description: first lines of the help; None is the dataclass's docstring.
 
     Raises:
-        ConfigError: the arguments do not fit.
-        SystemExit: the arguments ask for help, which is on standard output by then.
+        ConfigError: the arguments are invalid.
+        SystemExit: the arguments ask for help, which has been printed.
     """
     try:
         with contextlib.redirect_stderr(io.StringIO()):
@@ -66,9 +66,7 @@ def parse_options(kind: type[T], arguments: Sequence[str], *, prog: str, descrip
             if name == "seed" and value is not None:
                 check_seed(value)
             if isinstance(value, int) and not -LARGEST <= value < LARGEST:
-                raise ConfigError(
-                    f"--{name.replace('_', '-')} is too large a number", remedy="give a smaller one"
-                )
+                raise ConfigError(f"--{name.replace('_', '-')} is too large", remedy="give a smaller number")
         return options
     except SystemExit as stop:
         if not stop.code:
@@ -85,34 +83,34 @@ def parse_with_settings(
     description: str | None = None,
     defaults: Config | None = None,
 ) -> tuple[T, dict[str, Any]]:
-    """Options of a command that also takes every setting as ``--section.name VALUE``.
+    """Parse the options of a command that also takes settings as ``--section.name VALUE``.
 
     Args:
         kind: a dataclass, as for `parse_options`.
-        arguments: what the user typed. Names that settings had in earlier versions are understood.
+        arguments: what the user typed. Earlier names of settings are understood.
         prog: the command, for help and errors.
-        description: the first lines of the help; the dataclass's docstring where it is None.
-        defaults: what the help shows as defaults.
+        description: first lines of the help; None is the dataclass's docstring.
+        defaults: the defaults to show in the help.
 
     Returns:
-        The options, and the settings that the arguments name: dotted name to value, for `load_config`, which
+        The options, and the values of the settings in the arguments by dotted name, for `load_config`, which
         checks them.
 
     Raises:
-        ConfigError: the arguments do not fit.
-        SystemExit: the arguments ask for help, which is on standard output by then.
+        ConfigError: the arguments are invalid.
+        SystemExit: the arguments ask for help, which has been printed.
     """
     both = parse_options(
         _with_settings(kind, defaults or Config()), [*_modern(arguments)], prog=prog, description=description
     )
     values = [*_values(both.settings), *zip(FIRST, vars(both.common).values(), strict=True)]
     settings = {name: value.value for name, value in values if isinstance(value, Typed)}
-    load_config(None, settings)  # a mistake in an option is told apart from one in the file
+    load_config(None, settings)  # so that an error in an option is not blamed on the file
     return both.options, settings
 
 
 def complete(kinds: Mapping[str, type], with_settings: Sequence[type], shell: str) -> None:
-    """Print a shell's completion script, which knows all commands, options and settings.
+    """Print a shell's completion script for all commands, options and settings.
 
     Args:
         kinds: command name to its options.
@@ -121,7 +119,7 @@ def complete(kinds: Mapping[str, type], with_settings: Sequence[type], shell: st
 
     Raises:
         ConfigError: there is no script for this shell.
-        SystemExit: always, when done.
+        SystemExit: always, when finished.
     """
     if shell not in SHELLS:
         raise ConfigError(f"there is no completion for '{shell}'", remedy=f"choose {', '.join(SHELLS)}")
@@ -137,14 +135,14 @@ def complete(kinds: Mapping[str, type], with_settings: Sequence[type], shell: st
 
 
 def _with_settings(kind: type, defaults: Config) -> Any:
-    """A dataclass of the options, the first settings, and all the others."""
+    """A dataclass of the options, the first settings, and all other settings."""
     flat = tyro.conf.arg(name="")
     first = []
     for name in FIRST:
         spec = _first(name, defaults)
         flag = tyro.conf.arg(name=name.replace("_", "-"), prefix_name=False, help=str(spec.helptext))
         first.append((name.replace(".", "_"), Annotated[spec.type, flag], field(default=spec.default)))
-    common = make_dataclass("Common", first, namespace={"__doc__": "What most people set first."})
+    common = make_dataclass("Common", first, namespace={"__doc__": "The settings that most people change."})
     fields = [
         ("options", Annotated[kind, flat], field()),
         ("common", common, field(default_factory=common)),
@@ -159,7 +157,7 @@ def _tyro(kind: type[T], arguments: Sequence[str], prog: str, description: str |
 
 
 def _output(kind: type, arguments: Sequence[str], prog: str) -> str:
-    """What tyro writes instead of returning options; without colours and frames, as to no terminal."""
+    """Tyro's output when it does not return options, without colours and frames."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text), contextlib.suppress(SystemExit):
         _tyro(kind, arguments, prog)
@@ -177,8 +175,9 @@ def _first(name: str, defaults: Config) -> StructFieldSpec:
 
 @_registry.struct_rule
 def _section(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """The settings of a section that are not among the first. They are not checked here: the file's settings
-    and the user's may be valid only together.
+    """The settings of a section that are not among the first.
+
+    They are not checked here, since settings of the file and of the user may only be valid together.
     """
     if not (isinstance(info.type, type) and issubclass(info.type, Section)):
         return None
@@ -189,12 +188,12 @@ def _section(info: StructTypeInfo) -> StructConstructorSpec | None:
     def construct(**values: Any) -> Section:
         return kind.model_construct(**values)
 
-    construct.__doc__ = kind.__doc__  # the first lines of the group in the help
+    construct.__doc__ = kind.__doc__  # the heading of the group in the help
     return StructConstructorSpec(construct, tuple(_setting(info.default, name) for name in names))
 
 
 def _holds(section: type[Section], name: str) -> bool:
-    """Whether a section holds the setting of this dotted name."""
+    """Whether a section has the setting of this dotted name."""
     kind: Any = Config
     for part in name.split(".")[:-1]:
         kind = kind.model_fields[part].annotation
@@ -202,7 +201,7 @@ def _holds(section: type[Section], name: str) -> bool:
 
 
 def _setting(section: BaseModel, name: str) -> StructFieldSpec:
-    """A field of a section as tyro's: a word or words that stand for a value, or a section."""
+    """A field of a section for tyro: words that stand for a value, or a section."""
     info, default = type(section).model_fields[name], getattr(section, name)
     if isinstance(default, BaseModel):
         return StructFieldSpec(name=name, type=type(default), default=default)
@@ -230,7 +229,7 @@ def _values(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _modern(arguments: Sequence[str]) -> Iterator[str]:
-    """The arguments with today's names for settings and objectives, and one spelling of true and false."""
+    """Arguments with current names of settings and objectives, and one spelling of true and false."""
     dotted = ""
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -246,7 +245,7 @@ def _modern(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def _modern_value(dotted: str, value: str) -> str:
-    """The value of a setting, by its dotted name."""
+    """The current spelling of a setting's value, by its dotted name."""
     if dotted == "objective.name":
         return OLD_VALUES.get(value, value)
     return BOOLEANS.get(value.lower(), value) if dotted in _switches() else value
@@ -254,5 +253,5 @@ def _modern_value(dotted: str, value: str) -> str:
 
 @cache
 def _switches() -> frozenset[str]:
-    """Dotted names of the settings that are true or false."""
+    """Dotted names of the boolean settings."""
     return frozenset(name for name, value in _values(Config()) if isinstance(value, bool))

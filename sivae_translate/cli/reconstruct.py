@@ -15,7 +15,7 @@ from sivae_translate.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Reconstruct:
-    """Encode and decode files and folders with their own codes: what the model keeps of an image."""
+    """Encode and decode files and folders, to see what the model preserves."""
 
     run: Run
     inputs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IN [IN ...]")]
@@ -23,23 +23,23 @@ class Reconstruct:
     out: Path
     """Output folder."""
     overwrite: bool = False
-    """Replace outputs that exist."""
+    """Replace existing outputs."""
     strict: bool = False
-    """Stop at the first unreadable file, and at files that are not images."""
+    """Stop at the first unreadable file and at files that are not images."""
     format: Format = "png"
     quality: Quality = None
     grid: Path | None = None
-    """Also write a picture that compares sources and reconstructions."""
+    """Also write a picture of sources and reconstructions."""
     workers: int | None = None
-    """Processes that decode and encode image files beside the model, 0 for none; left out: one a core for
-    many images."""
+    """Processes that decode and encode image files beside the model, 0 for none; default: one per core if
+    there are many images."""
     batch_size: int = 64
     """Images computed at a time."""
     device: Device = "auto"
 
 
 def run(command: Reconstruct) -> int:
-    """``sivae-translate reconstruct``; 1 when files were unreadable."""
+    """``sivae-translate reconstruct``; 1 if files were unreadable."""
     from sivae_translate.inference.folders import translate_files
     from sivae_translate.inference.translator import Translator
 

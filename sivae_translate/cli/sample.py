@@ -10,15 +10,15 @@ from sivae_translate.cli.common import Device, Format, Quality, Run
 
 @dataclass(frozen=True)
 class Sample:
-    """Draw new images from the prior; samples.png is a grid of the first ones."""
+    """Sample new images from the prior; samples.png is a grid of the first ones."""
 
     run: Run
     out: Path
     """Output folder."""
     domain: str | None = None
-    """Domain to sample; left out: all of them."""
+    """Domain to sample; default: all domains."""
     n: int = 64
-    """Images of each domain."""
+    """Number of images of each domain."""
     seed: int = 0
     """The same seed gives the same images on the same kind of device."""
     format: Format = "png"

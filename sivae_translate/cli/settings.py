@@ -20,17 +20,17 @@ def run(_: Settings) -> int:
 
 
 def listing(width: int) -> Iterator[str]:
-    """The lines: the settings that most people set first, then all of each section.
+    """The lines of the listing: first the settings that most people change, then those of each section.
 
     Args:
-        width: columns to fill.
+        width: width in characters.
     """
     from sivae_translate.cli.parser import FIRST
     from sivae_translate.config import Config, field_names
 
-    yield "As --section.name VALUE, or in a file as name: value below its section."
+    yield "Use --section.name VALUE, or name: value below its section in a file."
     texts = dict(field_names())
-    yield from _group("What most people set first", ((name, texts[name]) for name in FIRST), width)
+    yield from _group("The settings that most people change", ((name, texts[name]) for name in FIRST), width)
     for section, info in Config.model_fields.items():
         about = " ".join((info.annotation.__doc__ or "").split())
         names = ((name, text) for name, text in texts.items() if name.startswith(f"{section}."))

@@ -11,14 +11,14 @@ from sivae_translate.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Theory:
-    """Play the paper's game on finite problems and compare its end with the theorem."""
+    """Play the paper's game on finite problems and compare its final state with the theorem."""
 
     out: Path = Path("runs/theory")
-    """Output folder: theory.json, theory.md, theory.png."""
+    """Folder for theory.json, theory.md and theory.png."""
     problems: int = 48
-    """Random problems."""
+    """Number of random problems."""
     iterations: int = 6000
-    """Of each game."""
+    """Steps of each game."""
 
 
 def run(command: Theory) -> int:
@@ -28,8 +28,8 @@ def run(command: Theory) -> int:
 
     if command.problems < 1 or command.iterations < 10:
         raise ConfigError(
-            f"{command.problems} problems of {command.iterations} iterations say nothing",
-            remedy="ask for one problem and ten iterations at least",
+            f"{command.problems} problems with {command.iterations} iterations are too few",
+            remedy="use at least one problem and ten iterations",
         )
     require_writable(command.out)
     write(check(command.problems, iterations=command.iterations), command.out)

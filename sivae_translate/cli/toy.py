@@ -13,8 +13,9 @@ from sivae_translate.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Toy:
-    """The 2D study: data sets x objectives x seeds, with pictures, curves and a table. Called again, it goes
-    on.
+    """Run the 2D study: data sets x objectives x seeds, with pictures, curves and a table.
+
+    If it is repeated, it continues.
     """
 
     out: Path = Path("runs/toy")
@@ -24,20 +25,20 @@ class Toy:
     objectives: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
     """Objectives."""
     seeds: int = 3
-    """How many; they are trained side by side in one process."""
+    """Number of seeds; all are trained at once in one process."""
     config: str = "toy"
-    """Name of a configuration, or a YAML file: toy has the published settings, toy-short takes under two
-    hours on two cores."""
+    """Name of a configuration or a YAML file: toy has the published settings, toy-short takes under two hours
+    on two cores."""
     iterations: int | None = None
-    """Steps; the schedule is stretched to them."""
+    """Number of steps; the schedule is scaled to them."""
     batch: int | None = None
-    """Points a step."""
+    """Points per step."""
     hidden: int | None = None
     """Width of the hidden layers."""
     learning_rate: float | None = None
-    """At the start."""
+    """Initial learning rate."""
     automatic: bool = False
-    """Let beta_neg be balanced at each step instead of taking the configuration's."""
+    """Balance beta_neg at each step instead of using the configuration's value."""
 
 
 def run(command: Toy) -> int:
@@ -47,7 +48,7 @@ def run(command: Toy) -> int:
     from sivae_translate.utils.files import require_writable
 
     if command.seeds < 1:
-        raise ConfigError("there is no seed to train", remedy="--seeds 1 or more")
+        raise ConfigError("there is no seed to train", remedy="give --seeds 1 or more")
     config = load_toy_config(
         command.config,
         iterations=command.iterations,

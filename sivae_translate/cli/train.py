@@ -14,17 +14,18 @@ from sivae_translate.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Train:
-    """Train a model on folders of images or on the built-in glyphs.
+    """Train a model on image folders or on the built-in glyphs.
 
-    An option replaces the file's setting. With CONFIG, --help shows the file's settings as defaults.
+    Options replace settings of the file. With CONFIG, --help shows the file's settings as defaults.
     """
 
     config: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[CONFIG]")] = None
-    """YAML file with settings, or the name of one that ships (glyphs, fashion); left out: the defaults."""
+    """YAML file with settings, or the name of a shipped one (glyphs, fashion); default: the default
+    settings."""
     data: Path | None = None
-    """Folder with one sub-folder of images a domain (or with idx files, where the settings say so)."""
+    """Folder with a sub-folder of images for each domain (or with idx files, if the settings say so)."""
     out: Path | None = None
-    """Run folder; runs/<name> when left out."""
+    """Run folder; default: runs/<name>."""
     resume: bool = False
     """Continue from the last checkpoint in --out."""
 
@@ -46,7 +47,7 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
     )
     if command.resume:
         _require_run(out)
-    speaks = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun has started, one does
+    speaks = os.environ.get("RANK", "0") == "0"  # one of the processes that torchrun starts prints
     try:
         run_training(config, out, resume=command.resume)
     except Interrupted as stop:
@@ -62,15 +63,13 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
 
 
 def _require_run(out: Path) -> None:
-    """Raises ConfigError where there is no run to resume; a mistyped name would begin another one."""
+    """Raise ConfigError if there is no run to resume; a mistyped name would start another one."""
     if not (out / "config.yaml").exists():
-        raise ConfigError(
-            f"there is no run in {out} to resume", remedy="name a run folder, or leave --resume out"
-        )
+        raise ConfigError(f"there is no run to resume in {out}", remedy="name a run folder, or omit --resume")
 
 
 def _config_path(command: Train, overrides: dict[str, object]) -> Path | None:
-    """The settings file: the one named, one that ships, or, when resuming without one, the run's own."""
+    """The settings file: the given one, a shipped one, or, when resuming without one, the run's own."""
     from sivae_translate.utils.resources import config_path
 
     if command.config is not None:
@@ -80,7 +79,7 @@ def _config_path(command: Train, overrides: dict[str, object]) -> Path | None:
         return command.out / "config.yaml"
     if command.data is None and "data.name" not in overrides and "data.root" not in overrides:
         raise ConfigError(
-            "nothing to train on: neither a config nor --data is given",
+            "there is nothing to train on: neither a configuration nor --data is given",
             remedy="sivae-translate train --data FOLDER, or sivae-translate train glyphs",
         )
     return None

@@ -28,50 +28,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Translate:
-    """Translate files and folders into a domain's style, or into the style of reference images."""
+    """Translate files and folders into the style of a domain or of reference images."""
 
     run: Run
     inputs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IN [IN ...]")]
-    """Images, and folders that are searched recursively; with --engine ray also s3:// and what else fsspec
-    knows."""
+    """Images, and folders that are searched recursively; with --engine ray also s3:// and other fsspec
+    locations."""
     out: str
     """Output folder."""
     to: str | None = None
-    """Name of the domain to translate to."""
+    """Domain to translate to."""
     seed: int | None = None
-    """With --to: draw the style from the domain's prior with this seed instead of taking its mean."""
+    """With --to: draw the style from the domain's prior with this seed, instead of using its mean."""
     like: tuple[Path, ...] = ()
-    """One or several reference images."""
+    """One or more reference images."""
     overwrite: bool = False
-    """Replace outputs that exist; otherwise they are left alone, so a second call does only what is
+    """Replace existing outputs; otherwise they are kept, so a repeated call translates only what is
     missing."""
     strict: bool = False
-    """Stop at the first unreadable file, and at files that are not images."""
+    """Stop at the first unreadable file and at files that are not images."""
     size: Literal["model", "input"] = "model"
     """Size of the outputs: the model's, or each input's."""
     format: Format = "png"
     quality: Quality = None
     grid: Path | None = None
-    """Also write a picture that compares sources and translations."""
+    """Also write a picture of sources and translations."""
     check: Check = "off"
-    """warn lists images unlike the training data, raise stops at them; takes about twice the time."""
+    """warn lists images unlike the training data, raise stops at them; doubles the time."""
     percentile: float | None = None
-    """With --check: the percentile above which an image counts as unusual; 99 flags one in a hundred. Left
-    out: 99, or the highest whole one that the model's validation images resolve."""
+    """With --check: percentile above which an image counts as unusual; 99 flags one in a hundred. Default:
+    99, or the highest whole number that the model's validation images resolve."""
     batch_size: int = 64
     """Images computed at a time."""
     engine: Literal["local", "ray"] = "local"
-    """ray spreads the work over a cluster (RAY_ADDRESS), or over this machine's processors where there is
-    none."""
+    """ray distributes the work over a cluster (RAY_ADDRESS) or, without one, over this machine's
+    processors."""
     workers: int | None = None
-    """Processes that decode and encode image files beside the model, 0 for none; left out: one a core for
-    many images. With --engine ray: models at work; left out: one a GPU, or one a processor."""
+    """Processes that decode and encode image files beside the model, 0 for none; default: one per core if
+    there are many images. With --engine ray: number of workers; default: one per GPU, or one per
+    processor."""
     device: Device = "auto"
     dtype: Dtype = "auto"
 
 
 def run(command: Translate) -> int:
-    """``sivae-translate translate``; 1 when files were unreadable."""
+    """``sivae-translate translate``; 1 if files were unreadable."""
     from sivae_translate.inference.folders import translate_files
     from sivae_translate.inference.style import Style
     from sivae_translate.inference.translator import Translator
@@ -83,12 +84,13 @@ def run(command: Translate) -> int:
         )
     if (command.to is None) == (not command.like):
         raise ConfigError(
-            "give either --to DOMAIN or --like REFERENCE", remedy="sivae-translate info RUN lists the domains"
+            "either --to DOMAIN or --like REFERENCE is needed",
+            remedy="sivae-translate info RUN lists the domains",
         )
     if command.like and command.seed is not None:
         raise ConfigError(
-            "--seed draws a style from a domain's prior, but --like takes that of references",
-            remedy="leave --seed out, or give --to DOMAIN instead of --like",
+            "--seed draws a style from a domain's prior, but --like uses the style of references",
+            remedy="omit --seed, or give --to DOMAIN instead of --like",
         )
     translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
     style: StyleLike = list(command.like)
@@ -116,14 +118,14 @@ def run(command: Translate) -> int:
 
 
 def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
-    """The same by Ray; 1 when files were unreadable."""
+    """Translate with Ray; returns 1 if files were unreadable."""
     from sivae_translate.inference.cluster import translate_on_cluster
     from sivae_translate.utils.progress import console
 
     if command.strict or command.grid or command.device != "auto":
         raise ConfigError(
-            "--engine ray has neither --strict nor --grid, and its workers choose their devices",
-            remedy="leave out --strict, --grid and --device, or use --engine local",
+            "--engine ray supports neither --strict nor --grid, and its workers choose their devices",
+            remedy="omit --strict, --grid and --device, or use --engine local",
         )
     result = translate_on_cluster(
         command.run,
@@ -140,6 +142,6 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
         encoding=Encoding(command.format, command.quality),
     )
     summary = ", ".join(f"{count} {status}" for status, count in result.counts.items())
-    console.print(f"{summary}; each file: {result.manifest}", highlight=False)
+    console.print(f"{summary}; manifest: {result.manifest}", highlight=False)
     note_left_out(result.left_out)
     return 1 if result.counts["unreadable"] else 0

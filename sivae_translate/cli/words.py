@@ -1,4 +1,4 @@
-"""Settings as words on the command line: which words a setting takes, and what they stand for."""
+"""The words that a setting accepts on the command line, and their meaning."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), "true"),
     **dict.fromkeys(("false", "no", "off", "0"), "false"),
 }
-"""What stands for true and false, in lower case."""
+"""Spellings of true and false, in lower case."""
 
 
 @dataclass(frozen=True)
 class Typed:
-    """The value of a setting that the user named, as `load_config` takes it."""
+    """The value of a setting given by the user, as `load_config` expects it."""
 
     value: Any
 
 
 def plain_kinds(annotation: Any) -> Iterator[Any]:
-    """The plain types and the literals' values in an annotation: ``Count | None`` is int and NoneType."""
+    """The plain types and literal values in an annotation: ``Count | None`` gives int and NoneType."""
     if get_origin(annotation) is Literal:
         yield annotation
     elif get_origin(annotation) is Annotated:
@@ -44,7 +44,7 @@ def plain_kinds(annotation: Any) -> Iterator[Any]:
 
 
 def choices(kinds: Sequence[Any]) -> tuple[str, ...] | None:
-    """The words that a setting can be; None where it can be any."""
+    """The words that a setting accepts; None if it accepts any."""
     if bool in kinds:
         return ("true", "false")
     values = [str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
@@ -52,7 +52,7 @@ def choices(kinds: Sequence[Any]) -> tuple[str, ...] | None:
 
 
 def metavar(kinds: Sequence[Any]) -> str:
-    """What help shows in a value's place."""
+    """The placeholder for a value in the help."""
     if words := choices(kinds):
         return "{" + ",".join(words) + "}"
     names = {int: "INT", float: "FLOAT", Path: "PATH", str: "TEXT", RampConfig: "YAML", type(None): "none"}
@@ -61,7 +61,7 @@ def metavar(kinds: Sequence[Any]) -> str:
 
 
 def reader(kinds: Sequence[Any]) -> Callable[[list[str]], Typed]:
-    """From words to a value. They are YAML, but for names and paths."""
+    """A function from words to a value; words are YAML, except names and paths."""
 
     def read(words: list[str]) -> Typed:
         if not words:
@@ -81,7 +81,7 @@ def reader(kinds: Sequence[Any]) -> Callable[[list[str]], Typed]:
 
 
 def as_typed(value: Any) -> list[str]:
-    """A default as the user would type it."""
+    """A default, as the user would type it."""
     if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
         return [json.dumps([one.model_dump() for one in value])]
     if isinstance(value, tuple):

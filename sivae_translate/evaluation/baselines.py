@@ -1,4 +1,4 @@
-"""What any translation method has to beat, through the interface by which `evaluate` measures models."""
+"""Baselines that a translation method has to beat, and the interface through which `evaluate` measures it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import InputError
 
 SAMPLE = 400
-"""Training images of a domain that its statistics are taken from, and that neighbours are looked for
-among."""
+"""How many training images of a domain are used for its statistics and as neighbours."""
 COARSE = 8
-"""Side of the pictures that neighbours are compared by when no model gives content codes."""
+"""Side of the pictures that are compared to find neighbours without a model."""
 
 
 class Method(Protocol):
     """A way to translate images."""
 
     def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
-        """Images into a domain, or each into the style of its own reference image.
+        """Translate images into a domain, or each into the style of a reference image.
 
         Args:
             sources: (N, C, H, W) in [0, 1] on the CPU.
-            target: the domain's name.
+            target: name of the target domain.
             references: (N, C, H, W), an image of the target domain for each source, or None for the domain's
-                own style.
+                mean style.
 
         Returns:
             (N, C, H, W) in [0, 1] on the CPU.
@@ -64,17 +63,17 @@ class ModelMethod:
 
 
 def _check_shape(images: Tensor, translator: Translator) -> None:
-    """Raises InputError where the data's images are not those that the model takes."""
+    """Raise InputError if the images do not have the model's shape."""
     shape, expected = tuple(images.shape[1:]), tuple(translator.model.image_shape)
     if shape != expected:
         raise InputError(
             f"the test images are {shape}, the model takes {expected} (channels, height, width)",
-            remedy="evaluate it on data of its own size: data.image_size and data.channels",
+            remedy="set data.image_size and data.channels as the model was trained",
         )
 
 
 class Copying:
-    """The source as it is: gain 0."""
+    """Returns the source unchanged: gain 0."""
 
     def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
         """See `Method.translate`."""
@@ -82,10 +81,10 @@ class Copying:
 
 
 class ColourStatistics:
-    """Mean and standard deviation of each Lab channel matched to the target's (Reinhard et al. 2001, "Color
-    Transfer").
+    """Matches mean and standard deviation of each Lab channel to the target.
 
-    The target is the reference image, or training images of the domain.
+    The method is "Color Transfer" (Reinhard et al. 2001). The target is the reference image, or training
+    images of the domain.
 
     Args:
         data: with training images of every target domain.
@@ -116,20 +115,25 @@ def _lab(images: Tensor) -> Tensor:
 
 
 def _lab_statistics(groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of Lab channels over each group of images (G, N, C, H, W): (G, 3, 1, 1)
-    each.
+    """Mean and standard deviation of Lab channels in groups of images.
+
+    Args:
+        groups: (G, N, C, H, W).
+
+    Returns:
+        Two tensors (G, 3, 1, 1).
     """
     lab = torch.stack([_lab(group) for group in groups])
     return lab.mean((1, 3, 4))[..., None, None], lab.std((1, 3, 4))[..., None, None]
 
 
 class NearestNeighbour:
-    """The target domain's training image whose content is nearest: the content codes of a model, or else
-    coarse pictures.
+    """Returns the target domain's training image with the most similar content.
 
     Args:
         data: with training images of every target domain.
-        translator: gives content codes; without it images are compared as grey pictures of 8 x 8 pixels.
+        translator: compares images by its content codes; without it, they are compared as grey pictures of
+            8 x 8 pixels.
     """
 
     def __init__(self, data: DomainData, translator: Translator | None = None) -> None:
@@ -137,14 +141,14 @@ class NearestNeighbour:
         self.known = {name: _sample(source) for name, source in zip(data.domains, data.train, strict=True)}
 
     def translate(self, sources: Tensor, target: str, references: Tensor | None) -> Tensor:
-        """See `Method.translate`; references say no more than their domain."""
+        """See `Method.translate`; only the domain of the references is used."""
         _require(target, self.known)
         known = self.known[target]
         distances = torch.cdist(self._content(sources), self._content(known))
         return known[distances.argmin(1)]
 
     def _content(self, images: Tensor) -> Tensor:
-        """What is compared, (N, D)."""
+        """Features to compare, (N, D)."""
         if self.translator is not None:
             return encode_all(self.translator.engine, images).content.mean.flatten(1).cpu()
         grey = F.adaptive_avg_pool2d(images.mean(1, keepdim=True), COARSE).flatten(1)
@@ -152,7 +156,7 @@ class NearestNeighbour:
 
 
 def _sample(source: ImageSource) -> Tensor:
-    """At most `SAMPLE` images, spread over the source: (N, C, H, W)."""
+    """At most `SAMPLE` evenly spread images of a source: (N, C, H, W)."""
     step = -(-len(source) // SAMPLE)
     return to_tensor(np.stack([source[index] for index in range(0, len(source), step)]))
 
@@ -163,5 +167,5 @@ def _require(
     if target not in known:
         raise InputError(
             f"there are no training images of '{target}'",
-            remedy="compare with references, or name another baseline",
+            remedy="use --style reference or another baseline",
         )

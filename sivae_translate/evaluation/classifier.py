@@ -1,6 +1,4 @@
-"""A small classifier of real images, which tells what translations look like: their domain, or the digit that
-they show.
-"""
+"""A small classifier of real images, which recognises the domain or class (digit) of translations."""
 
 from __future__ import annotations
 
@@ -21,11 +19,11 @@ STEPS = 600
 
 @dataclass(frozen=True)
 class Classifier:
-    """Trained on real images.
+    """A classifier trained on real images.
 
     Attributes:
-        network: images (B, C, H, W) in [0, 1] to logits.
-        accuracy: on real images that it was not trained on: what translations cannot be expected to exceed.
+        network: maps images (B, C, H, W) in [0, 1] to logits.
+        accuracy: accuracy on real test images, which translations cannot be expected to exceed.
     """
 
     network: nn.Module
@@ -45,23 +43,24 @@ def train_classifier(
     batch: int = 64,
     seed: int = 0,
 ) -> Classifier:
-    """Train on real images, shifted at random by up to a sixteenth of their side.
+    """Train a classifier on real images, randomly shifted by up to a sixteenth of their side.
 
     Args:
         images: (N, C, H, W) in [0, 1].
         labels: (N,) from 0.
-        test: other images and their labels, to measure the accuracy.
-        steps: of Adam, with a one-cycle learning rate; `STEPS` when left out. Classes are drawn equally
-            often.
-        batch: images a step.
-        seed: of weights and draws.
+        test: test images and labels, to measure the accuracy.
+        steps: number of Adam steps with a one-cycle learning rate; `STEPS` by default. Classes are drawn
+            equally often.
+        batch: images per step.
+        seed: seed of weights and random draws.
 
     Raises:
-        InputError: images and labels differ in number, or there is one class only.
+        InputError: there are not as many labels as images, or only one class.
     """
     if len(images) != len(labels) or int(labels.min()) == int(labels.max()):
         raise InputError(
-            f"{len(images)} images and {len(labels)} labels", remedy="give one each, of two classes or more"
+            f"{len(images)} images and {len(labels)} labels",
+            remedy="give one label per image, of two or more classes",
         )
     steps = STEPS if steps is None else steps
     with torch.random.fork_rng(devices=[]):
@@ -90,7 +89,7 @@ def _network(channels: int, classes: int) -> nn.Sequential:
 
 
 def _shifted(images: Tensor) -> Tensor:
-    """The whole batch shifted by one random offset."""
+    """Shift the whole batch by one random offset."""
     reach = images.shape[-1] // 16
     offset: Sequence[int] = torch.randint(-reach, reach + 1, (2,)).tolist()
     padded = F.pad(images, [reach] * 4, mode="replicate")

@@ -1,4 +1,4 @@
-"""Codes of many images: tensors through the engine, without 8-bit pictures in between."""
+"""Encoding many images in batches, without converting them to 8-bit pictures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def encode_all(engine: Engine, images: Tensor) -> Posterior:
     """Posteriors of content (N, Cc, h, w) and style (N, S), on the engine's device.
 
     Args:
-        engine: with the model.
+        engine: the model.
         images: (N, C, H, W) in [0, 1], of the model's size.
 
     Raises:
-        InputError: the images have another shape than the model's.
+        InputError: the images do not have the model's shape.
     """
     return Posterior.join([engine.encode(part) for part in torch.split(images, BATCH)])

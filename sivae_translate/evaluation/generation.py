@@ -1,6 +1,4 @@
-"""Samples and reconstructions of a model, measured: FID, KID, precision and recall; LPIPS, L1, PSNR and SSIM
-to the source.
-"""
+"""Metrics of samples (FID, KID, precision, recall) and of reconstructions (LPIPS, L1, PSNR, SSIM)."""
 
 from __future__ import annotations
 
@@ -36,14 +34,15 @@ from sivae_translate.utils.text import markdown_text
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """How good a model is at making and at rebuilding images.
+    """The quality of a model's samples and reconstructions.
 
     Attributes:
-        samples: generated images against real test images.
-        floor: training images against the same test images, as many: what a perfect model would get.
-        reconstruction: lpips, l1, psnr (dB) and ssim of test images to their reconstructions, with 95 %
+        samples: samples against real test images.
+        floor: the same number of training images against the same test images: what a perfect model would
+            reach.
+        reconstruction: lpips, l1, psnr (dB) and ssim between test images and their reconstructions, with 95 %
             intervals.
-        texture: power of samples over that of test images, in bands of periods.
+        texture: power of samples relative to test images, in bands of periods.
     """
 
     samples: Fidelity
@@ -75,11 +74,11 @@ class GenerationResult:
                 ),
             ),
             "",
-            f"Power of samples over that of test images, by period in pixels; {count_right([self.texture])}:",
+            f"Power of samples relative to test images, by period in pixels; {count_right([self.texture])}:",
             "",
             *markdown_table(list(NAMES), [texture_cells([self.texture])]),
             "",
-            f"{self.samples.images} images of each kind. Reconstruction of as many test images (95 %):",
+            f"{self.samples.images} images of each kind. Reconstruction of the test images (95 % intervals):",
             "",
             *markdown_table(
                 ["", "mean", "from", "to"],
@@ -93,15 +92,15 @@ class GenerationResult:
 
 
 class GenerationSuite:
-    """Measures samples and reconstructions of models of one data set. What depends on the data alone is
-    computed once.
+    """Measures samples and reconstructions of models of one data set.
 
-    Real images, samples and training images take the domains in turn, so that every domain counts the same.
+    What depends only on the data is computed once. Real images, samples and training images cycle through the
+    domains, so that all domains have the same weight.
 
     Args:
-        data: test images are needed.
-        images: of each kind; FID needs thousands to be small, KID does not.
-        seed: of samples, choice of images, and the bootstrap.
+        data: a data set with test images.
+        images: number of images of each kind; FID is biased unless there are thousands, KID is not.
+        seed: seed of samples, choice of images, and the bootstrap.
         device: where Inception and LPIPS run.
 
     Raises:
@@ -121,7 +120,7 @@ class GenerationSuite:
         self.floor = fidelity.compare(self.real, floor, seed=seed)
 
     def measure(self, translator: Translator) -> GenerationResult:
-        """Measure a plain or a translation model of the data."""
+        """Measure a plain model or a translation model of the data."""
         powers: list[Tensor] = []
         samples = _measured(_samples(translator, len(self.test), self.seed), powers)
         made = fidelity.features_of(samples, self.inception)
@@ -143,27 +142,27 @@ class GenerationSuite:
 
 
 def _measured(batches: Iterator[Tensor], powers: list[Tensor]) -> Iterator[Tensor]:
-    """The same batches, whose `band_powers` are collected on the way."""
+    """Pass batches on and collect their `band_powers`."""
     for batch in batches:
         powers.append(band_powers(batch))
         yield batch
 
 
 def _large_enough(images: Tensor) -> Tensor:
-    """Images with their border repeated up to the 32 px that LPIPS needs."""
+    """Pad images to the 32 px that LPIPS needs, by repeating their border."""
     missing = max(0, SMALLEST_SIDE - images.shape[-1])
     edges = [missing // 2, missing - missing // 2] * 2
     return torch.nn.functional.pad(images, edges, mode="replicate") if missing else images
 
 
 def _pick(sources: tuple[ImageSource, ...], count: int, seed: int) -> np.ndarray:
-    """Images of every domain in turn, chosen at random: uint8 (count, H, W, C)."""
+    """Random images, cycling through the domains: uint8 (count, H, W, C)."""
     each = -(-count // len(sources))
     short = min(map(len, sources))
     if short < each:
         raise DataError(
-            f"{count} images are too many: a domain has {short}",
-            remedy=f"ask for {short * len(sources)}",
+            f"{count} images are too many: a domain has only {short}",
+            remedy=f"use {short * len(sources)} or fewer",
         )
     rng = np.random.default_rng(seed)
     chosen = [rng.permutation(len(source))[:each] for source in sources]
@@ -178,7 +177,7 @@ def _batches(images: np.ndarray) -> Iterator[Tensor]:
 
 
 def _samples(translator: Translator, count: int, seed: int) -> Iterator[Tensor]:
-    """Samples of every domain in turn, in batches."""
+    """Samples in batches, cycling through the domains."""
     model, device = translator.model, translator.device
     generator = torch.Generator(device).manual_seed(seed)
     for start in track(range(0, count, BATCH), "samples"):

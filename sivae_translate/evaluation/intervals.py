@@ -1,4 +1,4 @@
-"""Means and gains with their confidence intervals."""
+"""Means and gains with confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from sivae_translate.models.appearance import cubic_kernel, kernel_distance
+from sivae_translate.models.appearance import FeatureSet, kernel_distance, resampled_distances
 from sivae_translate.utils.errors import InputError
 
 GATHERED = 2_000_000
-"""Numbers that the bootstrap holds at a time."""
+"""How many numbers the bootstrap holds in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Interval:
     """An estimate with its confidence interval.
 
     Attributes:
-        mean: the statistic (for most uses a mean) of the values themselves.
+        mean: the statistic (usually the mean) of the values themselves.
         low: lower end of the interval.
         high: upper end of the interval.
     """
@@ -32,16 +32,15 @@ class Interval:
 
 
 def gain(value: Tensor, copy: Tensor) -> float:
-    """How much better than copying the source: 1 - mean(value) / mean(copy); 0 is doing nothing, 1 is
-    perfect.
+    """Gain over copying the source, 1 - mean(value) / mean(copy): 0 is doing nothing, 1 is perfect.
 
     Args:
         value: distances of translations to the truth, (N,).
-        copy: distances of the untouched sources to the truth, (N,).
+        copy: distances of the unchanged sources to the truth, (N,).
 
     Raises:
-        InputError: the shapes differ or are not (N,), N is 0, or copying has no error, so that there is
-            nothing to gain.
+        InputError: the shapes differ or are not (N,), N is 0, or copying has no error, so the gain is
+            undefined.
     """
     if value.ndim != 1 or value.shape != copy.shape or not len(value):
         what = (
@@ -69,10 +68,9 @@ def _resample(
     groups: Tensor | None,
     of_means: Callable[[Tensor], Tensor] = lambda means: means[:, 0],
 ) -> Interval:
-    """Percentile bootstrap of a statistic of ``values`` (N, K), whole groups drawn with replacement.
+    """Percentile bootstrap of a statistic of ``values`` (N, K); groups are drawn as a whole.
 
-    Without a ``statistic``, it is ``of_means`` of the columns' means (R, K), computed for all resamples at
-    once.
+    Without a ``statistic``, ``of_means`` of the column means (R, K) is computed for all resamples at once.
     """
     _check_bootstrap(values, resamples, level, groups)
     values = values.detach().double().cpu()
@@ -97,19 +95,19 @@ def _check_bootstrap(values: Tensor, resamples: int, level: float, groups: Tenso
     if groups is not None and groups.shape != (count,):
         raise InputError(
             f"{count} values came with groups of shape {tuple(groups.shape)}",
-            remedy="pass one group id for each value",
+            remedy="pass one group ID for each value",
         )
     if not count or resamples < 1 or not 0 < level < 1:
         what = f"cannot bootstrap {count} values with {resamples} resamples at level {level}"
         raise InputError(what, remedy="pass at least one value and one resample, and a level between 0 and 1")
     if not values.isfinite().all():
         raise InputError(
-            "cannot bootstrap values that are infinite or not a number", remedy="leave them out, and say so"
+            "cannot bootstrap values that are infinite or NaN", remedy="exclude them and report how many"
         )
 
 
 def _means_of_draws(values: Tensor, ids: Tensor, draws: Tensor) -> Tensor:
-    """Means (R, K) of the values (N, K) in the clusters that each resample has drawn (R, clusters)."""
+    """Means (R, K) of values (N, K), over the groups that each resample has drawn (R, groups)."""
     clusters = draws.shape[1]
     sums = torch.zeros(clusters, values.shape[1], dtype=values.dtype).index_add_(0, ids, values)
     counts = ids.bincount(minlength=clusters).double()
@@ -118,7 +116,7 @@ def _means_of_draws(values: Tensor, ids: Tensor, draws: Tensor) -> Tensor:
 
 
 def proportion(hits: int, count: int) -> Interval:
-    """A share of ``count`` cases with Wilson's 95 % interval (1927)."""
+    """A proportion with Wilson's 95 % interval (1927)."""
     interval = binomtest(hits, count).proportion_ci(method="wilson")
     return Interval(hits / count, float(interval.low), float(interval.high))
 
@@ -136,13 +134,13 @@ def bootstrap(
 
     Args:
         values: (N,) finite.
-        statistic: maps (M,) float64 values to one number, whatever their order; left out, it is the mean.
-        resamples: how often to draw N values (or all groups) with replacement.
-        level: share of the resampled statistics that the interval covers.
-        seed: of the draws; the same seed gives the same interval.
-        groups: (N,) integer ids. Values with the same id are drawn together: when the same letter appears in
-            many pairs, its values are not independent, and an interval that took them to be so would be too
-            narrow.
+        statistic: maps (M,) float64 values, in any order, to one number; the mean by default.
+        resamples: number of resamples, each of N values (or all groups) drawn with replacement.
+        level: fraction of the resampled statistics that the interval covers.
+        seed: seed of the draws; the same seed gives the same interval.
+        groups: (N,) integer IDs. Values with the same ID are drawn together: values of a letter that appears
+            in many pairs are not independent, and treating them as independent would give too narrow an
+            interval.
 
     Raises:
         InputError: wrong shapes, no values, values that are not finite, or settings out of range.
@@ -163,12 +161,11 @@ def bootstrap_gain(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap interval of `gain`; each resample draws a translation and its copied source
-    together.
+    """Percentile bootstrap interval of `gain`; a translation and its copied source are drawn together.
 
     Args:
         values: distances of translations to the truth, (N,).
-        copy: distances of the untouched sources to the truth, (N,), in the same order.
+        copy: distances of the unchanged sources to the truth, (N,), in the same order.
         groups: as in `bootstrap`: the content that each pair shows.
         resamples: as in `bootstrap`.
         level: as in `bootstrap`.
@@ -177,7 +174,7 @@ def bootstrap_gain(
     Raises:
         InputError: as in `gain` and `bootstrap`.
     """
-    gain(values, copy)  # only for its checks
+    gain(values, copy)  # for its checks
     pairs = torch.stack([values.cpu(), copy.cpu()], dim=1)
     return _resample(
         pairs,
@@ -191,15 +188,15 @@ def bootstrap_gain(
 
 
 def bootstrap_kid(
-    fakes: Tensor, real: Tensor, *, resamples: int = 200, level: float = 0.95, seed: int = 0
+    fakes: FeatureSet, real: FeatureSet, *, resamples: int = 200, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap interval of `kernel_distance`; fakes and real images are drawn apart.
+    """Percentile bootstrap interval of `kernel_distance`; fakes and real images are drawn independently.
 
-    Two draws of one image are no pair, so that the distance stays unbiased in every resample.
+    Two draws of the same image do not count as a pair, so the distance is unbiased in every resample.
 
     Args:
-        fakes: features (N, F).
-        real: features (M, F).
+        fakes: features of N images, on the CPU.
+        real: features of M images, on the CPU.
         resamples: as in `bootstrap`.
         level: as in `bootstrap`.
         seed: as in `bootstrap`.
@@ -207,24 +204,22 @@ def bootstrap_kid(
     Raises:
         InputError: as in `bootstrap`.
     """
-    a, b = fakes.double().cpu(), real.double().cpu()
-    for values in (a, b):
-        _check_bootstrap(values, resamples, level, None)
-    mean, generator = kernel_distance(a, b), torch.Generator().manual_seed(seed)
-    if min(len(a), len(b)) < 2:
+    for some in (fakes, real):
+        _check_bootstrap(some.features, resamples, level, None)
+    mean, generator = kernel_distance(fakes, real), torch.Generator().manual_seed(seed)
+    if min(len(fakes), len(real)) < 2:
         return Interval(mean, mean, mean)
-    drawn = [draw_counts(len(values), len(values), resamples, generator) for values in (a, b)]
-    within = [_mean_kernels(values, counts) for values, counts in zip((a, b), drawn, strict=True)]
-    across = ((drawn[0] @ cubic_kernel(a, b)) * drawn[1]).sum(1) / (len(a) * len(b))
-    results = within[0] + within[1] - 2 * across
+    drawn = [draw_counts(len(some), len(some), resamples, generator) for some in (fakes, real)]
+    results = resampled_distances(fakes, real, *drawn)
     tail = (1 - level) / 2
     low, high = results.quantile(torch.tensor([tail, 1 - tail], dtype=results.dtype)).tolist()
     return Interval(mean, low, high)
 
 
 def draw_counts(size: int, drawn: int, resamples: int, generator: torch.Generator) -> Tensor:
-    """How often each of ``size`` images is in each resample of ``drawn`` images, (R, size); where one image
-    would be alone in it, it has company.
+    """How often each of ``size`` images is in each resample of ``drawn`` images, (R, size).
+
+    Every resample has at least two different images.
     """
     draws = torch.randint(size, (resamples, drawn), generator=generator)
     if drawn > 1:
@@ -232,10 +227,3 @@ def draw_counts(size: int, drawn: int, resamples: int, generator: torch.Generato
         draws[:, 1] = torch.where(alone, (draws[:, 1] + 1) % size, draws[:, 1])
     counts = torch.zeros(resamples, size, dtype=torch.float64)
     return counts.scatter_add_(1, draws, torch.ones_like(draws, dtype=torch.float64))
-
-
-def _mean_kernels(features: Tensor, counts: Tensor) -> Tensor:
-    """Mean kernel of two different images in each resample, (R,)."""
-    kernel, squares = cubic_kernel(features, features), counts.square()
-    total = ((counts @ kernel) * counts).sum(1) - squares @ kernel.diagonal()
-    return total / (counts.sum(1).square() - squares.sum(1))

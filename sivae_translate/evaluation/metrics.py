@@ -1,4 +1,4 @@
-"""Metrics of images: pure functions of tensors, one number an image."""
+"""Image metrics: pure functions of tensors that return one number per image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sivae_translate.utils.errors import InputError
 
 SSIM_WINDOW = 11
 PSNR_CEILING = 100.0
-"""dB. Equal images would have an infinite PSNR, and one of them would make every mean infinite."""
+"""In dB. The PSNR of equal images is infinite, and a single one would make every mean infinite."""
 
 
 def _check_pair(a: Tensor, b: Tensor) -> None:
@@ -45,8 +45,7 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    r"""Peak signal-to-noise ratio, :math:`-10 \log_{10}` of the mean squared difference, at most
-    `PSNR_CEILING`.
+    r"""Peak signal-to-noise ratio, :math:`-10 \log_{10} \mathrm{MSE}`, at most `PSNR_CEILING`.
 
     Args:
         a: (B, C, H, W) in [0, 1].
@@ -68,11 +67,10 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004): Gaussian window of 11 pixels and sigma 1.5, mean over pixels
-    and channels.
+    """Structural similarity (Wang et al. 2004), averaged over pixels and channels.
 
-    Only windows that lie wholly inside the image count, so the outer 5 pixels have no window of their own and
-    nothing is padded.
+    The window is Gaussian with 11 pixels and sigma 1.5. Only windows inside the image count, so nothing is
+    padded and the outer 5 pixels are not window centres.
 
     Args:
         a: (B, C, H, W) in [0, 1], sides of 11 or more.
@@ -90,14 +88,13 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     if min(a.shape[2:]) < SSIM_WINDOW:
         what = f"SSIM needs {SSIM_WINDOW} x {SSIM_WINDOW} pixels, got {a.shape[2]} x {a.shape[3]}"
         raise InputError(what, remedy="resize the images")
-    # kornia's sigma is 1.5 for every window; its eps would keep equal black images below 1.
+    # kornia uses sigma 1.5 for every window; with its eps, equal black images would score below 1.
     similarity = kornia.metrics.ssim(a.float(), b.float(), SSIM_WINDOW, max_val=1.0, eps=0.0, padding="valid")
     return similarity.flatten(1).mean(1)
 
 
 def diversity(images: Tensor, lpips: Lpips) -> Tensor:
-    """Mean LPIPS between the images that different styles make of one content; 0 when the style changes
-    nothing.
+    """Mean LPIPS between images of the same content in different styles; 0 if the style has no effect.
 
     Args:
         images: (K, B, C, H, W) in [0, 1]: K styles of each of B contents.
@@ -107,7 +104,7 @@ def diversity(images: Tensor, lpips: Lpips) -> Tensor:
         (B,) float32.
 
     Raises:
-        InputError: fewer than two styles, or images that LPIPS does not take.
+        InputError: fewer than two styles, or images that LPIPS does not support.
     """
     if images.ndim != 5 or len(images) < 2:
         what = f"cannot measure the diversity of images of shape {tuple(images.shape)}"

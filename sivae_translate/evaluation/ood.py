@@ -1,6 +1,6 @@
-"""Out-of-distribution detection: how well scores, and the check of `Translator`, tell foreign images.
+"""Out-of-distribution detection: how well scores and the check of `Translator` detect foreign images.
 
-The check itself is in `sivae_translate.models.typicality`, the scores in
+The check itself is in `sivae_translate.models.typicality`, the scores are in
 `sivae_translate.evaluation.ood_scores`.
 """
 
@@ -29,11 +29,10 @@ class Flagged:
     """How many images of one kind the translator's check (`sivae_translate.models.typicality`) flags.
 
     Attributes:
-        percentile: the default, or the highest whole one that the model's validation images can
-            tell. Of images of the training's kind, at most 100 less this in a hundred are expected to be
-            flagged.
-        images: how many were checked.
-        share: of them that was flagged, with Wilson's 95 % interval.
+        percentile: the default, or the highest whole number that the model's validation images resolve. At
+            most 100 - percentile per cent of in-distribution images are expected to be flagged.
+        images: number of images checked.
+        share: fraction that was flagged, with Wilson's 95 % interval.
     """
 
     percentile: float
@@ -51,14 +50,14 @@ class Flagged:
 
 @dataclass(frozen=True)
 class OodResult:
-    """What came out of one comparison.
+    """The result of one comparison.
 
     Attributes:
-        inside: score name to one number an image, of known images.
-        outside: the same of foreign images.
-        separations: score name to AUROC, AUPR and FPR.
+        inside: scores of known images, by score name.
+        outside: scores of foreign images, by score name.
+        separations: AUROC, AUPR and FPR, by score name.
         bits: mean bits per dimension of known and of foreign images.
-        flagged: what the translator's check flags of known and of foreign images; None for a model without a
+        flagged: known and foreign images flagged by the translator's check; None for a model without a
             calibration.
     """
 
@@ -83,12 +82,12 @@ class OodResult:
 
 @dataclass(frozen=True)
 class Known:
-    """Images of the kind that a model was trained on, as it sees them.
+    """Scores of in-distribution images that the model was not trained on.
 
     Attributes:
-        scores: score name to one number an image.
-        expected: mean negative log likelihood of others of the kind, which is the typical one; nats.
-        flagged: what the translator's check flags; None for a model without a calibration.
+        scores: one number per image, by score name.
+        expected: typical negative log likelihood in nats: its mean over other in-distribution images.
+        flagged: images flagged by the translator's check; None for a model without a calibration.
     """
 
     scores: dict[str, np.ndarray]
@@ -109,11 +108,11 @@ def score_known(
 
     Args:
         translator: the model.
-        inside: images of the kind it was trained on, but none of its training images: uint8 (N, H, W, C).
-        typical: other images of that kind, whose mean log likelihood is the typical one.
+        inside: in-distribution images, but no training images: uint8 (N, H, W, C).
+        typical: other in-distribution images; their mean log likelihood is the typical one.
         samples: see `surprise`.
         regret_steps: see `surprise`.
-        seed: of draws.
+        seed: seed of the random draws.
 
     Raises:
         InputError: a set is empty, or the model's pixel variance was never fitted.
@@ -137,15 +136,15 @@ def compare(
     regret_steps: int = 0,
     seed: int = 0,
 ) -> OodResult:
-    """Score foreign images, and measure how well the scores tell them from known ones.
+    """Score foreign images and measure how well the scores separate them from known ones.
 
     Args:
         translator: the model.
-        known: from `score_known` with the same samples, steps and seed.
+        known: result of `score_known` with the same samples, steps and seed.
         outside: foreign images, uint8 (N, H, W, C).
         samples: see `surprise`.
         regret_steps: see `surprise`.
-        seed: of draws and intervals.
+        seed: seed of draws and intervals.
 
     Raises:
         InputError: there are no images, or the model's pixel variance was never fitted.
@@ -164,12 +163,11 @@ def compare(
 
 
 def flagged(translator: Translator, images: Sequence[np.ndarray]) -> Flagged | None:
-    """How many of some images the translator's check flags: false alarms, where they are of the training's
-    kind.
+    """Count the images that the translator's check flags; for in-distribution images, these are false alarms.
 
     Args:
         translator: the model.
-        images: uint8 (H, W, C) each, at least one.
+        images: at least one image, each uint8 (H, W, C).
 
     Returns:
         None for a model without a calibration.

@@ -1,4 +1,4 @@
-r"""Scores of how unlike a model's training data images are.
+r"""Scores of how unlike a model's training data an image is.
 
 Every score is larger for images that are less like the training data:
 
@@ -6,12 +6,12 @@ Every score is larger for images that are less like the training data:
 - ``elbo``: minus the ELBO, nats (arXiv 1312.6114)
 - ``kl``: KL of the codes' posteriors to their priors, nats
 - ``reconstruction``: squared error of the most likely codes' reconstruction, summed over pixels
-- ``complexity``: bits of the likelihood less bits of the image as a PNG (arXiv 1909.11480)
+- ``complexity``: bits of the likelihood minus bits of the image as a PNG (arXiv 1909.11480)
 - ``typicality``: distance of the log likelihood from its mean on typical images, nats (arXiv 1906.02994)
-- ``regret``: what the ELBO gains when the posterior is fitted to this one image, nats (arXiv 2003.02977)
+- ``regret``: gain in ELBO when the posterior is fitted to this one image, nats (arXiv 2003.02977)
 
-The style's KL is to the prior of the domain that fits it best: nobody says which domain an unknown image is
-in.
+The KL of the style is taken to the prior of the domain that fits best, since the domain of an image is not
+known.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ def surprise(
     seed: int = 0,
     name: str = "images",
 ) -> dict[str, np.ndarray]:
-    """Every score but typicality, which needs to know what is typical (see `compare`).
+    """All scores except typicality, which needs a reference (see `compare`).
 
     Args:
-        translator: its model's pixel variance must be fitted, as training does.
-        images: uint8 (N, H, W, C) at the model's size.
-        samples: of the importance-weighted bound.
-        regret_steps: of fitting each posterior; 0 leaves the regret out.
-        seed: of the draws.
-        name: on the progress bar.
+        translator: a model whose pixel variance is fitted, as training does.
+        images: uint8 (N, H, W, C) of the model's size.
+        samples: number of samples of the importance-weighted bound.
+        regret_steps: steps of fitting each posterior; 0 omits the regret.
+        seed: seed of the random draws.
+        name: label of the progress bar and name of the images in errors.
 
     Returns:
-        score name to (N,) float64.
+        Score name to (N,) float64.
 
     Raises:
         InputError: there are no images, or the model's pixel variance was never fitted.
@@ -69,18 +69,18 @@ def surprise(
         batch = to_tensor(images[start : start + BATCH]).to(translator.device)
         parts.append(_scores(model, batch, samples, regret_steps))
     scores = {key: torch.cat([part[key] for part in parts]).cpu().double().numpy() for key in parts[0]}
-    # A PNG has 8 bits, and so have the images: this is no detour.
+    # Both the images and PNG files have 8 bits, so nothing is lost here.
     scores["complexity"] = scores["likelihood"] / math.log(2) + _eight_bits(model) - pictures.png_bits(images)
     return scores
 
 
 def _eight_bits(model: LatentModel) -> float:
-    """What turns a density over [0, 1] into one of 256 grey levels, in bits an image."""
+    """Bits per image that convert a density over [0, 1] to one over 256 grey levels."""
     return 8.0 * math.prod(model.image_shape)
 
 
 def _scores(model: LatentModel, images: Tensor, samples: int, regret_steps: int) -> dict[str, Tensor]:
-    # In float32: bfloat16 would add noise of its own to sums over thousands of pixels.
+    # In float32: bfloat16 would add noise to sums over thousands of pixels.
     with torch.no_grad():
         posterior = model.encode(images)
         scores = {
@@ -95,16 +95,14 @@ def _scores(model: LatentModel, images: Tensor, samples: int, regret_steps: int)
 
 
 def _negative_elbo(model: LatentModel, images: Tensor, posterior: Posterior, draws: int) -> Tensor:
-    """Minus the ELBO, its expectation estimated with some draws: (B,) nats."""
+    """Minus the ELBO, estimated with ``draws`` samples: (B,) nats."""
     total = -sum(model.log_weight(images, posterior) for _ in range(draws)) / draws
     assert isinstance(total, Tensor)
     return total
 
 
 def _regret(model: LatentModel, images: Tensor, posterior: Posterior, steps: int) -> Tensor:
-    """ELBO of each image's own best Gaussian, reached by Adam from the encoders' one, less the ELBO of these;
-    (B,) nats.
-    """
+    """Gain in ELBO when Adam fits the posterior of each image, starting from the encoders': (B,) nats."""
     start = (posterior.content.mean, posterior.content.logvar, posterior.style.mean, posterior.style.logvar)
     moved = [part.detach().clone().requires_grad_(True) for part in start]
     own = Posterior(Gaussian(moved[0], moved[1]), Gaussian(moved[2], moved[3]))

@@ -1,4 +1,4 @@
-"""Probes: how well can a small classifier read a label, such as the domain or the content, off a code?"""
+"""Probes: how well a small classifier can read a label, such as the domain or the content, from a code."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ HIDDEN = 128
 LEARNING_RATE = 1e-2
 WEIGHT_DECAY = 1e-2
 TRAINING_IMAGES = 400
-"""Training images of a domain that probes are trained on, or a few more."""
+"""Roughly how many training images of a domain the probes are trained on."""
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe could read.
+    """The accuracy of a probe.
 
     Attributes:
-        accuracy: share of the test codes whose label the probe predicts.
-        chance: the accuracy of the best constant answer.
-        ratio: accuracy / chance; about 1 when the code says nothing about the label.
-        low: lower end of the accuracy's 95 % interval (Wilson's); reports of earlier versions have none.
-        high: its upper end.
+        accuracy: fraction of the test codes whose label the probe predicts.
+        chance: accuracy of the best constant prediction.
+        ratio: accuracy / chance; about 1 if the code carries no information about the label.
+        low: lower end of the accuracy's 95 % interval (Wilson); NaN in reports of earlier versions.
+        high: upper end of the interval.
     """
 
     accuracy: float
@@ -64,25 +64,23 @@ def _check(codes: Tensor, labels: Tensor, part: str) -> None:
         raise InputError(f"the probe's {part} labels are of {labels.dtype}", remedy="pass integer labels")
     if not codes.isfinite().all():
         raise InputError(
-            f"some of the probe's {part} codes are infinite or not a number",
-            remedy="see why the encoder made them",
+            f"some of the probe's {part} codes are infinite or NaN",
+            remedy="check the encoder's outputs",
         )
 
 
 def _standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """Both codes, flattened to (N, F) float32, with the training codes' mean taken off and divided by their
-    deviation.
-    """
+    """Flatten codes to (N, F) float32 and standardise them by the training codes' mean and deviation."""
     train, test = train.detach().flatten(1).float(), test.detach().flatten(1).float()
     deviation, mean = torch.std_mean(train, dim=0, correction=0)
-    # A feature that never changes in training says nothing; rounding noise in it must not be blown up to unit
-    # size.
+    # A feature that is constant in training carries no information; its rounding noise must not be scaled up
+    # to unit variance.
     scale = torch.where(deviation > 1e-6 * (1 + mean.abs()), 1 / deviation.clamp_min(1e-12), 0)
     return (train - mean) * scale, (test - mean) * scale
 
 
 def _classifier(features: int, classes: int, kind: ProbeKind, seed: int) -> nn.Module:
-    """The untrained probe, on the CPU; the caller's random generator stays where it was."""
+    """The untrained probe, on the CPU; the global random generator is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if kind == "linear":
@@ -92,7 +90,7 @@ def _classifier(features: int, classes: int, kind: ProbeKind, seed: int) -> nn.M
 
 @torch.enable_grad()
 def _fit(probe: nn.Module, codes: Tensor, labels: Tensor, steps: int) -> None:
-    """Full-batch AdamW on the cross entropy, with a cosine to zero so that the last step is a quiet one."""
+    """Minimise the cross entropy with full-batch AdamW and a cosine schedule down to 0."""
     optimiser = torch.optim.AdamW(probe.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
@@ -103,7 +101,7 @@ def _fit(probe: nn.Module, codes: Tensor, labels: Tensor, steps: int) -> None:
 
 
 def _accuracy(predictions: Tensor, labels: Tensor, period: int) -> float:
-    """Share of predictions, (N,) or one for all, that are right."""
+    """Fraction of correct predictions, which are (N,) or one for all."""
     gap = (predictions - labels).abs()
     right = torch.minimum(gap, period - gap) <= 1 if period else gap == 0
     return float(right.double().mean())
@@ -120,18 +118,18 @@ def probe_accuracy(
     steps: int = 300,
     period: int = 0,
 ) -> ProbeResult:
-    """Train a classifier on standardised codes and say how often it is right on others.
+    """Train a classifier on standardised codes and measure its accuracy on test codes.
 
     Args:
         train_codes: (N, ...) float; further dimensions are flattened.
         train_labels: (N,) integers of any value.
         test_codes: (M, ...) float, shaped like the training codes.
-        test_labels: (M,) integers. A label that training never saw counts as a mistake.
+        test_labels: (M,) integers. A label that does not occur in training counts as an error.
         kind: "linear" (logistic regression) or "mlp" (one hidden layer of 128).
-        seed: of the classifier's first weights; on one machine the same seed gives the same result.
-        steps: of full-batch optimisation.
-        period: labels are places on a circle of so many steps, and one step off is right; 0: labels are
-            classes.
+        seed: seed of the classifier's initial weights; on one machine the same seed gives the same result.
+        steps: number of full-batch steps.
+        period: number of positions if labels are positions on a circle, where being one step off is correct;
+            0 if labels are classes.
 
     Raises:
         InputError: wrong shapes, types or values, an unknown kind, or steps below 1.
@@ -162,7 +160,7 @@ def probe_accuracy(
 
 
 def labelled(groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """All rows of some groups, and the number of the group that each is from."""
+    """All rows of several groups, and the index of each row's group."""
     return torch.cat(list(groups)), torch.cat(
         [torch.full((len(group),), index) for index, group in enumerate(groups)]
     )
@@ -175,17 +173,17 @@ def read_codes(
     positions: Sequence[Sequence[int]],
     seed: int,
 ) -> dict[str, ProbeResult]:
-    """What probes read off the codes: the domain off the content, the content off the style, and viewpoints.
+    """Probe a model's codes: the domain from content, the content from style, and viewpoints.
 
-    Nothing for sets without two domains.
+    The result is empty for sets with fewer than two domains.
 
     Args:
-        translator: whose codes.
-        data: domains to train probes on. Contents are known by equal ids in all domains, by classes, or by
+        translator: the model.
+        data: data to train probes on. Contents are identified by equal IDs in all domains, by classes, or by
             viewpoints.
-        images: (N, C, H, W) each, test images of every domain.
-        positions: which of the domain's test images they are.
-        seed: of the probes.
+        images: for each domain, test images (N, C, H, W).
+        positions: for each domain, the positions of these test images.
+        seed: seed of the probes.
     """
     if data.labels is not None and data.labels.period:
         return _read_viewpoints(translator, data, seed)
@@ -220,7 +218,7 @@ def read_codes(
 def _styles_within_domains(
     translator: Translator, data: DomainData, posteriors: Sequence[Posterior]
 ) -> list[Tensor]:
-    """Style means less the domain's own, (N, S) for each domain."""
+    """Style means minus their mean over the domain, (N, S) for each domain."""
     return [
         (posterior.style.mean - translator.style_code(Style.domain(name))).cpu()
         for posterior, name in zip(posteriors, data.domains, strict=True)
@@ -228,7 +226,7 @@ def _styles_within_domains(
 
 
 def _readable(source: ImageSource, positions: Sequence[int]) -> list[tuple[int, np.ndarray]]:
-    """Those images of a source that can be read, with their positions."""
+    """The images of a source that can be read, with their positions."""
     images = []
     for position in positions:
         with suppress(DataError):
@@ -251,10 +249,10 @@ def _both(
 
 
 def _read_viewpoints(translator: Translator, data: DomainData, seed: int) -> dict[str, ProbeResult]:
-    """The viewpoint within one step, which the content should tell and the style not; the domain, which the
-    content should not.
+    """Probe the viewpoint within one step from content and from style, and the domain from content.
 
-    All test images take part. Probes of the viewpoint are trained on every other domain and tested on the
+    The content should contain the viewpoint but not the domain; the style should not contain the viewpoint.
+    All test images are used. Probes of the viewpoint are trained on every other domain and tested on the
     rest; probes of the domain are trained on every other image of all domains and tested on the rest.
     """
     assert data.labels is not None
@@ -262,7 +260,7 @@ def _read_viewpoints(translator: Translator, data: DomainData, seed: int) -> dic
     posteriors = [encode_all(translator.engine, some) for some in images]
     contents = torch.stack([p.content.mean.flatten(1).cpu() for p in posteriors])
     styles = torch.stack([p.style.mean.cpu() for p in posteriors])
-    styles = styles - styles.mean(1, keepdim=True)  # a domain's own style is no viewpoint
+    styles = styles - styles.mean(1, keepdim=True)  # a domain's mean style does not depend on the viewpoint
     domains = torch.arange(len(contents))[:, None].expand(contents.shape[:2])
     viewpoints = torch.from_numpy(data.labels.test[0]).expand(contents.shape[:2])
     train, test = slice(0, None, 2), slice(1, None, 2)

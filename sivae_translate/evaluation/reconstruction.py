@@ -1,4 +1,4 @@
-"""How well a model rebuilds test images: what it loses before any translation."""
+"""Reconstruction of test images: what a model loses before any translation."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from sivae_translate.evaluation.encoding import BATCH
 from sivae_translate.evaluation.intervals import bootstrap
 from sivae_translate.evaluation.metrics import l1
 from sivae_translate.evaluation.results import DomainResult
-from sivae_translate.evaluation.suite import spread
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
+from sivae_translate.utils.selection import spread
 
 REBUILT = 200
-"""Images of each domain at most, spread evenly."""
+"""Most images of each domain, evenly spread."""
 
 
 def measure_reconstructions(
     translator: Translator | None, domains: Sequence[str], images: Sequence[Tensor], lpips: Lpips, seed: int
 ) -> tuple[DomainResult, ...]:
-    """LPIPS and L1 of each domain's test images to their reconstructions; nothing without a model.
+    """LPIPS and L1 between each domain's test images and their reconstructions; empty without a model.
 
     Args:
         translator: the model, or None for a baseline.
-        domains: names.
-        images: of each domain, (N, C, H, W) in [0, 1].
+        domains: names of the domains.
+        images: images of each domain, (N, C, H, W) in [0, 1].
         lpips: the distance.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     if translator is None:
         return ()
@@ -39,7 +39,7 @@ def measure_reconstructions(
 
 
 def _measure(translator: Translator, domain: str, images: Tensor, lpips: Lpips, seed: int) -> DomainResult:
-    own, engine = images[list(spread(len(images), REBUILT))], translator.engine
+    own, engine = images[spread(len(images), REBUILT)], translator.engine
     rebuilt = torch.cat([engine.reconstruct(part).float().cpu() for part in torch.split(own, BATCH)])
     values = {"reconstruction_lpips": lpips.distances(rebuilt, own), "reconstruction_l1": l1(rebuilt, own)}
     return DomainResult(

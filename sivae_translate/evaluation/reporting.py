@@ -1,4 +1,4 @@
-"""Reports: an evaluation, or a comparison of out-of-distribution scores, as JSON, Markdown and pictures."""
+"""Reports of evaluations and out-of-distribution comparisons, as JSON, Markdown and pictures."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ TERMINAL_COLUMNS = {
     "gain": "gain",
     "diversity": "diversity",
 }
-TEXTURE_SENTENCE = "Power over that of real test images of the target, by period in pixels."
+TEXTURE_SENTENCE = "Power relative to real test images of the target, by period in pixels."
 RATIO_TITLES = {f"{name}_ratio": f"{TITLES[name]} / copying's" for name in RATIOS}
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path, title: str, about: dict[str, object]) -> None:
-    """evaluation.json, evaluation.md and cases.png.
+    """Write evaluation.json, evaluation.md and cases.png.
 
     Raises:
         OutputError: the folder cannot be written to.
@@ -47,7 +47,7 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
     lines = [
         f"# {markdown_text(title)}",
         "",
-        f"Style: {evaluation.style}. Intervals are 95 %, by bootstrap over contents. "
+        f"Style: {evaluation.style}. 95 % intervals, by bootstrap over contents. "
         f"{networks_sentence(evaluation.lpips_networks)}",
         "",
         *markdown_table(
@@ -79,7 +79,7 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
 
 
 def summary_lines(evaluation: Evaluation) -> list[str]:
-    """What is not measured translation by translation, in short: texture, KID, reconstruction."""
+    """One line each on what is not measured per translation: texture, KID and reconstruction."""
     pairs, domains = evaluation.pairs, evaluation.domains
     lines = []
     if textures := [pair.texture for pair in pairs if pair.texture]:
@@ -99,14 +99,14 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
 
 
 def networks_sentence(networks: Sequence[str]) -> str:
-    """By whose features LPIPS is, and how to have the other's."""
+    """The networks that LPIPS was computed with, and how to add VGG16."""
     if "VGG16" in networks:
-        return f"LPIPS is in the features of {' and '.join(networks)}."
-    return f"LPIPS is in the features of {' and '.join(networks)} alone; for VGG16's: `{VGG_INSTALL}`."
+        return f"LPIPS uses the features of {' and '.join(networks)}."
+    return f"LPIPS uses only the features of {' and '.join(networks)}; to add VGG16: `{VGG_INSTALL}`."
 
 
 def texture_section(pairs: Sequence[PairResult], heading: str) -> list[str]:
-    """The texture test of every direction, as Markdown; nothing where none was measured."""
+    """The texture test of every direction, as Markdown; empty if none was measured."""
     tested = [(f"{pair.source} to {pair.target}", pair.texture) for pair in pairs if pair.texture]
     if not tested:
         return []
@@ -127,9 +127,7 @@ def texture_section(pairs: Sequence[PairResult], heading: str) -> list[str]:
 
 
 def evaluation_table(evaluation: Evaluation, title: str) -> Table:
-    """What fits a terminal of 80 columns: the first pairs by LPIPS, then the means over all pairs with their
-    intervals.
-    """
+    """A table of at most 80 columns: the first pairs by LPIPS, then the overall means with intervals."""
     columns = [name for name in _columns(evaluation) if name in TERMINAL_COLUMNS]
     rows = [
         [f"{pair.source} > {pair.target}", *(number(pair.value(name), 3) for name in columns)]
@@ -150,14 +148,14 @@ def write_ood(
     title: str,
     about: dict[str, object],
 ) -> None:
-    """report.json, report.md, histograms.png and hardest.png.
+    """Write report.json, report.md, histograms.png and hardest.png.
 
     Args:
-        result: what to report.
-        images: the known and the foreign images behind it, in order.
-        folder: to write to.
-        title: of the report.
-        about: facts for report.json.
+        result: the result to report.
+        images: the known and the foreign images, in the order of the scores.
+        folder: output folder.
+        title: title of the report.
+        about: additional facts for report.json.
 
     Raises:
         OutputError: the folder cannot be written to.
@@ -169,7 +167,7 @@ def write_ood(
 
 
 def ood_markdown(result: OodResult, title: str) -> str:
-    """A table, the best score first."""
+    """A table of scores, the best one first."""
     ranked = sorted(result.separations.items(), key=lambda item: -item[1].auroc.mean)
     check = ""
     if result.flagged is not None:
@@ -195,7 +193,7 @@ def ood_markdown(result: OodResult, title: str) -> str:
 
 
 def with_interval(value: Interval | float | None, digits: int = 4) -> str:
-    """A mean and its interval, such as ``0.12 (0.10 to 0.14)``; a number without one as it is.
+    """Format a mean with its interval, such as ``0.12 (0.10 to 0.14)``, or a plain number.
 
     >>> with_interval(Interval(0.5, 0.4, 0.6), 1)
     '0.5 (0.4 to 0.6)'
@@ -206,17 +204,17 @@ def with_interval(value: Interval | float | None, digits: int = 4) -> str:
 
 
 def _columns(evaluation: Evaluation) -> list[str]:
-    """The metrics that this evaluation has."""
+    """The metrics that an evaluation has."""
     return [name for name in TITLES if any(name in pair.metrics for pair in evaluation.pairs)]
 
 
 def _pair_cell(pair: PairResult, name: str) -> str:
-    """A metric of a pair; the gain with its interval, which says whether the model beats copying there."""
+    """A metric of a pair; the gain has its interval, which shows whether the model beats copying."""
     return with_interval(pair.metrics.get(name)) if name == "gain" else number(pair.value(name))
 
 
 def reconstruction_section(domains: Sequence[DomainResult], heading: str) -> list[str]:
-    """What a model loses before any translation, as Markdown; nothing for a baseline."""
+    """The reconstruction metrics as Markdown; empty for a baseline."""
     if not domains:
         return []
     names = list(domains[0].metrics)

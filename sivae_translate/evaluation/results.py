@@ -1,4 +1,4 @@
-"""The results of an evaluation: metrics by name, each with its interval."""
+"""The results of an evaluation: metrics by name, with intervals."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ TITLES = {
     "reconstruction_lpips": "reconstruction LPIPS",
     "reconstruction_l1": "reconstruction L1",
 }
-"""Names of metrics in tables. LPIPS, L1, SSIM and PSNR (dB) are to the truth, or LPIPS to the source where no
-truth is known; ``copy_*`` are those of the source itself."""
+"""Titles of metrics in tables. LPIPS, L1, SSIM and PSNR (dB) compare with the truth; without truths, LPIPS
+compares with the source. ``copy_*`` are the metrics of the unchanged source."""
 RATIOS = ("lpips", "l1", "ssim", "psnr")
-"""Metrics that are also divided by those of copying, where these are surely above 0 (an SSIM may not be)."""
+"""Metrics that are also divided by those of copying, if these are clearly above 0 (an SSIM may not be)."""
 OLD_NAMES = {"recognised": "domain_accuracy", "classified": "class_accuracy"}
-"""Metrics that had another name in reports of earlier versions."""
+"""Earlier names of metrics, in reports of earlier versions."""
 
 Metrics = Mapping[str, Interval]
 
@@ -53,18 +53,18 @@ class PairResult:
     """One ordered pair of domains.
 
     Attributes:
-        source: domain name.
-        target: domain name.
-        images: how many translations were measured.
+        source: name of the source domain.
+        target: name of the target domain.
+        images: number of translations measured.
         metrics: means over these translations with 95 % bootstrap intervals. ``gain`` is 1 - LPIPS / LPIPS of
-            copying; ``kid_alexnet`` the squared MMD to real images of the target in AlexNet's features, and
-            ``copy_kid_alexnet`` that of the sources; ``diversity`` the LPIPS between translations of one
-            source into several styles, and ``real_diversity`` that between real images of the target;
-            ``domain_accuracy`` the share that a classifier of real images takes for the target domain;
-            ``class_accuracy`` the share whose class (digit) a classifier of the target's real images still
-            names; ``cycle_lpips`` the LPIPS between sources and their translations translated back.
-            ``lpips_vgg``, ``copy_lpips_vgg`` and ``gain_vgg`` are by VGG16, of some of the translations.
-        texture: power in bands of periods, over that of real images of the target; None in older reports.
+            copying; ``kid_alexnet`` is the squared MMD to real images of the target in AlexNet's features,
+            ``copy_kid_alexnet`` that of the sources; ``diversity`` is the LPIPS between translations of one
+            source into several styles, ``real_diversity`` that between real images of the target;
+            ``domain_accuracy`` is the fraction that a classifier of real images assigns to the target domain;
+            ``class_accuracy`` is the fraction whose class (digit) a classifier of the target's real images
+            recognises; ``cycle_lpips`` is the LPIPS between sources and translations that were translated
+            back. ``lpips_vgg``, ``copy_lpips_vgg`` and ``gain_vgg`` use VGG16, for some of the translations.
+        texture: power relative to real images of the target, in bands of periods; None in older reports.
     """
 
     source: str
@@ -82,22 +82,22 @@ class PairResult:
         return cls(values["source"], values["target"], values["images"], metrics, texture)
 
     def value(self, name: str) -> float | None:
-        """A metric's mean; None where it was not measured."""
+        """The mean of a metric; None if it was not measured."""
         return self.metrics[name].mean if name in self.metrics else None
 
 
 @dataclass(frozen=True)
 class TargetResult:
-    """All translations into one domain, by Inception's features against the real test images of that domain.
+    """All translations into one domain against its real test images, in Inception's features.
 
     Attributes:
-        target: domain name.
-        images: translations, from every other domain.
-        real: real images.
+        target: name of the target domain.
+        images: number of translations, from all other domains.
+        real: number of real images.
         fid: Frechet distance; it falls with the number of images, so compare methods on the same data only.
         kid: squared MMD, unbiased.
-        kid_std: its standard deviation over random subsets of at most half of the images: more than that of
-            the whole.
+        kid_std: its standard deviation over random subsets of at most half of the images; over all images it
+            would be smaller.
     """
 
     target: str
@@ -110,13 +110,12 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class DomainResult:
-    """A model's reconstructions of one domain's test images.
+    """Metrics of a model's reconstructions of one domain's test images.
 
     Attributes:
-        domain: its name.
-        images: how many were measured.
-        metrics: ``reconstruction_lpips`` and ``reconstruction_l1`` to the image itself, with 95 % bootstrap
-            intervals.
+        domain: name of the domain.
+        images: number of images measured.
+        metrics: ``reconstruction_lpips`` and ``reconstruction_l1`` with 95 % bootstrap intervals.
     """
 
     domain: str
@@ -126,14 +125,14 @@ class DomainResult:
 
 @dataclass(frozen=True)
 class Case:
-    """One translation that the report shows.
+    """A translation that the report shows.
 
     Attributes:
-        lpips: to the truth, or to the source without one.
+        lpips: LPIPS to the truth or, if it is not known, to the source.
         source: (C, H, W) in [0, 1].
         output: the same.
         truth: the same, or None.
-        title: source and target domain.
+        title: names of source and target domain.
     """
 
     lpips: float
@@ -145,18 +144,18 @@ class Case:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was measured of one method on one data set.
+    """All measurements of one method on one data set.
 
     Attributes:
-        style: ``domain`` (prior means) or ``reference`` (one random test image of the target domain each).
-        paired: whether truths were known.
+        style: ``domain`` (prior means) or ``reference`` (a random test image of the target for each source).
+        paired: whether truths are known.
         pairs: one result for each ordered pair of domains.
         targets: one result for each target domain; empty without Inception.
-        overall: metric name to its mean over all translations with a 95 % bootstrap interval; contents are
-            the resampled units.
+        overall: means over all translations with 95 % bootstrap intervals, by metric name; contents are the
+            resampled units.
         domains: one result for each domain; empty for baselines.
-        lpips_networks: whose features LPIPS was measured in.
-        probes: what small classifiers read off the codes.
+        lpips_networks: networks that LPIPS was computed with.
+        probes: accuracy of small classifiers of the codes.
         cases: the best, median and worst translations, not written to JSON.
     """
 
@@ -171,7 +170,7 @@ class Evaluation:
     cases: tuple[Case, ...] = field(default=(), repr=False)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the pictures."""
+        """Everything except the pictures."""
         values = asdict(replace(self, cases=()))
         values.pop("cases")
         return values

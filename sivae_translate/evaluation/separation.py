@@ -1,4 +1,4 @@
-"""How well a score tells two kinds of images apart: AUROC, AUPR, FPR at 95 % TPR."""
+"""How well a score separates two kinds of images: AUROC, AUPR, FPR at 95 % TPR."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from scipy.stats import rankdata
 from sivae_translate.evaluation.intervals import Interval
 
 DETECTED = 0.95
-"""Share of foreign images that the false positive rate is given for."""
+"""True positive rate at which the false positive rate is given."""
 
 
 @dataclass(frozen=True)
 class Separation:
-    """How well a score tells foreign images from known ones, with 95 % bootstrap intervals.
+    """How well a score separates foreign images from known ones, with 95 % bootstrap intervals.
 
     Attributes:
-        auroc: probability that a foreign image scores higher than a known one, ties counting half.
-        aupr: average precision of finding the foreign ones.
-        fpr95: share of known images at or above the score that 95 % of the foreign ones reach.
+        auroc: probability that a foreign image scores higher than a known one; ties count half.
+        aupr: average precision of detecting foreign images.
+        fpr95: fraction of known images at or above the score that 95 % of the foreign ones reach.
     """
 
     auroc: Interval
@@ -31,7 +31,7 @@ class Separation:
 
 
 def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Area under the receiver's operating characteristic: P(outside > inside) + P(outside = inside) / 2.
+    """Area under the ROC curve: P(outside > inside) + P(outside = inside) / 2.
 
     Args:
         inside: scores of known images, (N,).
@@ -42,8 +42,9 @@ def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def aupr(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Average precision of finding the foreign images: precision summed over the steps in recall, equal
-    scores together.
+    """Average precision of detecting foreign images: precision summed over the steps in recall.
+
+    Equal scores form one step.
     """
     scores = np.concatenate([outside, inside])
     order = np.argsort(-scores, kind="stable")
@@ -54,7 +55,7 @@ def aupr(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def fpr_at_tpr(inside: np.ndarray, outside: np.ndarray, detected: float = DETECTED) -> float:
-    """Share of known images at or above the largest threshold that ``detected`` of the foreign ones reach."""
+    """Fraction of known images at or above the largest score that ``detected`` of the foreign ones reach."""
     threshold = np.sort(outside)[::-1][math.ceil(detected * len(outside)) - 1]
     return float(np.mean(inside >= threshold))
 

@@ -1,8 +1,7 @@
-"""MetricSuite: everything that translations between the domains of one data set are measured by."""
+"""`MetricSuite`: the metrics of translations between the domains of one data set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,28 +16,29 @@ from sivae_translate.evaluation.fidelity import Inception
 from sivae_translate.evaluation.probes import labelled
 from sivae_translate.evaluation.realism import RealImages
 from sivae_translate.models.lpips import Lpips
+from sivae_translate.utils.selection import spread
 
 CLASSIFIER_IMAGES = 2000
-"""Images of each domain that a classifier of the domains is trained on."""
+"""How many images of each domain the classifier of domains is trained on."""
 VGG_BATCH = 32
-"""Pairs that VGG16 sees at a time: an image of 256 px takes it 130 MB."""
+"""Batch size of VGG16, which needs 130 MB for an image of 256 px."""
 
 
 @dataclass(frozen=True)
 class MetricSuite:
-    """The measures; the more, the slower.
+    """The metrics to compute; each optional one takes time.
 
     Attributes:
-        lpips: always; in AlexNet's features.
-        vgg: LPIPS in VGG16's features, for some of the translations; slow, and a second opinion where
-            a network's features were in the loss.
+        lpips: LPIPS with AlexNet; always computed.
+        vgg: LPIPS with VGG16, for some of the translations; slow, but independent of the loss if AlexNet's
+            features were part of it.
         inception: for FID and KID to the target domain.
-        domains: classifier of the data's domains.
-        classes: one classifier a domain, of its classes.
+        domains: classifier of the domains.
+        classes: for each domain, a classifier of its classes.
         cycle: also translate back.
-        real: domain and number of images to Inception's features of that many real test images, kept from
-            method to method.
-        known: the same key to what else is measured of them.
+        real: Inception's features of real test images, by domain and number of images; shared by all
+            methods.
+        known: other measurements of the same images, with the same keys.
     """
 
     lpips: Lpips
@@ -52,11 +52,11 @@ class MetricSuite:
 
     @property
     def lpips_networks(self) -> tuple[str, ...]:
-        """Whose features LPIPS is measured in."""
+        """Names of the networks that LPIPS is computed with."""
         return ("AlexNet",) if self.vgg is None else ("AlexNet", "VGG16")
 
     def real_images(self, domain: str, images: Tensor) -> RealImages:
-        """A domain's real test images (N, C, H, W), to compare translations with."""
+        """Measurements of a domain's real test images (N, C, H, W)."""
         key = (domain, len(images))
         if key not in self.known:
             self.known[key] = RealImages(images, self.lpips)
@@ -71,8 +71,9 @@ class MetricSuite:
         return self.real[key]
 
     def distances(self, sources: Tensor, outputs: Tensor, truths: Tensor | None) -> dict[str, Tensor]:
-        """LPIPS, L1, SSIM and PSNR of translations and of copies to the truths; without truths, LPIPS to the
-        sources.
+        """LPIPS, L1, SSIM and PSNR of translations and of copies to the truths.
+
+        Without truths, only LPIPS to the sources is computed.
 
         Args:
             sources: (N, C, H, W) in [0, 1].
@@ -94,7 +95,7 @@ class MetricSuite:
         return values
 
     def vgg_distances(self, sources: Tensor, outputs: Tensor, truths: Tensor | None) -> dict[str, Tensor]:
-        """LPIPS as in `distances`, in VGG16's features; nothing without them."""
+        """LPIPS as in `distances`, with VGG16; empty if the suite does not use it."""
         if self.vgg is None:
             return {}
         if truths is None:
@@ -103,15 +104,15 @@ class MetricSuite:
         return {"lpips_vgg": ours, "copy_lpips_vgg": copying}
 
     def accuracies(self, outputs: Tensor, target: int, labels: Tensor | None) -> dict[str, Tensor]:
-        """Which translations classifiers of real images recognise.
+        """Which translations are recognised by classifiers of real images.
 
         Args:
             outputs: (N, C, H, W) in [0, 1].
-            target: index of the domain that they claim to be in.
-            labels: the sources' classes (N,), or None.
+            target: index of the target domain.
+            labels: classes of the sources (N,), or None.
 
         Returns:
-            Metric name to (N,) of 0 and 1.
+            Metric name to (N,), 0 or 1.
         """
         values = {}
         if self.domains is not None:
@@ -129,15 +130,14 @@ def make_suite(
     inception: Inception | None = None,
     seed: int = 0,
 ) -> MetricSuite:
-    """All the measures that a data set allows. Classifiers of its domains and classes are trained here, on
-    its training images.
+    """Build a suite with all metrics that a data set supports; trains classifiers on its training images.
 
     Args:
-        data: with test images, which say how good the classifiers are.
-        lpips: the distance.
-        vgg: the same in VGG16's features, or None.
+        data: a data set; its test images measure the accuracy of the classifiers.
+        lpips: LPIPS with AlexNet.
+        vgg: LPIPS with VGG16, or None.
         inception: for FID and KID, or None.
-        seed: of the classifiers.
+        seed: seed of the classifiers.
     """
     domains, classes = None, []
     if len(data.domains) > 1 and not data.new_domains and len(data.test) == len(data.domains):
@@ -155,18 +155,6 @@ def make_suite(
     return MetricSuite(lpips, vgg, inception, domains, tuple(classes), cycle=True)
 
 
-def spread(count: int, limit: int | None) -> Sequence[int]:
-    """At most ``limit`` of ``count`` positions, spread evenly: the first few of a sorted set are no fair
-    sample of it.
-
-    >>> list(spread(10, 4))
-    [0, 3, 6, 9]
-    """
-    if limit is None or count <= limit:
-        return range(count)
-    return [round(place) for place in np.linspace(0, count - 1, limit)]
-
-
 def stack(source: ImageSource, limit: int | None) -> Tensor:
-    """At most ``limit`` images of a source, spread evenly: (N, C, H, W) in [0, 1]."""
+    """At most ``limit`` evenly spread images of a source: (N, C, H, W) in [0, 1]."""
     return to_tensor(np.stack([source[position] for position in spread(len(source), limit)]))

@@ -4,9 +4,9 @@ r"""The texture test: do translations have as much fine structure as real images
     {\sum_{k} \overline{|\mathcal F(w (y - \bar y))(k)|^2}}
 
 for translations x and real images y, a Hann window w, and the frequencies k of a band; the bars over the
-spectra are means over channels and images. 1 is right; below, translations are blurred; above, they bear a
-texture that is not their domain's. Stripes hide in a sum over all directions, which a blur beside them can
-bring back to 1; on the axis across them they cannot hide.
+spectra denote means over channels and images. 1 is right; below 1, translations are blurred; above 1, they
+have a texture that their domain does not have. In the sum over all directions, stripes and blur can cancel,
+so horizontal and vertical stripes are also measured separately.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from sivae_translate.evaluation.intervals import draw_counts
 from sivae_translate.utils.errors import InputError
 
 BANDS = {"2-4": (2, 4), "4-8": (4, 8), "8-16": (8, 16)}
-"""Periods in pixels, from the first number up to the second. What is shorter than 2 pixels, checkers and
-oblique stripes, is in the first band."""
+"""Ranges of periods in pixels. Periods below 2 pixels (checkerboards, oblique stripes) belong to the first
+band."""
 ORIENTATIONS = ("", " vertical stripes", " horizontal stripes")
 NAMES = tuple(f"{band}{orientation}" for orientation in ORIENTATIONS for band in BANDS)
-"""Of the nine numbers, in the order of `band_powers`."""
+"""Names of the nine numbers, in the order of `band_powers`."""
 LOWEST, HIGHEST = 0.8, 1.25
-"""Ratios between these are right."""
+"""Ratios in this range are right."""
 SMALLEST_SIDE = 16
-"""The longest period has to fit into an image."""
+"""In pixels: the longest period has to fit into an image."""
 ROUNDING = (1 / 255) ** 2 / 12
-"""Power of the error of rounding to 8 bits. Weaker structure is none, so nothing is divided by zero."""
+"""Power of the rounding error of 8 bits, a lower bound that avoids division by zero."""
 BATCH = 16
-"""Images transformed at a time: those of 256 px take 50 MB."""
+"""Images transformed at a time; at 256 px they take 50 MB."""
 RESAMPLES = 200
-"""Of real images, to tell what chance does."""
+"""Number of resamples of real images, to find the range by chance."""
 
 
 @dataclass(frozen=True)
 class Texture:
-    """Power of translations over that of real images.
+    """Power of translations relative to real images.
 
     Attributes:
-        ratios: to each of `NAMES` a ratio.
+        ratios: the ratio for each of `NAMES`.
         within: whether it is within `LOWEST` to `HIGHEST`.
-        chance: 95 % of the ratios that as many other real images would have: few images, above all along
-            the axes, have no such ratio to the hundredth.
+        chance: range of 95 % of the ratios that the same number of other real images would have; it is wide
+            for few images, especially for stripes.
     """
 
     ratios: Mapping[str, float]
@@ -57,33 +57,33 @@ class Texture:
 
     @classmethod
     def of(cls, ratios: Mapping[str, float], chance: Mapping[str, Sequence[float]] | None = None) -> Texture:
-        """Ratios with the verdict on each."""
+        """Build it from ratios."""
         right = {name: is_right(ratio) for name, ratio in ratios.items()}
         return cls(dict(ratios), right, dict(chance or {}))
 
     def by_chance(self, name: str) -> bool:
-        """Whether one of the numbers is not right, but could be that of real images."""
+        """Whether a ratio is not right but could be that of real images by chance."""
         low, high = self.chance.get(name, (1, 1))
         return not self.within[name] and low <= self.ratios[name] <= high
 
     def verdict(self, name: str) -> str:
-        """One of the numbers as tables show it."""
+        """A ratio as shown in tables."""
         return verdict(self.ratios[name], self.by_chance(name))
 
 
 def band_powers(images: Tensor) -> Tensor:
-    """Power of each image in each band: along all directions, of vertical and of horizontal stripes.
+    """Power of each image in each band: in all directions, and of vertical and horizontal stripes.
 
     Args:
         images: (N, C, H, W) in [0, 1], sides of `SMALLEST_SIDE` or more.
 
     Returns:
-        (N, 9) float64 in the order of `NAMES`: the mean over a band's frequencies and over channels, in units
-        in which white noise has its variance. Stripes are frequencies on an axis and its two neighbours,
-        which is as far as the window spreads them.
+        (N, 9) float64 in the order of `NAMES`: the mean over a band's frequencies and over channels, scaled
+        so that the power of white noise is its variance. Stripes are frequencies on an axis or next to it,
+        since the window spreads them that far.
 
     Raises:
-        InputError: another shape, or images that are too small.
+        InputError: a wrong shape, or images that are too small.
     """
     if images.ndim != 4 or min(images.shape[2:]) < SMALLEST_SIDE:
         raise InputError(
@@ -95,14 +95,14 @@ def band_powers(images: Tensor) -> Tensor:
 
 
 def compare_textures(translations: Tensor, real: Tensor) -> Texture:
-    """Mean band powers of translations over those of real images.
+    """Ratios of the mean band powers of translations and of real images.
 
     Args:
-        translations: their `band_powers`, (N, 9).
-        real: those of real images of the target domain, (M, 9).
+        translations: `band_powers` of translations, (N, 9).
+        real: `band_powers` of real images of the target domain, (M, 9).
 
     Raises:
-        InputError: there are none of either.
+        InputError: either is empty.
     """
     if not len(translations) or not len(real):
         raise InputError(
@@ -119,7 +119,7 @@ def _ratios(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def _chance(real: Tensor, count: int) -> Tensor:
-    """Within which 95 % of the ratios are of ``count`` real images to as many as there are, (2, 9)."""
+    """Ends of the 95 % range of ratios between ``count`` and all real images, by chance: (2, 9)."""
     generator = torch.Generator().manual_seed(0)
     means = [
         draw_counts(len(real), drawn, RESAMPLES, generator) @ real / drawn for drawn in (count, len(real))
@@ -128,12 +128,12 @@ def _chance(real: Tensor, count: int) -> Tensor:
 
 
 def is_right(ratio: float) -> bool:
-    """Whether a ratio, rounded as tables show it, is within `LOWEST` to `HIGHEST`."""
+    """Whether a ratio, rounded as in tables, is within `LOWEST` to `HIGHEST`."""
     return LOWEST <= round(ratio, 2) <= HIGHEST
 
 
 def verdict(ratio: float, by_chance: bool = False) -> str:
-    """A ratio as tables show it.
+    """Format a ratio for tables.
 
     >>> verdict(1.0), verdict(0.5), verdict(2.0, by_chance=True)
     ('1.00', '0.50 (blur)', '2.00 (texture or chance)')
@@ -144,20 +144,22 @@ def verdict(ratio: float, by_chance: bool = False) -> str:
 
 
 def count_right(textures: Sequence[Texture]) -> str:
-    """How many of the numbers of some textures are right, as reports say it.
+    """How many numbers of several textures are right, as a phrase for reports.
 
     >>> count_right([Texture.of({"2-4": 1.0, "4-8": 0.5, "8-16": 1.1})])
     '2 of 3 numbers within 0.8 to 1.25'
     """
     verdicts = [right for texture in textures for right in texture.within.values()]
     chance = sum(texture.by_chance(name) for texture in textures for name in texture.within)
-    more = f", {chance} more as real images could have by chance" if chance else ""
+    more = f", {chance} more within the range of chance" if chance else ""
     return f"{sum(verdicts)} of {len(verdicts)} numbers within {LOWEST:g} to {HIGHEST:g}{more}"
 
 
 def texture_cells(textures: Sequence[Texture]) -> list[str]:
-    """Cells of a table under `NAMES`: the ratio and what it means; of several textures the geometric mean,
-    with the lowest and the highest and what these mean: a blur and a texture can have a mean of 1.
+    """Table cells for `NAMES`: each ratio with its verdict.
+
+    For several textures, a cell has the geometric mean and the lowest and highest ratios with their verdicts,
+    since blur and texture can average to 1.
     """
     cells = []
     for name in NAMES:
@@ -178,17 +180,17 @@ def _powers(images: Tensor, window: Tensor, bins: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _window(height: int, width: int) -> Tensor:
-    """Hann's, (H, W)."""
+    """Hann window, (H, W)."""
     lines = (torch.hann_window(size, dtype=torch.float64) for size in (height, width))
     return torch.outer(*lines)
 
 
 @lru_cache(maxsize=4)
 def _bins(height: int, width: int) -> Tensor:
-    """The share that each frequency has in each of `NAMES`, (9, H, W)."""
+    """Weight of each frequency in each of `NAMES`, (9, H, W)."""
     down = torch.fft.fftfreq(height, dtype=torch.float64)[:, None].abs().expand(-1, width)
     across = torch.fft.fftfreq(width, dtype=torch.float64)[None].abs().expand(height, -1)
-    # A tolerance, since the axis and its neighbours are compared with a rounded fraction.
+    # With a tolerance, since frequencies are compared with a rounded fraction.
     vertical, horizontal = down < 1.5 / height, across < 1.5 / width
     places = [torch.ones(height, width, dtype=torch.bool), vertical, horizontal]
     frequencies = [torch.hypot(down, across), across, down]

@@ -1,6 +1,4 @@
-"""How good are translations? Against the truth where it is known and against copying the source; by LPIPS
-alone elsewhere.
-"""
+"""Evaluation of translations: against the truth if it is known, and against copying the source."""
 
 from __future__ import annotations
 
@@ -22,21 +20,22 @@ from sivae_translate.evaluation.probes import ProbeResult, read_codes
 from sivae_translate.evaluation.realism import looks_of
 from sivae_translate.evaluation.reconstruction import measure_reconstructions
 from sivae_translate.evaluation.results import RATIOS, Case, Evaluation, PairResult, TargetResult
-from sivae_translate.evaluation.suite import MetricSuite, spread, stack
+from sivae_translate.evaluation.suite import MetricSuite, stack
 from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import SMALLEST_SIDE, Lpips
 from sivae_translate.utils.errors import DataError, InputError
 from sivae_translate.utils.progress import track
 from sivae_translate.utils.seeds import check_seed
+from sivae_translate.utils.selection import spread, staggered
 
 STYLES_FOR_DIVERSITY = 4
 SOURCES_FOR_DIVERSITY = 32
 CASES = 8
-"""Best, median and worst translations that a report shows, of each."""
+"""How many of the best, median and worst translations a report shows."""
 SEEN_BY_VGG = 256
-"""Translations that VGG16 measures, over all pairs of domains, at least one of each: it takes twenty times
-as long as AlexNet."""
+"""Translations that VGG16 measures in all, at least one per pair of domains: it takes twenty times as long as
+AlexNet."""
 
 
 def evaluate(
@@ -49,22 +48,32 @@ def evaluate(
     probes: bool = True,
     limit: int | None = None,
 ) -> Evaluation:
-    """Translate the test images of each domain into each other domain and measure the results.
+    """Translate the test images of each domain into every other domain and measure the results.
 
     Args:
         method: a model, whose domains are matched by name with those of the data, or a baseline.
-        data: with test images.
+        data: a data set with test images.
         style: ``domain`` uses prior means, ``reference`` a random test image of the target domain for each
             source.
-        suite: LPIPS alone when left out.
-        seed: of the references, of the draws for the diversity and of the bootstrap.
-        probes: also train the probes on a model's codes (a few seconds).
-        limit: at most this many test images a domain, spread evenly over them.
+        suite: the metrics; only LPIPS by default.
+        seed: seed of the references, the draws for the diversity, and the bootstrap.
+        probes: also train probes on a model's codes (takes a few seconds).
+        limit: most test images per domain, evenly spread.
 
     Raises:
         DataError: there are no test images, or the images are too small for LPIPS.
-        InputError: a domain of the data is unknown to the model, it has no domains and ``style`` is
+        InputError: the model does not have a domain of the data, it has no domains and ``style`` is
             ``domain``, or the limit is below 1.
+
+    >>> from sivae_translate import DomainData, Translator
+    >>> from sivae_translate.data.sources.glyphs import draw
+    >>> translator = Translator.from_pretrained("glyphs", device="cpu")
+    >>> fonts = ("dejavu-sans", "dejavu-serif")
+    >>> images = {font: [draw(font, ord(letter), 32) for letter in "ABCD"] for font in fonts}
+    >>> data = DomainData.of(images, images, config=translator.config.data, pairs=True)
+    >>> evaluation = evaluate(translator, data, probes=False)
+    >>> evaluation.overall["gain"].mean > 0.5  # LPIPS to the true letters, against copying
+    True
     """
     translator = method if isinstance(method, Translator) else None
     _check(translator, data, style, limit)
@@ -78,31 +87,23 @@ def evaluate(
             "no pair of domains has a known truth",
             remedy="evaluate with --style reference, or on paired data",
         )
-    return Evaluation(
-        style=style,
-        paired="gain" in work.results[0].metrics,
-        pairs=tuple(work.results),
-        overall=work.overall(),
-        targets=work.targets(),
-        domains=measure_reconstructions(translator, data.test_domains, work.images, suite.lpips, seed),
-        lpips_networks=suite.lpips_networks,
-        probes=work.probes() if probes else {},
-        cases=_pick(work.cases),
-    )
+    return work.result(probes)
 
 
 def check_limit(limit: int | None, least: int = 1) -> None:
-    """Raises InputError unless a limit on the number of images leaves so many at least."""
+    """Raise InputError if a limit on the number of images is below ``least``."""
     if limit is not None and limit < least:
-        raise InputError(f"the limit is {limit} images", remedy=f"give {least} or more, or leave it out")
+        raise InputError(f"the limit is {limit} images", remedy=f"give {least} or more, or omit it")
 
 
 def _check(translator: Translator | None, data: DomainData, style: StyleKind, limit: int | None) -> None:
-    """Raises what `evaluate` raises, but for domains that the model does not know."""
+    """Raise the errors of `evaluate`, except for domains that the model does not have."""
     data.require_tests()
     check_limit(limit)
     if len(data.test[0][0]) < SMALLEST_SIDE:
-        raise DataError(f"LPIPS needs {SMALLEST_SIDE} px or more", remedy="evaluate a model of larger images")
+        raise DataError(
+            f"LPIPS needs {SMALLEST_SIDE} px or more", remedy="evaluate a model with larger images"
+        )
     if style == "domain" and translator is not None and not translator.model.domains:
         raise InputError(
             "the model has no domain labels, so no domain style", remedy="evaluate with --style reference"
@@ -113,9 +114,7 @@ def _check(translator: Translator | None, data: DomainData, style: StyleKind, li
 
 @dataclass(frozen=True)
 class _Outputs:
-    """Translations of one ordered pair: (N, C, H, W) each, which test image each source is, and which content
-    it shows.
-    """
+    """Translations of one ordered pair, (N, C, H, W) each, with position and content of each source."""
 
     sources: Tensor
     outputs: Tensor
@@ -126,16 +125,16 @@ class _Outputs:
 
 
 class _Work:
-    """One method on one data set: what has been measured so far.
+    """Measurements of one method on one data set so far.
 
     Attributes:
-        images: the test images of each domain that are measured, (N, C, H, W).
-        positions: which of each domain's test images they are.
+        images: the test images of each domain that are used, (N, C, H, W).
+        positions: their positions among the test images of each domain.
         results: one for each pair of domains.
-        values: metric name to a number for each translation, a pair of domains after the other.
-        contents: what each of these shows.
-        vgg_values: the same as ``values`` of the translations that VGG16 sees.
-        vgg_contents: what each of these shows.
+        values: for each pair of domains, metric name to one number per translation.
+        contents: the content of each translation.
+        vgg_values: like ``values``, for the translations that VGG16 measures.
+        vgg_contents: like ``contents``, for the same translations.
         cases: all translations.
     """
 
@@ -162,9 +161,7 @@ class _Work:
         self.features: dict[int, list[Tensor]] = {}
 
     def measure(self, pair: tuple[int, int]) -> None:
-        """Translate between two domains and take in the metrics; nothing where no truth is known but others
-        are.
-        """
+        """Translate between two domains and add the metrics, unless truths exist only for other pairs."""
         made = self._translate(pair)
         if made is None:
             return
@@ -191,10 +188,27 @@ class _Work:
             self.features.setdefault(pair[1], []).append(self.suite.inception(made.outputs))
 
     def _looks_of_sources(self, made: _Outputs, source: int) -> Tensor:
-        """`looks_of` the sources, which are mostly known: all test images of their domain."""
+        """`looks_of` the sources, usually cached, since they are all test images of their domain."""
         if len(made.sources) < len(self.images[source]):
             return looks_of(made.sources, self.suite.lpips)
         return self.suite.real_images(self.data.test_domains[source], self.images[source]).looks
+
+    def result(self, probes: bool) -> Evaluation:
+        """Everything that was measured, with probes of the codes if they are requested."""
+        rebuilt = measure_reconstructions(
+            self.translator, self.data.test_domains, self.images, self.suite.lpips, self.seed
+        )
+        return Evaluation(
+            style=self.style,
+            paired="gain" in self.results[0].metrics,
+            pairs=tuple(self.results),
+            overall=self.overall(),
+            targets=self.targets(),
+            domains=rebuilt,
+            lpips_networks=self.suite.lpips_networks,
+            probes=self.probes() if probes else {},
+            cases=_pick(self.cases),
+        )
 
     def overall(self) -> dict[str, Interval]:
         """Means over all translations."""
@@ -202,13 +216,13 @@ class _Work:
         return overall | (_overall(self.vgg_values, self.vgg_contents, self.seed) if self.vgg_values else {})
 
     def probes(self) -> dict[str, ProbeResult]:
-        """What small classifiers read off a model's codes; nothing of a baseline."""
+        """Probes of a model's codes; empty for a baseline."""
         if self.translator is None:
             return {}
         return read_codes(self.translator, self.data, self.images, self.positions, self.seed)
 
     def targets(self) -> tuple[TargetResult, ...]:
-        """FID and KID of all translations into each domain; nothing without Inception."""
+        """FID and KID of all translations into each domain; empty without Inception."""
         results = []
         for index, features in sorted(self.features.items()):
             name = self.data.test_domains[index]
@@ -219,9 +233,7 @@ class _Work:
         return tuple(results)
 
     def _translate(self, pair: tuple[int, int]) -> _Outputs | None:
-        """Translations of one pair with their truths; sources without a truth are left out where others have
-        one.
-        """
+        """Translate one pair of domains; sources without a truth are skipped if other sources have one."""
         (i, j), data = pair, self.data
         count = len(self.images[i])
         drawn = np.random.default_rng((self.seed, i, j)).integers(len(self.images[j]), size=count)
@@ -246,7 +258,7 @@ class _Work:
         )
 
     def _values(self, made: _Outputs, pair: tuple[int, int]) -> dict[str, Tensor]:
-        """Metric name to a number for each translation, (N,)."""
+        """Metric name to one number per translation, (N,)."""
         values = self.suite.distances(made.sources, made.outputs, made.truths)
         labels = None
         if self.data.labels is not None and self.data.labels.train:
@@ -259,7 +271,7 @@ class _Work:
         return values
 
     def _vgg(self, made: _Outputs) -> dict[str, Interval]:
-        """LPIPS in VGG16's features of some of the translations, and the gain by it."""
+        """LPIPS with VGG16 of some of the translations, and the gain."""
         domains = len(self.data.test)
         chosen = staggered(len(made.sources), len(self.results), domains * (domains - 1), SEEN_BY_VGG)
         truths = None if made.truths is None else made.truths[chosen]
@@ -274,8 +286,12 @@ class _Work:
         return intervals
 
     def _diversity(self, made: _Outputs, target: str) -> Tensor | None:
-        """LPIPS between translations of the same sources into several draws from the target's prior, or into
-        the styles of several references: (B,), or None for a baseline or a single style.
+        """LPIPS between translations of the same sources into several styles.
+
+        The styles are draws from the target's prior or those of several references.
+
+        Returns:
+            (B,), or None for a baseline or a single style.
         """
         if self.translator is None:
             return None
@@ -295,19 +311,8 @@ class _Work:
         return metrics.diversity(drawn, self.suite.lpips)
 
 
-def staggered(count: int, turn: int, turns: int, total: int) -> list[int]:
-    """Positions among ``count`` in one of several turns that choose ``total`` together: spread evenly, and
-    others in every turn.
-
-    >>> staggered(6, 0, 2, 4), staggered(6, 1, 2, 4)
-    ([0, 3], [1, 4])
-    """
-    each = min(count, max(1, total // turns))
-    return [int((index + turn / turns) * count / each) for index in range(each)]
-
-
 def _overall(values: Sequence[dict[str, Tensor]], contents: Sequence[str], seed: int) -> dict[str, Interval]:
-    """Means over all translations; the same content in many pairs is one unit of the bootstrap, not many."""
+    """Means over all translations; translations of the same content are one unit of the bootstrap."""
     number = {content: index for index, content in enumerate(dict.fromkeys(contents))}
     groups = torch.tensor([number[content] for content in contents])
     joined = {name: torch.cat([some[name] for some in values]) for name in values[0]}
@@ -337,7 +342,7 @@ def _cases(made: _Outputs, lpips: Tensor, title: str) -> list[Case]:
 
 
 def _pick(cases: list[Case], each: int = CASES) -> tuple[Case, ...]:
-    """The best, the median and the worst cases by LPIPS."""
+    """The best, median and worst cases by LPIPS."""
     ranked = sorted(cases, key=lambda case: case.lpips)
     middle = max(0, len(ranked) // 2 - each // 2)
     return tuple(ranked[:each] + ranked[middle : middle + each] + ranked[-each:])

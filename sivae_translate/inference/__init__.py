@@ -1,1 +1,1 @@
-"""A trained model at work: tensors, styles, files, folders, clusters and exports."""
+"""Using a trained model: tensors, styles, files, folders, clusters and exports."""

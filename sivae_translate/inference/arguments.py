@@ -1,4 +1,4 @@
-"""The arguments of a translation, checked; and what is done about inputs unlike the training data."""
+"""Checks of a translation's arguments, and of inputs that are unlike the training data."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from sivae_translate.utils.choices import Check
 from sivae_translate.utils.errors import InputError
 
 PERCENTILE = 99.0
-"""Above which an image counts as unusual, unless said otherwise, if the validation images resolve it."""
+"""Default percentile above which an image counts as unusual, if there are enough validation images."""
 
 
 class CoarseCheckWarning(UserWarning):
-    """There are too few validation images for the default percentile, so a lower one is used."""
+    """There are too few validation images for the default percentile; a lower one is used."""
 
 
 class OutOfDistributionWarning(UserWarning):
-    """An image is unlike those that the model was trained on, so its translation means little."""
+    """An image is unlike the training data, so its translation may be meaningless."""
 
 
 def as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLike]]:
-    """Whether it was one image, and all as a list.
+    """Whether a single image was given, and the images as a list.
 
     Raises:
         InputError: an empty list.
@@ -43,7 +43,7 @@ def as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLi
 
 
 def check_choices(output: str, size: str, check: str, batch_size: int) -> None:
-    """Raises InputError for an argument of `Translator.__call__` that is none of its choices."""
+    """Raise InputError if an argument of `Translator.__call__` is not one of its choices."""
     choices = (
         ("output", output, ("pil", "tensor")),
         ("size", size, ("model", "input")),
@@ -61,10 +61,10 @@ def check_choices(output: str, size: str, check: str, batch_size: int) -> None:
 
 
 def placement_to_restore(prepared: Prepared, size: str) -> Placement | None:
-    """How to restore a picture's size; None where the result keeps the model's.
+    """The placement that restores a picture's size; None if the result keeps the model's size.
 
     Raises:
-        InputError: it cannot be restored.
+        InputError: the size cannot be restored.
     """
     if size == "model":
         return None
@@ -73,12 +73,12 @@ def placement_to_restore(prepared: Prepared, size: str) -> Placement | None:
 
 
 def unusual(verdicts: Sequence[Verdict], percentile: float) -> dict[int, Verdict]:
-    """The verdicts that reach a percentile, by the index of the image."""
+    """The verdicts that reach a percentile, by image index."""
     return {index: verdict for index, verdict in enumerate(verdicts) if verdict.percentile >= percentile}
 
 
 def act_on(verdicts: Sequence[Verdict], check: Check, percentile: float) -> None:
-    """Warn of images unlike the training data, or raise InputError."""
+    """Warn about images unlike the training data, or raise InputError."""
     flagged = [f"image {index}: {verdict}" for index, verdict in unusual(verdicts, percentile).items()]
     if not flagged:
         return
@@ -86,6 +86,6 @@ def act_on(verdicts: Sequence[Verdict], check: Check, percentile: float) -> None
     if check == "raise":
         raise InputError(
             f"{len(flagged)} of {len(verdicts)} images are unusual. {message}",
-            remedy="leave them out, or check='warn'",
+            remedy="remove them, or use check='warn'",
         )
     warnings.warn(message, OutOfDistributionWarning, stacklevel=3)

@@ -1,10 +1,9 @@
-"""Translating on a cluster, through Ray Data: streaming, one model an actor, per-file errors in a manifest
-and not in a crash.
+"""Translation on a Ray cluster: streaming, one model per actor, and errors of single files in a manifest.
 
-Inputs and outputs are anything that fsspec knows: folders, s3://, gs://, memory://. Each batch of files is
-one unit of work; an actor reads its files, translates them and writes their translations, each of which
-appears whole or not at all. When an actor dies, Ray starts another and gives it the batch again; since an
-output is the same whoever writes it, nothing is lost or doubled.
+Inputs and outputs are anything that fsspec supports: folders, s3://, gs://, memory://. A unit of work is a
+batch of files: an actor reads them, translates them and writes each translation atomically. When an actor
+dies, Ray starts another one and gives it the batch again; since outputs do not depend on who writes them,
+nothing is lost or duplicated.
 """
 
 from __future__ import annotations
@@ -47,22 +46,22 @@ MANIFEST = "manifest.parquet"
 COLUMNS = ("source", "target", "status", "reason", "unusual")
 """Of the manifest."""
 BLOCKS = 10_000
-"""At most so many blocks for Ray to keep books on; a block of a large job holds several batches."""
+"""Most blocks that Ray has to track; a block of a large job holds several batches."""
 
 Status = Literal["written", "existing", "unreadable"]
 Row = dict[str, str]
-"""A file in the manifest."""
+"""A row of the manifest."""
 
 
 @dataclass
 class ClusterResult:
-    """What became of the files.
+    """The outcome of a translation on a cluster.
 
     Attributes:
-        manifest: Parquet file with a row a file: source, target, status (written, existing, unreadable),
-            reason of an unreadable one, unusual (score and reason; empty where it is not, or not checked).
-        counts: files of each status, and ``unusual``.
-        left_out: files in the input folders that are not images, counted by ending; nothing without them.
+        manifest: Parquet file with a row per file: source, target, status (written, existing, unreadable),
+            reason (of unreadable files), unusual (score and reason; empty if typical or not checked).
+        counts: number of files of each status, and of ``unusual`` ones.
+        left_out: files in the input folders that are not images, counted by extension; empty if none.
     """
 
     manifest: str
@@ -85,22 +84,22 @@ def translate_on_cluster(
     dtype: Precision = "auto",
     encoding: Encoding = PNG,
 ) -> ClusterResult:
-    """Translate files and folders into ``out``, with sub-folders and names kept, and write a manifest.
+    """Translate files and folders into ``out``, keeping sub-folders and names, and write a manifest.
 
-    Connects to the cluster of ``RAY_ADDRESS``, or starts one here. Called again, it does what is missing.
+    Connects to the cluster of ``RAY_ADDRESS``, or starts one here. A repeated call does what is missing.
 
     Args:
         run: run folder, model file or pretrained name.
-        inputs: files and folders, searched recursively, as fsspec names them.
+        inputs: fsspec paths of files and folders; folders are searched recursively.
         style: see `Translator.__call__`.
-        out: output folder, as fsspec names it.
-        overwrite: replace outputs that exist.
+        out: fsspec path of the output folder.
+        overwrite: replace existing outputs.
         size: ``model`` or ``input``.
-        batch_size: files in a unit of work.
-        check: ``warn`` notes inputs unlike the training data; not ``raise``.
+        batch_size: files per unit of work.
+        check: ``warn`` records inputs unlike the training data; ``raise`` is not supported.
         percentile: see `Translator.__call__`.
-        workers: actors; left out: one a GPU, or one a processor.
-        dtype: of each worker's matrix products.
+        workers: number of actors; by default one per GPU, or one per processor.
+        dtype: precision of matrix products.
         encoding: format and quality of the outputs.
 
     Raises:
@@ -123,17 +122,19 @@ def translate_on_cluster(
 
 
 def _check_choices(size: str, check: Check, batch_size: int, workers: int | None) -> None:
-    """Raises InputError for an argument that is none of a cluster's choices."""
+    """Raise InputError if an argument is not one of a cluster's choices."""
     check_choices("pil", size, check, batch_size)
     if workers is not None and workers < 1:
-        raise InputError(f"{workers} workers translate nothing", remedy="give 1 or more, or leave it out")
+        raise InputError(f"workers is {workers}", remedy="give 1 or more, or omit it")
     if check == "raise":
-        raise InputError("a cluster has no check 'raise'", remedy="--check warn lists unusual images")
+        raise InputError(
+            "check 'raise' is not supported on a cluster", remedy="--check warn lists unusual images"
+        )
 
 
 def _summarise(rows: Sequence[Row], manifest: str) -> ClusterResult:
-    """Write the manifest and count what it says."""
-    _write_manifest(manifest, rows)
+    """Write the manifest and count its rows."""
+    write_manifest(manifest, rows)
     counts = {status: sum(row["status"] == status for row in rows) for status in get_args(Status)}
     return ClusterResult(manifest, {**counts, "unusual": sum(bool(row["unusual"]) for row in rows)})
 
@@ -147,10 +148,10 @@ def _settings(
     dtype: Precision,
     **options: Any,
 ) -> _Settings:
-    """What the actors need; the style is computed here, once.
+    """The settings of the actors, with the style, which is computed once.
 
     Raises:
-        InputError: an unknown style, or the model has no calibration to check with.
+        InputError: an unknown style, or the check is on but the model has no calibration.
     """
     translator = Translator.from_pretrained(run, device="cpu", dtype=dtype)
     threshold = translator.engine.threshold(percentile) if check else PERCENTILE
@@ -174,7 +175,7 @@ def _translate_all(
 
 @dataclass(frozen=True)
 class _Settings:
-    """What an actor needs to know; the model travels as bytes, since a cluster may share no disk."""
+    """The settings of an actor; the model is sent as bytes, since a cluster may have no shared disk."""
 
     model: bytes
     style: torch.Tensor
@@ -198,7 +199,7 @@ class _Actor:
         self.style = settings.style.to(self.translator.device)
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, list[bytes]]:
-        """Rows with source and target to rows of the manifest."""
+        """Translate a block of rows with source and target; returns rows of the manifest."""
         jobs = [
             RemoteJob(_unpacked(source), _unpacked(target))
             for source, target in zip(block["source"], block["target"], strict=True)
@@ -226,7 +227,7 @@ class _Actor:
         return rows
 
     def _prepare(self, source: str) -> Prepared:
-        """A file as the model sees it.
+        """Read a file and prepare it for the model.
 
         Raises:
             DataError: it is not a readable image.
@@ -257,7 +258,7 @@ def _row(job: RemoteJob, status: Status, reason: str = "", unusual: str = "") ->
 
 
 def _stream(ray: Any, jobs: Sequence[RemoteJob], settings: _Settings, workers: int | None) -> Iterator[Row]:
-    """Rows of the manifest as they come."""
+    """Rows of the manifest, in the order of their completion."""
     if not jobs:
         return
     context = ray.data.DataContext.get_current()
@@ -278,7 +279,7 @@ def _stream(ray: Any, jobs: Sequence[RemoteJob], settings: _Settings, workers: i
 
 
 def _packed(text: str) -> bytes:
-    """A text on its way to and from an actor; Ray's strings are UTF-8, which not every file name is."""
+    """Encode a text for Ray, whose strings must be UTF-8, unlike file names."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -286,7 +287,12 @@ def _unpacked(text: bytes) -> str:
     return text.decode("utf-8", "surrogatepass")
 
 
-def _write_manifest(url: str, rows: Sequence[Row]) -> None:
+def write_manifest(url: str, rows: Sequence[Row]) -> None:
+    """Write a Parquet file with a row per file, ordered by source.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -298,7 +304,7 @@ def _write_manifest(url: str, rows: Sequence[Row]) -> None:
 
 
 def _ray() -> Any:
-    """Ray with its data library.
+    """Import Ray with its data library.
 
     Raises:
         ConfigError: it is not installed.
@@ -308,5 +314,5 @@ def _ray() -> Any:
         import ray.data
     except ImportError as error:
         raise ConfigError("--engine ray needs Ray", remedy="pip install 'sivae-translate[ray]'") from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # plans and progress of its own
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its own plans and progress
     return ray

@@ -19,27 +19,28 @@ from sivae_translate.utils.errors import InputError
 from sivae_translate.utils.seeds import check_seed
 
 CPU_PIXELS = 2**20
-"""Pixels that a CPU translates at a time: 16 images of 256 px, whose features still fit its caches."""
+"""Pixels that a CPU translates at a time: 16 images of 256 px, whose features still fit into its caches."""
 
 
 CAST = (nn.Conv2d, nn.Linear)
-"""Modules whose weights autocast takes in the lower precision, cast anew at every call."""
+"""Modules whose weights autocast would cast to the lower precision again at every call."""
 
 
 class Engine:
-    """A trained model at work.
+    """Runs a trained model on tensors.
 
-    Images are (B, C, H, W) in [0, 1], prepared as in training, on any device; results stay on the engine's.
-    In bfloat16 it computes with a copy of the weights, cast once: call `to` after changing the model's.
+    Input images are (B, C, H, W) in [0, 1], prepared as in training, on any device; results are on the
+    engine's device. In bfloat16 it computes with a copy of the weights that is cast once: call `to` after
+    changing the weights of the model.
 
     Args:
-        model: trained; moved to the device, in evaluation mode and without gradients.
-        device: where to compute; ``auto`` is a GPU when there is one.
+        model: a trained model; it is moved to the device and set to evaluation mode without gradients.
+        device: where to compute; ``auto`` is a GPU if there is one.
         dtype: ``auto``, ``float32`` or ``bfloat16``.
-        calibration: what is typical, for `typicality`; None where training had no validation images.
+        calibration: scores of validation images, for `typicality`; None if training had none.
 
     Raises:
-        ConfigError: the device is not there, or ``dtype`` is no precision.
+        ConfigError: the device is not available, or the precision is unknown.
 
     >>> from sivae_translate import Translator
     >>> engine = Translator.from_pretrained("glyphs", device="cpu").engine
@@ -64,7 +65,7 @@ class Engine:
         """Move to another device; returns the engine itself.
 
         Raises:
-            ConfigError: the device is not there.
+            ConfigError: the device is not available.
         """
         self.device = pick_device(device)
         self.dtype = pick_dtype(self.precision, self.device)
@@ -73,7 +74,7 @@ class Engine:
         return self
 
     def place(self, images: Tensor) -> Tensor:
-        """Images on the device, in channels_last memory."""
+        """Move images to the device, in channels_last memory format."""
         return images.to(self.device).contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -84,15 +85,19 @@ class Engine:
 
     @torch.inference_mode()
     def decode(self, codes: Codes) -> Tensor:
-        """Codes to images (B, C, H, W) in [0, 1]."""
+        """Decode codes to images (B, C, H, W) in [0, 1]."""
         with self._autocast():
             return self._network.decode(codes.map(lambda code: code.to(self.device)))
 
     @torch.inference_mode()
     def translate(self, images: Tensor, style: Tensor) -> Tensor:
-        """Content of the images, style codes (1, S) for all or (B, S): (B, C, H, W) in [0, 1].
+        """Decode the content of images with other styles: (B, C, H, W) in [0, 1].
 
         On a CPU large batches are computed in parts (`CPU_PIXELS`).
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            style: codes (1, S) for all images or (B, S).
         """
         size = len(images)
         if self.device.type == "cpu":
@@ -104,25 +109,25 @@ class Engine:
 
     @torch.inference_mode()
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Images decoded from their own codes' means: (B, C, H, W) in [0, 1]."""
+        """Decode images from the means of their own codes: (B, C, H, W) in [0, 1]."""
         with self._autocast():
             return self._network.decode(self._network.encode(self.place(images)).mean)
 
     def process(
         self, images: Tensor, style: Tensor | None, *, check: bool = False
     ) -> tuple[Tensor, list[Verdict]]:
-        """One batch of a folder: translations, and verdicts on request.
+        """Translate or reconstruct a batch, with typicality verdicts if requested.
 
         Args:
             images: (B, C, H, W) in [0, 1].
-            style: codes (1, S) or (B, S); None keeps each image's own, which rebuilds it.
+            style: codes (1, S) or (B, S); None keeps each image's own style and so reconstructs it.
             check: whether to compute verdicts.
 
         Returns:
-            images (B, C, H, W) in [0, 1], and a verdict each, or none without ``check``.
+            Images (B, C, H, W) in [0, 1], and a verdict for each, or an empty list without ``check``.
 
         Raises:
-            InputError: ``check`` is set, but the model comes without a calibration.
+            InputError: ``check`` is set but the model has no calibration.
         """
         placed = self.place(images)
         verdicts = self.typicality(placed) if check else []
@@ -130,11 +135,11 @@ class Engine:
 
     @torch.inference_mode()
     def sample(self, count: int, domain: int | None, seed: int) -> Tensor:
-        """Content and style drawn from their priors: (count, C, H, W) in [0, 1].
+        """Decode content and style drawn from their priors: (count, C, H, W) in [0, 1].
 
         Args:
-            count: how many.
-            domain: index; None only without labels.
+            count: number of images.
+            domain: domain index; None only without labels.
             seed: the same seed gives the same images on the same kind of device.
         """
         with self._autocast():
@@ -144,7 +149,7 @@ class Engine:
 
     @torch.no_grad()
     def prior_mean(self, domain: int) -> Tensor:
-        """Mean of the style prior of a domain, (1, S)."""
+        """Mean of a domain's style prior, (1, S)."""
         return self.model.prior_style(torch.tensor([domain], device=self.device), 1)
 
     @torch.inference_mode()
@@ -152,30 +157,30 @@ class Engine:
         """How unlike the training data each image is (docs/ood.md).
 
         Raises:
-            InputError: the model comes without a calibration.
+            InputError: the model has no calibration.
         """
         calibration = self.require_calibration()
         with self._autocast():
             return calibration.verdicts(*measure(self._network, self.place(images)))
 
     def require_calibration(self, percentile: float = 0.0) -> Calibration:
-        """What is typical of the model's inputs.
+        """The calibration, which must exist.
 
         Args:
-            percentile: that will be needed.
+            percentile: the percentile that it must resolve.
 
         Raises:
             InputError: there is no calibration, or it has too few images for the percentile.
         """
         if self.calibration is None:
             raise InputError(
-                "the model does not know what is typical: its training had no validation images",
-                remedy="train it with training.validation above 0, or leave check off",
+                "the model has no calibration for the check: it was trained without validation images",
+                remedy="train it with training.validation above 0, or turn the check off",
             )
         if not 0 <= percentile <= self.calibration.highest:
             raise InputError(
-                f"percentile {percentile:g} cannot be resolved: {self.calibration.highest:.2f} is the most "
-                f"with {len(self.calibration.levels)} validation images",
+                f"percentile {percentile:g} is too high: {self.calibration.highest:.2f} is the highest with "
+                f"{len(self.calibration.levels)} validation images",
                 remedy="choose a lower percentile, or train with a larger training.validation",
             )
         return self.calibration
@@ -184,8 +189,8 @@ class Engine:
         """The percentile above which an image counts as unusual.
 
         Args:
-            percentile: that is wanted; None is `PERCENTILE`, or the highest whole one that the validation
-                images resolve, with a `CoarseCheckWarning`.
+            percentile: the requested percentile; None is `PERCENTILE` or, with `CoarseCheckWarning`, the
+                highest whole number that the validation images resolve.
 
         Raises:
             InputError: there is no calibration, or it has too few images for the percentile.
@@ -196,8 +201,8 @@ class Engine:
         highest = calibration.highest_whole(PERCENTILE)
         if highest < PERCENTILE:
             warnings.warn(
-                f"images from percentile {highest:g} count as unusual, not from {PERCENTILE:g}: the model "
-                f"has {len(calibration.levels)} validation images",
+                f"images above percentile {highest:g} count as unusual, instead of {PERCENTILE:g}: the model "
+                f"has only {len(calibration.levels)} validation images",
                 CoarseCheckWarning,
                 stacklevel=3,
             )

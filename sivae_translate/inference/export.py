@@ -1,8 +1,8 @@
-"""Trained models for other runtimes: ONNX, or torch.export's own format. Two graphs, in float32, for any
-number of images.
+"""Export to other runtimes: ONNX or torch.export's format.
 
-``translate`` takes images (B, C, H, W) in [0, 1] and styles (B, S) to images; ``style`` takes images to
-styles (B, S). The domains' own styles and what an input must look like are in ``model.json`` beside them.
+There are two float32 graphs for any batch size: ``translate`` maps images (B, C, H, W) in [0, 1] and styles
+(B, S) to images, ``style`` maps images to styles (B, S). ``model.json`` beside them describes the inputs and
+has the domains' mean styles.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from sivae_translate.utils.files import replacing_folder, write_json
 
 Format = Literal["onnx", "torch"]
 TOLERANCE = 1e-4
-"""Largest difference of a pixel or a style number between the model and what was exported."""
+"""Largest difference of a pixel or style value between the model and its export."""
 CHECKED = 3
-"""Images in the batch that an export is checked with; another number than it was traced with."""
+"""Batch size that an export is checked with; it differs from the one it was traced with."""
 
 
 class TranslateGraph(nn.Module):
-    """Images and styles to translations.
+    """Maps images and styles to translations.
 
     Args:
-        model: trained.
+        model: a trained model.
     """
 
     def __init__(self, model: LatentModel) -> None:
@@ -50,10 +50,10 @@ class TranslateGraph(nn.Module):
 
 
 class StyleGraph(nn.Module):
-    """Images to styles.
+    """Maps images to styles.
 
     Args:
-        model: trained.
+        model: a trained model.
     """
 
     def __init__(self, model: LatentModel) -> None:
@@ -67,12 +67,11 @@ class StyleGraph(nn.Module):
 
 
 def export(translator: Translator, out: Path, form: Format = "onnx") -> Path:
-    """Write the graphs and ``model.json`` into a new folder, after checking that they compute what the model
-    computes.
+    """Write the graphs and ``model.json`` into a new folder, after comparing their results with the model's.
 
     Args:
         translator: a translation model.
-        out: folder; it must not exist.
+        out: the new folder; it must not exist.
         form: ``onnx`` (``*.onnx``; needs the extra ``onnx``) or ``torch`` (``*.pt2``, for
             `torch.export.load`).
 
@@ -82,17 +81,19 @@ def export(translator: Translator, out: Path, form: Format = "onnx") -> Path:
     Raises:
         InputError: the model is a plain one, or ``out`` exists.
         ConfigError: the extra is not installed.
-        ExportError: what was exported computes something else.
+        ExportError: the results of the export differ from the model's.
         OutputError: ``out`` cannot be written.
     """
     if not translator.model.translates:
-        raise InputError("a plain model has no translation to export", remedy="export a translation model")
+        raise InputError("a plain model cannot be exported", remedy="export a translation model")
     if out.exists():
-        raise InputError(f"{out} exists", remedy="choose another --out, or remove it")
+        raise InputError(f"{out} already exists", remedy="choose another --out or remove it")
     if form == "onnx" and not all(
         importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")
     ):
-        raise ConfigError("ONNX needs more packages", remedy="pip install 'sivae-translate[onnx]'")
+        raise ConfigError(
+            "ONNX export needs additional packages", remedy="pip install 'sivae-translate[onnx]'"
+        )
     model = deepcopy(translator.model).cpu().float().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     write = _onnx if form == "onnx" else _torch
     graphs: dict[str, tuple[nn.Module, Callable[[int], tuple[Tensor, ...]], tuple[str, ...]]] = {
@@ -116,7 +117,7 @@ def export(translator: Translator, out: Path, form: Format = "onnx") -> Path:
 
 
 class ExportError(SivaeError):
-    """What was exported is not the model."""
+    """The results of an export differ from the model's."""
 
 
 def _check(name: str, expected: Tensor, exported: Tensor) -> None:
@@ -140,8 +141,8 @@ _Run = Callable[[tuple[Tensor, ...]], Tensor]
 
 
 def _onnx(graph: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...], path: Path) -> _Run:
-    """Write ``path``.onnx; returns what runs it, in onnxruntime."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it would call its maker
+    """Write ``path``.onnx; returns a function that runs it in onnxruntime."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # otherwise it sends usage data
     import onnxruntime
 
     target = path.with_suffix(".onnx")
@@ -169,7 +170,7 @@ def _onnx(graph: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...], 
 
 
 def _torch(graph: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...], path: Path) -> _Run:
-    """Write ``path``.pt2; returns what runs it, read back from the file."""
+    """Write ``path``.pt2; returns a function that runs the file."""
     target = path.with_suffix(".pt2")
     program = torch.export.export(graph, inputs, dynamic_shapes={name: {0: Dim("batch")} for name in names})
     torch.export.save(program, target)
@@ -184,7 +185,7 @@ def _torch(graph: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...],
 
 
 def _about(translator: Translator, form: Format) -> dict[str, object]:
-    """What a user of the graphs has to know."""
+    """What users of the graphs need to know."""
     model, data = translator.model, translator.config.data
     styles = (
         {name: translator.style_code(Style.domain(name))[0].tolist() for name in translator.domains}

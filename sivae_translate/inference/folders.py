@@ -1,6 +1,4 @@
-"""Translating and rebuilding folders: every image once, resumable, nothing overwritten unasked, nothing
-lost.
-"""
+"""Translation and reconstruction of folders: resumable, and existing files are kept unless requested."""
 
 from __future__ import annotations
 
@@ -38,16 +36,15 @@ GRID_ROWS = 16
 
 @dataclass
 class BatchResult:
-    """What became of the files.
+    """The outcome of a folder's translation.
 
     Attributes:
         written: output files made by this call.
-        existing: output files that were there already and were left alone.
+        existing: output files that existed already and were kept.
         unreadable: path and reason of each input without an output: it could not be read, or its size could
             not be kept.
-        unusual: path, percentile and reason of each input unlike the training data; empty where that
-            is not checked.
-        left_out: files in the input folders that are not images, counted by ending; nothing without them.
+        unusual: path, percentile and reason of each input unlike the training data; empty without the check.
+        left_out: files in the input folders that are not images, counted by extension; empty if none.
     """
 
     written: list[Path] = field(default_factory=list)
@@ -88,13 +85,13 @@ def translate_files(
         batch_size: images computed at a time.
         check: ``warn`` lists inputs unlike the training data, ``raise`` stops at the first of them.
         percentile: see `Translator.__call__`.
-        grid: also write a picture of the first sources, as the model sees them, beside their translations.
+        grid: also write a picture of the first sources, as the model sees them, and their translations.
         encoding: format and quality of the outputs.
         workers: processes that decode and encode, or 0 for threads; see `codec_for`.
 
     Raises:
         InputError: an unknown style or argument, or outputs would replace their own inputs.
-        DataError: an input is missing, or a file is unreadable or no image and ``strict`` is set.
+        DataError: an input is missing, or ``strict`` is set and a file is unreadable or not an image.
         OutputError: ``out`` cannot be written to.
     """
     check_choices("pil", size, check, batch_size)
@@ -132,14 +129,14 @@ def _missing(jobs: Sequence[Job], overwrite: bool, result: BatchResult) -> list[
 
 
 def _check_left_out(inputs: Sequence[Path], strict: bool) -> str:
-    """Files that are not images; see `left_out`.
+    """Count files that are not images; see `left_out`.
 
     Raises:
-        DataError: there are some, and ``strict`` is set.
+        DataError: there are some and ``strict`` is set.
     """
     others = left_out(inputs)
     if others and strict:
-        raise DataError(f"not images: {others}", remedy="move them out of the folder, or leave strict off")
+        raise DataError(f"not images: {others}", remedy="move them out of the folder, or turn strict off")
     return others
 
 
@@ -147,7 +144,7 @@ def _check_left_out(inputs: Sequence[Path], strict: bool) -> str:
 class _FolderWork:
     """Decodes the next batch and writes the last one while the model computes.
 
-    At most three batches are in memory, as the model sees them.
+    At most three prepared batches are in memory.
     """
 
     translator: Translator
@@ -192,7 +189,7 @@ class _FolderWork:
                 raise
 
     def _save_grid(self, path: Path | None) -> None:
-        """A picture of the first sources beside their translations, if there are any and a file is named."""
+        """Write a picture of the first sources and their translations, if there are any."""
         names = ["source", "rebuilt" if self.code is None else "translation"]
         if path is not None and self.examples:
             rows = list(zip(*self.examples, strict=True))
@@ -201,7 +198,7 @@ class _FolderWork:
     def _ahead(
         self, threads: ThreadPoolExecutor, batches: Sequence[Sequence[Job]]
     ) -> Iterator[tuple[Sequence[Job], list[Future[list[Prepared | DataError]]]]]:
-        """Each batch while it is decoded; the next one is being decoded when one is handed out."""
+        """Yield batches that are being decoded, one batch ahead."""
 
         def start(batch: Sequence[Job]) -> list[Future[list[Prepared | DataError]]]:
             return [
@@ -280,10 +277,10 @@ class _FolderWork:
         return futures
 
     def _note_unusual(self, jobs: Sequence[Job], verdicts: Sequence[Verdict]) -> None:
-        """Note inputs unlike the training data.
+        """Record inputs unlike the training data.
 
         Raises:
-            InputError: there are some, and ``check`` is raise.
+            InputError: there are some and ``check`` is ``raise``.
         """
         flagged = [
             f"{jobs[index].source}: {verdict}"
@@ -292,12 +289,12 @@ class _FolderWork:
         self.result.unusual += flagged
         if flagged and self.check == "raise":
             raise InputError(
-                f"{len(flagged)} of {len(jobs)} images are unusual; the first: {flagged[0]}",
-                remedy="leave them out, or only list them: --check warn",
+                f"{len(flagged)} of {len(jobs)} images are unusual; the first is {flagged[0]}",
+                remedy="remove them, or use --check warn to list them",
             )
 
 
 def _finish(writing: Sequence[Future[None]]) -> None:
-    """Wait for writes; a failed one raises here."""
+    """Wait for writes; the error of a failed one is raised here."""
     for future in writing:
         future.result()

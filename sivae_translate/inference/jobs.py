@@ -1,4 +1,4 @@
-"""Which file becomes which: the outputs of a folder's translation, checked before work starts."""
+"""Planning which input becomes which output, checked before work starts."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Job:
 
 
 def plan_jobs(inputs: Sequence[Path], out: Path, suffix: str = ".png") -> list[Job]:
-    """Every image of the inputs with its output, at the same place below ``out`` with the ending ``suffix``.
+    """Pair every input image with its output, at the same relative path below ``out`` but with ``suffix``.
 
-    Where ``out`` lies inside an input folder, the images in it are results of earlier calls and no inputs.
+    If ``out`` is inside an input folder, the images in it are results of earlier calls and not inputs.
 
     Raises:
         DataError: an input is missing or a folder without images.
         InputError: two inputs would become one output, an output would replace an input or a folder, the
-            outputs would lie among the inputs, or ``out`` is named like an image.
+            outputs would be among the inputs, or ``out`` is named like an image.
     """
     check_is_no_image_name(str(out), is_folder=out.is_dir())
     places, folders = LocalPlaces(), [given for given in inputs if given.is_dir()]
@@ -45,10 +45,10 @@ def plan_jobs(inputs: Sequence[Path], out: Path, suffix: str = ".png") -> list[J
 
 
 def is_there(target: Path) -> bool:
-    """Whether an output was made already; an empty file is none.
+    """Whether an output exists already; an empty file does not count.
 
     Raises:
-        InputError: a folder has its name.
+        InputError: there is a folder of the same name.
     """
     try:
         refuse_folder(str(target), is_folder=target.is_dir())
@@ -58,36 +58,38 @@ def is_there(target: Path) -> bool:
 
 
 def refuse_folder(target: str, *, is_folder: bool) -> None:
-    """Raises InputError where a folder has an output's name."""
+    """Raise InputError if a folder has the name of an output."""
     if is_folder:
-        raise InputError(f"{target} is a folder, where an output belongs", remedy="choose another --out")
+        raise InputError(
+            f"{target} is a folder, but an output has the same name", remedy="choose another --out"
+        )
 
 
 def check_is_no_image_name(out: str, *, is_folder: bool = False) -> None:
-    """Raises InputError where an output folder is named like an image, unless it is a folder already."""
+    """Raise InputError if an output folder is named like an image, unless it is an existing folder."""
     if not is_folder and PurePosixPath(out).suffix.lower() in IMAGE_SUFFIXES:
         raise InputError(
-            f"--out {out} is the name of an image, but the outputs go into a folder",
-            remedy="name a folder; the outputs keep their inputs' names in it",
+            f"--out {out} is the name of an image, but outputs are written to a folder",
+            remedy="name a folder; the outputs keep the names of their inputs",
         )
 
 
 def name_outputs(
     sources: Sequence[object], places: Sequence[str], any_case: bool = False, suffix: str = ".png"
 ) -> list[str]:
-    """Outputs' paths below the output folder: the ending becomes ``suffix``.
+    """Paths of the outputs below the output folder, with the extension ``suffix``.
 
-    Inputs whose outputs would have one name keep their endings: ``a.jpg`` and ``a.gif`` become ``a.jpg.png``
-    and ``a.gif.png``.
+    Inputs whose outputs would have the same name keep their extensions: ``a.jpg`` and ``a.gif`` become
+    ``a.jpg.png`` and ``a.gif.png``.
 
     Args:
-        sources: the inputs, as errors name them.
-        places: their paths below the folder that was named, with slashes.
-        any_case: the output folder does not tell capital letters from small ones.
-        suffix: of the outputs' names.
+        sources: the inputs, for errors.
+        places: their paths below the input folder, with slashes.
+        any_case: the output folder ignores case.
+        suffix: extension of the outputs.
 
     Raises:
-        InputError: two names are the same nevertheless.
+        InputError: two names are still the same.
 
     >>> name_outputs("123", ["a.jpg", "a.gif", "b.jpg"])
     ['a.jpg.png', 'a.gif.png', 'b.png']
@@ -95,7 +97,7 @@ def name_outputs(
     key: Callable[[str], str] = _folded if any_case else str
     short = [str(PurePosixPath(place).with_suffix(suffix)) for place in places]
     counts = Counter(key(name) for name in short)
-    parents = {key(str(PurePosixPath(place).parent)) for place in places}  # a folder may be called a.png
+    parents = {key(str(PurePosixPath(place).parent)) for place in places}  # a folder can be called a.png
     names = [
         f"{place}{suffix}" if counts[key(name)] > 1 or key(name) in parents else name
         for place, name in zip(places, short, strict=True)
@@ -103,14 +105,14 @@ def name_outputs(
     owners: dict[str, object] = {}
     for source, name in zip(sources, names, strict=True):
         if key(name) in owners or key(name) in parents:
-            other = owners.get(key(name), "a folder of the inputs")
+            other = owners.get(key(name), "a folder in the inputs")
             raise InputError(f"{other} and {source} would both become {name}", remedy="rename one of them")
         owners[key(name)] = source
     return names
 
 
 def ignores_case(folder: Path) -> bool:
-    """Whether a folder's file system takes ``A`` and ``a`` for one name; nothing is written to find out."""
+    """Whether the file system of a folder ignores case, determined without writing anything."""
     place = Path(os.path.realpath(folder))
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -1,7 +1,7 @@
-"""How a translation's outputs may lie to its inputs, on this machine and elsewhere.
+"""Where outputs may be relative to inputs, on this machine and elsewhere.
 
-An output folder may lie inside an input folder: the images in it are results then. It may not be one of the
-input folders or hold one, and no output replaces an input, whatever links lead to it.
+An output folder may be inside an input folder: the images in it are then results. It must not be one of the
+input folders or contain one, and no output may replace an input, even through links.
 """
 
 from __future__ import annotations
@@ -18,29 +18,27 @@ P = TypeVar("P")
 
 
 class Places(ABC, Generic[P]):
-    """Where files and folders really are; the same for all names of one file."""
+    """The real places of files and folders, which are the same for all names of a file."""
 
     @abstractmethod
     def folder(self, path: P) -> PurePath:
-        """A folder's place."""
+        """The place of a folder."""
 
     @abstractmethod
     def home(self, path: P) -> PurePath:
-        """The place of the folder that a file's name is in."""
+        """The place of the folder that contains a file's name."""
 
     @abstractmethod
     def file(self, path: P) -> PurePath:
-        """A file's place, behind a link where its name is one."""
+        """The place of a file, with links followed."""
 
     @abstractmethod
     def name(self, path: P) -> str:
-        """A file's name in its folder."""
+        """The name of a file in its folder."""
 
 
 class LocalPlaces(Places[Path]):
-    """Paths on this machine with links followed; each folder is looked up once, since there may be millions
-    of files in it.
-    """
+    """Real paths on this machine; each folder is resolved once, since it may have millions of files."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, Path] = {}
@@ -67,37 +65,37 @@ class LocalPlaces(Places[Path]):
 def without_results(
     images: Sequence[tuple[P, str]], folders: Sequence[P], out: P, places: Places[P]
 ) -> list[tuple[P, str]]:
-    """The images that do not lie in ``out``, where it is inside an input folder.
+    """Remove images in ``out`` from the inputs, if it is inside an input folder.
 
     Args:
-        images: files, and their paths below the folder that was named.
+        images: files, and their paths below the input folder.
         folders: the inputs that are folders.
         out: the output folder.
-        places: where they are.
+        places: their real places.
 
     Raises:
-        InputError: none is left.
+        InputError: no image is left.
     """
     results = places.folder(out)
     if not any(places.folder(given) in results.parents for given in folders):
         return list(images)
     left = [(source, place) for source, place in images if not places.home(source).is_relative_to(results)]
     if not left:
-        raise InputError(f"all images lie in {out}, the output folder", remedy="choose another --out")
+        raise InputError(f"all images are in {out}, the output folder", remedy="choose another --out")
     return left
 
 
 def check_relations(jobs: Sequence[tuple[P, P]], folders: Sequence[P], out: P, places: Places[P]) -> None:
-    """Refuse outputs that would replace inputs, or be inputs of the next call.
+    """Refuse outputs that would replace inputs or become inputs of the next call.
 
     Args:
         jobs: inputs and their outputs.
         folders: the inputs that are folders.
         out: the output folder.
-        places: where they are.
+        places: their real places.
 
     Raises:
-        InputError: an output would replace an input, or lie among the images of an input folder.
+        InputError: an output would replace an input, or be among the images of an input folder.
     """
     homes = {places.home(target) for _, target in jobs}
     # A set of all inputs' places would cost memory for each
@@ -110,6 +108,6 @@ def check_relations(jobs: Sequence[tuple[P, P]], folders: Sequence[P], out: P, p
         root = places.folder(given)
         if root not in results.parents and any(home.is_relative_to(root) for home in homes):
             raise InputError(
-                f"outputs would lie among the images of {given}",
+                f"outputs would be among the images of {given}",
                 remedy="choose another --out, such as a new folder inside it",
             )

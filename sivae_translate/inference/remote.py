@@ -1,4 +1,4 @@
-"""Files wherever fsspec finds them: folders, s3://, gs://, memory://."""
+"""Files on any fsspec file system: folders, s3://, gs://, memory://."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from sivae_translate.utils.files import remove_leftovers, replacing
 
 @dataclass(frozen=True)
 class RemoteJob:
-    """An image and its output, as fsspec names them."""
+    """fsspec paths of an image and its output."""
 
     source: str
     target: str
 
 
 def list_jobs(inputs: Sequence[str], out: str, suffix: str = ".png") -> list[RemoteJob]:
-    """Every input image with its output, whose name ends in ``suffix``; see `plan_jobs`.
+    """Pair every input image with its output, which has the extension ``suffix``; see `plan_jobs`.
 
     Raises:
         DataError: an input is missing or a folder without images.
-        InputError: the outputs may not lie there; see `plan_jobs`.
+        InputError: the outputs are not allowed there; see `plan_jobs`.
     """
     fs, folder = _filesystem(out)
     check_is_no_image_name(out, is_folder=fs.isdir(folder))
@@ -56,7 +56,7 @@ def list_jobs(inputs: Sequence[str], out: str, suffix: str = ".png") -> list[Rem
 
 
 class _UrlPlaces(Places[str]):
-    """Real paths on this machine; elsewhere paths with their protocol."""
+    """Real paths on this machine, and paths with their protocol elsewhere."""
 
     def __init__(self) -> None:
         self._local = LocalPlaces()
@@ -83,7 +83,7 @@ def _is_folder(url: str) -> bool:
 
 
 def _expand(given: str) -> Iterator[tuple[str, str]]:
-    """Sources and their paths relative to the folder that was named, in order."""
+    """Sources and their paths relative to the input folder, in order."""
     fs, path = _filesystem(given)
     if _is_local(fs):
         yield from ((str(source), place.as_posix()) for source, place in list_images([Path(path)]))
@@ -102,19 +102,19 @@ def _expand(given: str) -> Iterator[tuple[str, str]]:
 
 
 def _visible_below(fs: Any, folder: str) -> list[str]:
-    """Paths of the files in a folder and all its sub-folders, without hidden ones."""
+    """Paths of the visible files in a folder and all its sub-folders."""
     paths = fs.find(folder)
     return [path for path in paths if all(map(is_visible, posixpath.relpath(path, folder).split("/")))]
 
 
 def left_out(inputs: Sequence[str]) -> str:
-    """The files in folders that are not images by their names; see `listing.count_endings`."""
+    """Count the files in folders that are not images; see `listing.count_endings`."""
     names = (name for given in inputs for name in _other_names(given))
     return count_endings(name for name in names if not is_image(name))
 
 
 def _other_names(given: str) -> Iterator[str]:
-    """Names of the files in a folder; of a file, none."""
+    """Names of the files in a folder; none if it is a file."""
     fs, path = _filesystem(given)
     if _is_local(fs):
         yield from names_below([Path(path)])
@@ -123,7 +123,7 @@ def _other_names(given: str) -> Iterator[str]:
 
 
 def _name(fs: Any, path: str) -> str:
-    """What a file is called outside its file system: a plain path on this machine, else with its protocol."""
+    """Full name of a file: a plain path on this machine, or a path with its protocol."""
     return path if _is_local(fs) else str(fs.unstrip_protocol(path))
 
 
@@ -133,13 +133,13 @@ def _is_local(fs: Any) -> bool:
 
 
 def list_existing(jobs: Sequence[RemoteJob], out: str) -> set[str]:
-    """The jobs' outputs that were made already; an empty file is none.
+    """The outputs that exist already; empty files do not count.
 
     Raises:
-        InputError: a folder has an output's name.
+        InputError: a folder has the name of an output.
     """
     fs, path = _filesystem(out)
-    fs.invalidate_cache()  # the workers' files are not in this process's listings
+    fs.invalidate_cache()  # the cached listings lack the workers' files
     if not fs.exists(path):
         return set()
     there = {
@@ -153,7 +153,7 @@ def list_existing(jobs: Sequence[RemoteJob], out: str) -> set[str]:
 
 
 def clean_up(jobs: Sequence[RemoteJob]) -> None:
-    """Remove what killed workers left in the outputs' folders; object stores have nothing of the kind."""
+    """Remove leftovers of killed workers from the output folders; object stores have none."""
     for folder in {posixpath.dirname(job.target) for job in jobs}:
         fs, path = _filesystem(folder)
         if _is_local(fs):
@@ -161,27 +161,27 @@ def clean_up(jobs: Sequence[RemoteJob]) -> None:
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
-    """Fsspec's file system and the path in it.
+    """The file system of a URL and the path in it.
 
     Raises:
-        ConfigError: no such file system is installed.
+        ConfigError: the file system is not installed.
     """
     from fsspec.core import url_to_fs
     from fsspec.implementations.local import LocalFileSystem
 
-    if "://" not in url:  # any name of a file; fsspec would understand some of them otherwise
+    if "://" not in url:  # a file name, which fsspec might misread as a URL
         return LocalFileSystem(), str(Path(url).absolute())
     try:
         fs, path = url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise ConfigError(
-            f"cannot open {url}: {error}", remedy="install fsspec's package for it, such as s3fs"
+            f"cannot open {url}: {error}", remedy="install its fsspec package, such as s3fs"
         ) from error
     return fs, path.rstrip("/") or "/"
 
 
 def read_image(url: str, reading: Reading) -> Image.Image:
-    """An image file, read as a model's settings say.
+    """Read an image file with the given settings.
 
     Raises:
         DataError: it is not a readable image.
@@ -196,10 +196,10 @@ def read_image(url: str, reading: Reading) -> Image.Image:
 
 
 def put(url: str, content: bytes) -> None:
-    """Write a file, whole or not at all: object stores do so by themselves.
+    """Write a file atomically, as object stores do themselves.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     fs, path = _filesystem(url)
     if _is_local(fs):
@@ -210,5 +210,5 @@ def put(url: str, content: bytes) -> None:
         fs.pipe_file(path, content)
     except OSError as error:
         raise OutputError(
-            f"cannot write {url}: {error}", remedy="free space, or choose another --out"
+            f"cannot write {url}: {error}", remedy="free some space or choose another --out"
         ) from error

@@ -1,4 +1,4 @@
-"""New images into a folder."""
+"""Writing samples to a folder."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def sample_files(
     seed: int = 0,
     encoding: Encoding = PNG,
 ) -> list[Path]:
-    """Write n samples, of each domain or of one, and samples.png with the first ones.
+    """Write n samples of one or of every domain, and the first ones as samples.png.
 
     Args:
         translator: the model.
-        out: folder; files are <domain>-<number>.<format>, or sample-<number>.<format> without domains; see
-            `file_stem`.
-        n: how many of each domain.
-        domain: name; None is every domain in turn.
+        out: output folder; files are <domain>-<number>.<format>, or sample-<number>.<format> without domains;
+            see `file_stem`.
+        n: number of samples of each domain.
+        domain: domain name; None is every domain.
         seed: the same seed, n and device give the same files.
         encoding: format and quality of the files.
 
     Returns:
-        the files, samples.png not among them.
+        The files, without samples.png.
 
     Raises:
         InputError: n is not positive, there is no such domain or seed, or ``out`` is named like an image.
         OutputError: the folder cannot be written to.
     """
     if n < 1:
-        raise InputError(f"n is {n} samples", remedy="give 1 or more")
+        raise InputError(f"n is {n}", remedy="give 1 or more")
     check_seed(seed)
     check_is_no_image_name(str(out), is_folder=out.is_dir())
     names: list[str | None] = [domain]
@@ -73,7 +73,7 @@ def sample_files(
 
 
 def _grid(examples: dict[str, list[Image.Image]]) -> Image.Image:
-    """One row a domain; without domains as many rows as it takes."""
+    """One row per domain; without domains, as many rows as needed."""
     if len(examples) > 1:
         return pictures.grid(
             [images[:GRID_COLUMNS] for images in examples.values()], row_names=list(examples)

@@ -1,4 +1,4 @@
-"""Style: what a translation takes its style from, said explicitly."""
+"""`Style`: where a translation takes its style from."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sivae_translate.utils.seeds import check_seed
 
 @dataclass(frozen=True)
 class StyleContext:
-    """What a style is resolved with.
+    """What is needed to resolve a style.
 
     Attributes:
         engine: the model.
-        domain_index: a domain's name to its index; raises InputError for an unknown one.
-        encode_styles: images as a user gives them to style means (N, S).
+        domain_index: maps a domain name to its index; raises InputError for an unknown one.
+        encode_styles: maps images of any supported type to style means (N, S).
     """
 
     engine: Engine
@@ -32,7 +32,7 @@ class StyleContext:
 
 
 class Style(ABC):
-    """A domain's own style, a draw from its prior, reference images, or a code.
+    """A domain's mean style, a draw from its prior, reference images, or a style code.
 
     >>> Style.domain("night")
     DomainStyle(name='night')
@@ -45,7 +45,7 @@ class Style(ABC):
         """The style code(s), (1, S) or (B, S), on the engine's device.
 
         Raises:
-            InputError: there is no such domain, or an unusable image or code.
+            InputError: the domain is unknown, or an image or code is not usable.
             DataError: a reference cannot be read.
         """
 
@@ -65,25 +65,25 @@ class Style(ABC):
 
     @staticmethod
     def like(*references: Any) -> Style:
-        """The mean style code of one or several reference images (paths, pictures, arrays, tensors)."""
+        """The mean style code of one or more reference images (paths, pictures, arrays, tensors)."""
         if not references:
             raise InputError("no reference image is given", remedy="give at least one")
         return ReferenceStyle(references)
 
     @staticmethod
     def code(code: Tensor) -> Style:
-        """A style code, (S,) for all images or (B, S), one an image."""
+        """A style code, (S,) for all images or (B, S), one per image."""
         return CodeStyle(code)
 
     @staticmethod
     def parse(value: Any, domains: Sequence[str], style_dim: int) -> Style:
-        """What a plain style argument stands for.
+        """Interpret a style argument.
 
         Args:
             value: a style; a domain's name; ``(name, seed)``; an image or a list of images; or a code (S,) or
                 (B, S).
-            domains: the model's.
-            style_dim: S.
+            domains: names of the model's domains.
+            style_dim: length S of a style code.
 
         Raises:
             InputError: a string is both a domain's name and an existing file.
@@ -98,8 +98,8 @@ class Style(ABC):
             is_domain, is_file = value in domains, Path(value).is_file()
             if is_domain and is_file:
                 raise InputError(
-                    f"'{value}' is a domain of the model and also the file {Path(value).absolute()}",
-                    remedy=f"say which: Style.domain('{value}') or Style.like('{value}')",
+                    f"'{value}' is both a domain of the model and the file {Path(value).absolute()}",
+                    remedy=f"use Style.domain('{value}') or Style.like('{value}')",
                 )
             if is_domain or not Path(value).exists():
                 return DomainStyle(value)
@@ -161,7 +161,7 @@ class CodeStyle(Style):
             )
         if not self.values.is_floating_point() or not self.values.isfinite().all():
             raise InputError(
-                f"the style code is of {self.values.dtype} or has numbers that are not finite",
+                f"the style code is {self.values.dtype} or has values that are not finite",
                 remedy="give floats, such as those of Translator.style_code",
             )
         return self.values.to(context.engine.device).float().reshape(-1, size)

@@ -1,4 +1,4 @@
-"""Translator: what most people import. Images in, images in another style out."""
+"""`Translator`, the main class of the library: images in, images in another style out."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Translator:
     Args:
         model: a trained model.
         config: the settings it was trained with; images are prepared as in training.
-        domains: the domains' names in the order of their indices.
-        device: where to compute; ``auto`` is a GPU when there is one.
+        domains: names of the domains, in the order of their indices.
+        device: where to compute; ``auto`` is a GPU if there is one.
         dtype: ``auto``, ``float32`` or ``bfloat16``.
-        facts: about the training.
-        calibration: what is typical, for ``check``; None where training had no validation images.
+        facts: facts about the training.
+        calibration: scores of validation images, for ``check``; None if training had none.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Translator:
 
         Raises:
             CheckpointError: there is no such name, folder or file, or it is damaged.
-            ConfigError: the device is not there, or ``dtype`` is no precision.
+            ConfigError: the device is not available, or the precision is unknown.
         """
         saved = load_model(find_model(source))
         return cls(
@@ -90,7 +90,7 @@ class Translator:
         """Write a model file that `from_pretrained` reads back.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         save_model(Path(path), self.model, self.config, self.domains, self.facts, self.calibration)
 
@@ -98,7 +98,7 @@ class Translator:
         """Move to another device (``cpu``, ``cuda``, ``mps``); returns the translator itself.
 
         Raises:
-            ConfigError: the device is not there.
+            ConfigError: the device is not available.
         """
         self.engine.to(device)
         return self
@@ -110,17 +110,17 @@ class Translator:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return self.engine.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """In which matrix products are computed."""
+        """The precision of matrix products."""
         return self.engine.dtype
 
     @property
     def calibration(self) -> Calibration | None:
-        """What is typical of the model's inputs, for ``check``; None where there is no comparison."""
+        """Scores of validation images, for ``check``; None if there are none."""
         return self.engine.calibration
 
     @property
@@ -181,26 +181,25 @@ class Translator:
         """Translate images into a style.
 
         Args:
-            images: one image or a list: paths, Pillow images, arrays ((H, W) or (H, W, C); uint8, or float in
-                [0, 1]) or tensors ((C, H, W), or a batch (B, C, H, W); the same values). Grey or coloured, of
-                any size.
-            style: a `Style`, or what one is made of: a domain's name (its prior mean), ``(name, seed)`` (a
-                draw), reference images, or a style code (S,) or (B, S).
+            images: one image or a list: paths, Pillow images, arrays ((H, W) or (H, W, C)) or tensors
+                ((C, H, W), or a batch (B, C, H, W)), as uint8 or as float in [0, 1]. Grey or coloured, of any
+                size.
+            style: a `Style`, or a domain's name (its prior mean), ``(name, seed)`` (a draw), reference
+                images, or a style code (S,) or (B, S).
             batch_size: images computed at a time.
-            output: Pillow images, or a tensor (B, C, H, W) in [0, 1] on the CPU.
-            size: ``model`` for the model's size; ``input`` gives each result the shape of its input (Pillow
+            output: ``pil`` for Pillow images, ``tensor`` for a tensor (B, C, H, W) in [0, 1] on the CPU.
+            size: ``model`` for the model's size; ``input`` gives each result the size of its input (Pillow
                 output only), if the model sees all of it: it is square, or ``data.fit`` is not cover.
-            check: ``warn`` or ``raise`` where an image is unlike the training data; twice the time.
-            percentile: above which an image counts as unusual: 99 flags one in a hundred of those that are
-                like the training data. None is 99, or the highest whole one that the model's validation
-                images resolve.
+            check: ``warn`` or ``raise`` if an image is unlike the training data; takes twice the time.
+            percentile: an image above it counts as unusual: 99 flags one in a hundred images like the
+                training data. None is 99, or the highest that the model's validation images resolve.
 
         Returns:
-            one Pillow image for one image, a list for a list, or a tensor.
+            A Pillow image for one image, a list for a list, or a tensor.
 
         Raises:
-            InputError: an unknown domain (the nearest name is suggested), an unusable image or argument, or,
-                where ``check`` is ``raise``, an unusual image.
+            InputError: an unknown domain (the nearest name is suggested), an unusable image or argument, or
+                an unusual image if ``check`` is ``raise``.
             DataError: an image file cannot be read.
         """
         check_choices(output, size, check, batch_size)
@@ -219,20 +218,20 @@ class Translator:
         return self._deliver(torch.cat(results), placements, single, output)
 
     def typicality(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> list[Verdict]:
-        """How unlike the training data images are, compared with validation images (docs/ood.md).
+        """How unlike the training data each image is, compared with validation images (docs/ood.md).
 
         Raises:
-            InputError: an unusable image, or the model comes without such a comparison.
+            InputError: an unusable image, or the model has no calibration.
         """
         _, sources = as_list(images)
         batches = self._batches(sources, batch_size)
         return [verdict for batch in batches for verdict in self.engine.typicality(batch)]
 
     def style_code(self, style: StyleLike | Tensor) -> Tensor:
-        """The style code(s) that a style argument stands for: (1, S) or (B, S), on the device.
+        """Resolve a style argument to style codes: (1, S) or (B, S), on the device.
 
         Raises:
-            InputError: the model is a plain one, there is no such domain, or a string is both a domain's name
+            InputError: the model is a plain one, the domain is unknown, or a string is both a domain's name
                 and an existing file.
         """
         if not self.model.translates:
@@ -246,13 +245,13 @@ class Translator:
         """Style codes (count, S).
 
         Raises:
-            InputError: there are several codes, but not as many as images.
+            InputError: there are several codes, but not one for each image.
         """
         code = self.style_code(style)
         code = code.expand(count, -1) if len(code) == 1 else code
         if len(code) != count:
             raise InputError(
-                f"{len(code)} style codes for {count} images", remedy="give one, or one an image"
+                f"{len(code)} style codes for {count} images", remedy="give one, or one per image"
             )
         return code
 
@@ -263,13 +262,13 @@ class Translator:
         """Index of a domain.
 
         Raises:
-            InputError: there is no such domain; the nearest name is suggested.
+            InputError: the domain is unknown; the nearest name is suggested.
         """
         if name in self.domains:
             return self.domains.index(name)
         close = difflib.get_close_matches(name, self.domains, n=1, cutoff=0.4)
         known = ", ".join(self.domains[:20]) or "none"
-        hint = f"did you mean '{close[0]}'? Domains are {known}" if close else f"domains are {known}"
+        hint = f"did you mean '{close[0]}'? The domains are {known}" if close else f"the domains are {known}"
         file = ", and there is no such file" if Path(name).suffix else ""
         raise InputError(f"the model has no domain '{name}'{file}", remedy=hint)
 
@@ -287,20 +286,22 @@ class Translator:
         *,
         what: Literal["both", "content", "style"] = "both",
     ) -> list[Image.Image]:
-        """Images on the straight line between the codes of a and b, both ends included.
+        """Decode codes on the straight line between those of a and b, both ends included.
 
         Args:
             a: first image; it also gives the code that is not interpolated.
             b: last image.
-            steps: how many, at least 2.
-            what: which code moves.
+            steps: number of images, at least 2.
+            what: which code is interpolated.
         """
         if steps < 2:
             raise InputError(
                 f"interpolate takes at least 2 steps, not {steps}", remedy="give steps=2 or more"
             )
         if what not in ("both", "content", "style"):
-            raise InputError(f"interpolate has no '{what}'", remedy="choose both, content or style")
+            raise InputError(
+                f"what = '{what}' cannot be interpolated", remedy="choose both, content or style"
+            )
         codes = self.encode([a, b]).mean
         t = torch.linspace(0, 1, steps, device=self.device)
         along = t.view(-1, *[1] * (codes.content.ndim - 1))
@@ -309,24 +310,26 @@ class Translator:
         return [to_pil(image) for image in self.decode(Codes(content, style))]
 
     def sample(self, domain: str | None = None, n: int = 8, seed: int = 0) -> list[Image.Image]:
-        """New images of a domain: content and style drawn from their priors.
+        """Sample new images of a domain: content and style are drawn from their priors.
 
         Args:
-            domain: name; left out when there are no labels, and for plain models.
-            n: how many.
+            domain: domain name; omit it without labels and for plain models.
+            n: number of images.
             seed: the same seed gives the same images on the same kind of device.
         """
         if domain is None and self.model.domains:
-            raise InputError("sample needs a domain", remedy=f"domains are {', '.join(self.domains[:20])}")
+            raise InputError(
+                "sample needs a domain", remedy=f"the domains are {', '.join(self.domains[:20])}"
+            )
         if domain is not None and not self.model.translates:
-            raise InputError("a plain model has no domains to sample from", remedy="leave the domain out")
+            raise InputError("a plain model has no domains to sample from", remedy="omit the domain")
         index = None if domain is None else self.domain_index(domain)
         return [to_pil(image) for image in self.engine.sample(n, index, seed)]
 
     def reconstruct(
         self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64
     ) -> Image.Image | list[Image.Image]:
-        """decode(c, s) of the images' own codes: one Pillow image for one image, a list for a list."""
+        """Decode images from their own codes: a Pillow image for one image, a list for a list."""
         single, sources = as_list(images)
         rebuilt = self.decode(self.encode(sources, batch_size=batch_size).mean)
         return to_pil(rebuilt[0]) if single else [to_pil(image) for image in rebuilt]
@@ -337,11 +340,11 @@ class Translator:
         return Posterior.join([self.engine.encode(batch) for batch in self._batches(sources, batch_size)])
 
     def decode(self, codes: Codes) -> Tensor:
-        """Codes to images (B, C, H, W) in [0, 1], on the CPU."""
+        """Decode codes to images (B, C, H, W) in [0, 1], on the CPU."""
         return self.engine.decode(codes).float().cpu()
 
     def prepare(self, images: Sequence[ImageLike]) -> Tensor:
-        """Images as in training: a float tensor (B, C, H, W) in [0, 1] on the CPU.
+        """Prepare images as in training: a float tensor (B, C, H, W) in [0, 1] on the CPU.
 
         Raises:
             InputError: an unusable array, tensor or type.
@@ -356,7 +359,7 @@ class Translator:
     def _deliver(
         self, images: Tensor, placements: Sequence[Placement | None], single: bool, output: str
     ) -> Image.Image | list[Image.Image] | Tensor:
-        """Results as pictures or a tensor; a placement is that of an input whose size is to be kept."""
+        """Return results as pictures or a tensor; a placement belongs to an input whose size is kept."""
         if output == "tensor":
             return images.float().cpu()
         pictures = [

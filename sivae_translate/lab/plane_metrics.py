@@ -1,21 +1,20 @@
-r"""How good a 2D model is: the published metrics by their published definitions, and sound ones beside them.
+r"""Metrics of 2D models: the published ones with their published definitions, and sound ones.
 
 Published (arXiv 2012.13253, appendix; lower is better):
 
 - gnELBO: minus the ELBO (squared error of the mean's reconstruction + KL, both with weight 1) of 100 batches
-  of data, divided by the sum of the same over these and a 1024 x 1024 grid, then averaged.
+  of data, divided by the sum of the same over these batches and a 1024 x 1024 grid, then averaged.
 - KL and JSD between histograms of 5,000 real and 5,000 generated points on 100 x 100 bins. Densities (not
   probabilities) enter, 1e-14 is added inside the logarithm, and the sum is divided by 100, the number of
-  histogram rows. The JSD takes its two divergences the other way round, :math:`\tfrac12 KL(m \| p) + \tfrac12
-  KL(m \| q)` with m the mean: it is not bounded by ln 2.
+  histogram rows. The arguments of the JSD's two divergences are swapped, :math:`\tfrac12 KL(m \| p) +
+  \tfrac12 KL(m \| q)` with m the mean: it is not bounded by ln 2.
 
 Sound:
 
 - KL(model || data): an estimate of the entropy of generated points from their nearest neighbours (Kozachenko
-  and Leonenko, 1987), and the exact log density of the data, of which no point is taken to have less than log
-  1e-30.
-- Sliced Wasserstein-1 distance over fixed directions.
-- Modes found (8 Gaussians), and share of generated points off the support.
+  and Leonenko, 1987), and the exact log density of the data, clipped below at log 1e-30.
+  - Sliced Wasserstein-1 distance over fixed directions.
+  - Modes found (8 Gaussians), and fraction of generated points off the support.
 """
 
 from __future__ import annotations
@@ -35,28 +34,24 @@ GRID = 1024
 PART = 2**16
 TINY = 1e-14
 FLOOR = math.log(1e-30)
-"""Log density that stands for minus infinity: a point off the checkerboard costs 69 nats."""
+"""Log density in place of minus infinity: a point off the checkerboard costs 69 nats."""
 
 Cost = Callable[[Tensor], Tensor]
-"""Minus the ELBO of points: (N, 2) to (..., N), a row a model."""
+"""Minus the ELBO of points: (N, 2) to (..., N), one row per model."""
 
 
 def histogram(points: Tensor, reach: float) -> np.ndarray:
-    """Density on 100 x 100 bins over [-reach, reach] squared, as numpy normalises it: points outside are left
-    out.
-    """
+    """Density on 100 x 100 bins over [-reach, reach] squared; points outside are not counted."""
     limits = [[-reach, reach], [-reach, reach]]
     density, _, _ = np.histogram2d(
         points[:, 0].numpy(), points[:, 1].numpy(), bins=BINS, range=limits, density=True
     )
-    cleaned: np.ndarray = np.nan_to_num(density)  # every point outside: 0 / 0
+    cleaned: np.ndarray = np.nan_to_num(density)  # 0 / 0 if all points are outside
     return cleaned
 
 
 def _divergence(p: np.ndarray, q: np.ndarray) -> float:
-    """Sum p (log p - log(q + 1e-14)) / number of rows, 0 log 0 = 0: the published KL(p || q) of two
-    histograms.
-    """
+    """The published KL(p || q) of two histograms: sum p (log p - log(q + 1e-14)) / number of rows."""
     logs = np.log(np.where(p > 0, p, 1.0)) - np.log(q + TINY)
     return float((p * logs).sum() / len(p))
 
@@ -67,7 +62,7 @@ def histogram_kl(real: Tensor, fake: Tensor, reach: float) -> float:
 
 
 def histogram_jsd(real: Tensor, fake: Tensor, reach: float) -> float:
-    """The published JSD, whose divergences run from the mean to the parts."""
+    """The published JSD, with the arguments of its divergences swapped."""
     p, q = histogram(real, reach), histogram(fake, reach)
     mean = 0.5 * (p + q)
     return 0.5 * (_divergence(mean, p) + _divergence(mean, q))
@@ -78,11 +73,11 @@ def gnelbo(cost: Cost, real: Tensor, reach: float) -> np.ndarray:
 
     Args:
         cost: minus the ELBO of points.
-        real: points of the data, (N, 2); published with 100 batches of 128.
-        reach: half the side of the grid's square.
+        real: points of the data, (N, 2); the paper uses 100 batches of 128.
+        reach: half the side of the square that the grid covers.
 
     Returns:
-        (...,) float64, one number a model.
+        (...,) float64, one number per model.
     """
     axis = torch.linspace(-reach, reach, GRID)
     grid = torch.cartesian_prod(axis, axis)
@@ -95,9 +90,7 @@ def gnelbo(cost: Cost, real: Tensor, reach: float) -> np.ndarray:
 
 
 def entropy(points: Tensor, neighbour: int = 3) -> float:
-    """Kozachenko-Leonenko estimate of the entropy of the distribution that points (N, 2) come from, in
-    nats.
-    """
+    """Kozachenko-Leonenko estimate, in nats, of the entropy of the distribution of points (N, 2)."""
     from scipy.spatial import cKDTree
 
     x = points.double().numpy()
@@ -107,9 +100,7 @@ def entropy(points: Tensor, neighbour: int = 3) -> float:
 
 
 def kl_to_data(fake: Tensor, plane: Plane) -> float | None:
-    """KL(model || data) in nats from generated points (N, 2) and the exact density; None where that is
-    unknown.
-    """
+    """KL(model || data) in nats, from generated points (N, 2); None if the data's density is unknown."""
     logs = plane.log_density(fake)
     if logs is None:
         return None
@@ -117,8 +108,12 @@ def kl_to_data(fake: Tensor, plane: Plane) -> float | None:
 
 
 def sliced_wasserstein(real: Tensor, fake: Tensor, directions: int = 64) -> float:
-    """Wasserstein-1 distance of the projections, averaged over evenly spread directions; (N, 2) each, equally
-    many.
+    """Wasserstein-1 distance of projections, averaged over evenly spread directions.
+
+    Args:
+        real: points (N, 2).
+        fake: the same number of points, (N, 2).
+        directions: number of directions.
     """
     angle = torch.arange(directions) * (math.pi / directions)
     axes = torch.stack([angle.cos(), angle.sin()])
@@ -127,20 +122,23 @@ def sliced_wasserstein(real: Tensor, fake: Tensor, directions: int = 64) -> floa
 
 
 def modes_found(fake: Tensor, least: float = 0.2) -> int:
-    """How many of the eight Gaussians hold, within 5 sigma, at least ``least`` times their fair share of the
-    points (N, 2).
+    """How many of the eight Gaussians have, within 5 sigma, at least ``least`` of their fair share of points.
+
+    Args:
+        fake: points (N, 2).
+        least: minimum, as a fraction of N / 8.
     """
     near = torch.cdist(fake, modes()) < 5 * MODE_SIGMA
     return int((near.float().mean(0) >= least / 8).sum())
 
 
 def measure(plane: Plane, real: Tensor, fake: Tensor) -> dict[str, float]:
-    """Every figure that points alone allow.
+    """All metrics that need only points.
 
     Args:
-        plane: the data's distribution.
-        real: its points, (N, 2).
-        fake: as many generated ones, or other real points for the noise floor.
+        plane: distribution of the data.
+        real: points of the data, (N, 2).
+        fake: the same number of generated points, or other real points for the noise floor.
     """
     metrics = {
         "kl": histogram_kl(real, fake, plane.reach),

@@ -1,4 +1,4 @@
-"""The four published 2D data sets (arXiv 2012.13253, appendix), with exact densities where they are known."""
+"""The four published 2D data sets (arXiv 2012.13253, appendix), with exact densities if known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODE_SIGMA = 0.02 / 1.414
 RING_RADII = (3.0, 2.25, 1.5, 0.75)
 RING_SIGMA = 0.08
 SPIRAL_TURN = 3 * math.pi
-"""Angle of a spiral's arm; the arms are (angle / 3) long at each angle."""
+"""Largest angle of a spiral's arm; the radius is (angle / 3)."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,19 @@ class Plane:
     """A distribution on the plane.
 
     Attributes:
-        name: which one.
-        reach: metrics are taken over [-reach, reach] squared; the published ranges.
+        name: name of the data set.
+        reach: metrics cover [-reach, reach] squared, as published.
     """
 
     name: PlaneName
 
     @property
     def reach(self) -> float:
-        """Half the side of the square that metrics are taken over: 2 for 8 Gaussians, else 4."""
+        """Half the side of the square that metrics cover: 2 for 8 Gaussians, else 4."""
         return 2.0 if self.name == "8gaussians" else 4.0
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws, (count, 2) float32."""
+        """Draw points, (count, 2) float32."""
         if self.name == "8gaussians":
             mode = torch.randint(8, (count,), generator=generator)
             return modes()[mode] + MODE_SIGMA * torch.randn(count, 2, generator=generator)
@@ -52,10 +52,10 @@ class Plane:
         return ring + RING_SIGMA * torch.randn(count, 2, generator=generator)
 
     def log_density(self, points: Tensor) -> Tensor | None:
-        """Exact log density in nats, (...,) for points (..., 2); None for the spiral, which has no closed
-        form.
+        """Exact log density in nats, (...,) for points (..., 2).
 
-        The checkerboard's is minus infinity off its squares.
+        It is None for the spiral, which has no closed form, and minus infinity off the checkerboard's
+        squares.
         """
         x = points.double()
         if self.name == "8gaussians":
@@ -71,10 +71,10 @@ class Plane:
         return None
 
     def off_support(self, points: Tensor) -> Tensor:
-        """Which points lie where data hardly ever does, (...,) bool for points (..., 2).
+        """Which points are where data hardly ever is, (...,) bool for points (..., 2).
 
-        More than 5 sigma from a mode or an arm, 3 sigma from a ring (they are close), or 0.1 off the
-        checkerboard's squares.
+        That is more than 5 sigma from every mode or arm, 3 sigma from every ring (rings are close), or 0.1
+        off the checkerboard's squares.
         """
         if self.name == "8gaussians":
             return _distance(points, modes()) > 5 * MODE_SIGMA
@@ -100,7 +100,7 @@ def modes() -> Tensor:
 
 
 def _distance(points: Tensor, places: Tensor) -> Tensor:
-    """Distance of points (..., 2) to the nearest of some places (K, 2), (...,)."""
+    """Distance of points (..., 2) to the nearest of several places (K, 2): (...,)."""
     return torch.cdist(points.reshape(-1, 2), places).amin(1).reshape(points.shape[:-1])
 
 
@@ -109,7 +109,7 @@ def _arm(angle: Tensor, jitter: Tensor) -> Tensor:
 
 
 def _spiral(count: int, generator: torch.Generator) -> Tensor:
-    """Two arms, the second the first turned by half a turn."""
+    """Two arms; the second one is the first rotated by half a turn."""
     angle = torch.rand(count, generator=generator).sqrt() * SPIRAL_TURN
     arm = _arm(angle, 0.5 * torch.rand(2, count, generator=generator))
     side = torch.where(torch.rand(count, generator=generator) < 0.5, 1.0, -1.0)
@@ -124,7 +124,7 @@ def _checkerboard(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _log_rings(x: Tensor) -> Tensor:
-    """Each ring is a uniform angle plus a Gaussian: a Rice density of the radius, spread over the circle."""
+    """Log density of the rings: a uniform angle plus Gaussian noise gives a Rice density of the radius."""
     radius = x.norm(dim=-1)[..., None]
     centre = torch.tensor(RING_RADII, dtype=torch.float64)
     variance = RING_SIGMA**2

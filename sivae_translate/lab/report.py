@@ -33,7 +33,7 @@ TITLES = {
 
 
 def draw_model(plane: PlaneName, model: ToyVAE, path: Path, title: str) -> None:
-    """Data, samples, reconstructions, and exp(ELBO) over the plane, of the first replica; a PNG."""
+    """Draw data, samples, reconstructions, and exp(ELBO) over the plane, of the first replica, as a PNG."""
     data = Plane(plane)
     real = data.sample(SHOWN, torch.Generator().manual_seed(5))
     axis = torch.linspace(-data.reach, data.reach, PIXELS)
@@ -68,9 +68,7 @@ def _frame(axes: Any, reach: float, title: str) -> None:
 def write(
     results: Mapping[str, Mapping[str, Any]], floors: Mapping[str, Mapping[str, float]], out: Path
 ) -> None:
-    """results.json, results.md, and for each data set the curves and the pictures of all objectives, one
-    above the other.
-    """
+    """Write results.json, results.md and, for each data set, curves and pictures of all objectives."""
     tables = {
         plane: {name: _summary(run["rows"]) for name, run in runs.items()} for plane, runs in results.items()
     }
@@ -97,7 +95,7 @@ def write(
 
 
 def _summary(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean, standard deviation over seeds, least and largest of every metric."""
+    """Mean, standard deviation, minimum and maximum over seeds of every metric."""
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return {
         name: {"mean": float(v.mean()), "std": float(v.std()), "min": float(v.min()), "max": float(v.max())}

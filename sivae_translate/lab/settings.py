@@ -1,4 +1,4 @@
-"""Settings of the 2D study; configs/toy.yaml holds the published ones."""
+"""Settings of the 2D study; configs/toy.yaml has the published values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sivae_translate.utils.choices import ObjectiveName, PlaneName
 from sivae_translate.utils.resources import config_path
 
 SCALE = 0.5
-"""1 / number of coordinates: the paper's s in two dimensions."""
+"""1 / number of coordinates, the paper's s in two dimensions."""
 
 
 class ElboWeights(Section):
@@ -44,32 +44,34 @@ class PlaneWeights(Section):
 
 
 class ToyConfig(Section):
-    """How the models of the plane are trained; times are shares of the iterations."""
+    """How models of the plane are trained; times are fractions of the iterations."""
 
     iterations: Count
-    batch: Annotated[Count, Field(description="points a replica and step")]
+    batch: Annotated[Count, Field(description="points per replica and step")]
     hidden: Annotated[Count, Field(description="width of the hidden layers")]
-    learning_rate: Annotated[Positive, Field(description="Adam's at the start")]
+    learning_rate: Annotated[Positive, Field(description="initial learning rate of Adam")]
     falls: Annotated[
-        tuple[Share, ...], Field(description="times at which the learning rate falls to a tenth")
+        tuple[Share, ...], Field(description="times at which the learning rate is divided by ten")
     ]
-    warm_up: Annotated[Share, Field(description="share of the iterations that is a plain VAE")]
-    margin: Annotated[Positive, Field(description="introvae: KL (nats) up to which fakes are pushed")]
-    gamma_r: Annotated[NonNegative, Field(description="bootstrap: weight of a fake's reconstruction error")]
+    warm_up: Annotated[Share, Field(description="fraction of the iterations that train a plain VAE")]
+    margin: Annotated[Positive, Field(description="introvae: KL (nats) up to which fakes are pushed away")]
+    gamma_r: Annotated[
+        NonNegative, Field(description="bootstrap: weight of the reconstruction error of fakes")
+    ]
     target_steps: Annotated[
-        Count, Field(description="bootstrap: steps after which the lagging decoder is renewed")
+        Count, Field(description="bootstrap: steps after which the target decoder is updated")
     ]
     automatic: Annotated[
-        bool, Field(description="let beta_neg be balanced instead of taking the ones below")
+        bool, Field(description="balance beta_neg automatically instead of using the values below")
     ] = False
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        Field(description="of the products between hidden layers; auto is bfloat16 where it is fast"),
+        Field(description="precision of products between hidden layers; auto is bfloat16 where that is fast"),
     ] = "auto"
-    planes: Annotated[dict[PlaneName, PlaneWeights], Field(description="weights for each data set")]
+    planes: Annotated[dict[PlaneName, PlaneWeights], Field(description="weights of each data set")]
 
     def objective(self, plane: PlaneName, name: ObjectiveName) -> ObjectiveConfig:
-        """The settings of one of the family on one data set."""
+        """The settings of one objective on one data set."""
         weights = self.planes[plane]
         if name == "elbo":
             return ObjectiveConfig(
@@ -91,7 +93,7 @@ class ToyConfig(Section):
             margin=self.margin,
             gamma_r=self.gamma_r
             if name == "bootstrap"
-            else 0.0,  # published 1e-8 elsewhere: two passes for nothing
+            else 0.0,  # 1e-8 as published would cost two passes for no effect
             target_steps=self.target_steps,
             fake_reconstruction=name != "introvae",
             content_open_at=0,
@@ -100,7 +102,7 @@ class ToyConfig(Section):
         )
 
     def rate(self, share: float) -> float:
-        """The learning rate at a share of the iterations."""
+        """The learning rate after a fraction of the iterations."""
         return self.learning_rate * 0.1 ** sum(share >= fall for fall in self.falls)
 
 
@@ -108,11 +110,12 @@ def load_toy_config(name: str = "toy", **overrides: Any) -> ToyConfig:
     """Read the settings of a 2D study.
 
     Args:
-        name: of a configuration that comes with the library, or a path.
-        **overrides: values that take the place of the file's; None leaves the file's.
+        name: name of a configuration that comes with the library, or a path.
+        **overrides: values that replace those of the file; None keeps them.
 
     Raises:
-        ConfigError: no such file, not YAML, an unknown name, a missing or wrong value.
+        ConfigError: the file does not exist or is not YAML, a name is unknown, or a value is missing or
+            invalid.
     """
     path = config_path(name)
     given = {key: value for key, value in overrides.items() if value is not None}

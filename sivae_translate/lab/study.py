@@ -1,6 +1,4 @@
-"""The 2D study: four data sets, four objectives, several seeds; pictures and a table (arXiv 2012.13253,
-section 5.1).
-"""
+"""The 2D study (arXiv 2012.13253, section 5.1): data sets x objectives x seeds."""
 
 from __future__ import annotations
 
@@ -29,9 +27,9 @@ from sivae_translate.utils.progress import console, progress_bar
 OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 
 EVALUATED = 100 * 128
-"""Points of the data whose ELBO enters gnELBO."""
+"""Number of data points whose ELBO enters gnELBO."""
 SHARED = {"iterations", "batch", "hidden", "learning_rate", "falls", "precision"}
-"""Settings that every objective of a study shares."""
+"""Settings that all objectives of a study share."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Trained:
 
     Attributes:
         model: R replicas.
-        curves: metrics every so many iterations, averaged over replicas.
+        curves: metrics at regular intervals, averaged over replicas.
         seconds: training time.
     """
 
@@ -50,13 +48,13 @@ class Trained:
 
 
 def train(plane: PlaneName, objective: ObjectiveName, seeds: Sequence[int], config: ToyConfig) -> Trained:
-    """Train one replica a seed, all at once.
+    """Train one replica per seed, all at once.
 
     Args:
-        plane: data set.
-        objective: which of the family.
-        seeds: one a replica, of its weights; data and noise differ between replicas, too.
-        config: how.
+        plane: name of the data set.
+        objective: name of the objective.
+        seeds: seed of each replica's weights; data and noise differ between replicas as well.
+        config: training settings.
     """
     iterations = config.iterations
     model = ToyVAE(tuple(seeds), config.hidden, pick_dtype(config.precision, torch.device("cpu")))
@@ -81,7 +79,7 @@ def train(plane: PlaneName, objective: ObjectiveName, seeds: Sequence[int], conf
 
 
 def measure(plane: PlaneName, model: ToyVAE, seed: int) -> list[dict[str, float]]:
-    """Figures of each replica."""
+    """Metrics of each replica."""
     data, draws = Plane(plane), torch.Generator().manual_seed(seed)
     real, evaluated = data.sample(metrics.POINTS, draws), data.sample(EVALUATED, draws)
     costs = metrics.gnelbo(model.cost, evaluated, data.reach)
@@ -93,7 +91,7 @@ def measure(plane: PlaneName, model: ToyVAE, seed: int) -> list[dict[str, float]
 
 
 def noise_floor(plane: PlaneName, seed: int, repeats: int = 3) -> dict[str, float]:
-    """The metrics of real points against other real points: nothing can be better."""
+    """Metrics of real points against other real points, which no model can beat."""
     data = Plane(plane)
     draws = [torch.Generator().manual_seed(seed + 10_000 + repeat) for repeat in range(repeats)]
     rows = [
@@ -109,13 +107,13 @@ def study(
     out: Path,
     config: ToyConfig,
 ) -> Path:
-    """Run everything that ``out`` does not hold yet; pictures, results.json and results.md.
+    """Run the experiments that are missing in ``out``, and write pictures, results.json and results.md.
 
     Returns:
         ``out``.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: ``out`` cannot be written.
     """
     from sivae_translate.lab import report
 
@@ -149,6 +147,6 @@ def study(
 
 
 def _setting_of(path: Path) -> object:
-    """What a finished study was made with; files of earlier versions call it ``asked``."""
+    """The settings of a finished study; files of earlier versions call them ``asked``."""
     written = json.loads(path.read_text(encoding="utf-8"))
     return written.get("setting", written.get("asked"))

@@ -1,15 +1,14 @@
-r"""The idealised game of Soft-IntroVAE on finite sets, with exact sums in float64 (arXiv 2012.13253, section
-4).
+r"""The idealised game of Soft-IntroVAE on finite sets (arXiv 2012.13253, section 4).
 
-x takes n values and z takes m; p_data(x) and p(z) are given, the decoder is a table p_d(x | z), the encoder a
-table q(z | x). With
+Sums are exact, in float64. x takes n values and z takes m; p_data(x) and p(z) are given, the decoder is a
+table p_d(x | z), the encoder a table q(z | x). With
 
 .. math::
     W(x) &= E_{q(z|x)}[\log p_d(x|z)] - KL(q(z|x) \| p(z)) = \log p_d(x) - KL(q(z|x) \| p_d(z|x)) \\
     L_E &= E_{p_{data}}[W(x)] - \tfrac1\alpha E_{p_d}[e^{\alpha W(x)}] \\
     L_D &= E_{p_{data}}[W(x)] + \gamma E_{p_d}[W(x)]
 
-the encoder ascends L_E and the decoder L_D. The paper's theorem: when p_d*(x)^(alpha + 1) <= p_data(x)
+the encoder maximises L_E and the decoder L_D. The paper's theorem: if p_d*(x)^(alpha + 1) <= p_data(x)
 wherever p_data(x) > 0, there is an equilibrium at which p_d* minimises KL(p_data || p_d) + gamma H(p_d) and
 q* is the posterior p_d*(z | x).
 
@@ -33,7 +32,7 @@ Rule = Literal["soft_introvae", "introvae"]
 
 @dataclass(frozen=True)
 class Instance:
-    """Random problems, N of them side by side.
+    """N random problems.
 
     Attributes:
         data: p_data, (N, n), float64.
@@ -53,15 +52,15 @@ class Instance:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a game came to rest.
+    """The final state of a game.
 
     Attributes:
         decoder: p_d(x | z), (N, m, n).
         encoder: q(z | x), (N, n, m).
         marginal: p_d(x), (N, n).
         posterior_gap: largest KL(q(z|x) || p_d(z|x)) over x, (N,), nats.
-        drift: largest change of p_d(x) over the last tenth of the iterations, (N,); near 0 when the game has
-            come to rest.
+        drift: largest change of p_d(x) over the last tenth of the iterations, (N,); near 0 if the game has
+            converged.
     """
 
     decoder: Tensor
@@ -87,7 +86,7 @@ def elbo(log_decoder: Tensor, log_encoder: Tensor, log_prior: Tensor) -> tuple[T
 def encoder_value(
     w: Tensor, kl: Tensor, data: Tensor, marginal: Tensor, rule: Rule, alpha: float, margin: float
 ) -> Tensor:
-    """L_E, (N,); see the module."""
+    """L_E, (N,); see the module's docstring."""
     real = (data * w).sum(-1)
     if rule == "introvae":
         return real - (marginal * torch.relu(margin - kl)).sum(-1)
@@ -95,7 +94,7 @@ def encoder_value(
 
 
 def decoder_value(w: Tensor, kl: Tensor, data: Tensor, marginal: Tensor, rule: Rule, gamma: float) -> Tensor:
-    """L_D, (N,); see the module."""
+    """L_D, (N,); see the module's docstring."""
     fake = -kl if rule == "introvae" else w
     return (data * w).sum(-1) + gamma * (marginal * fake).sum(-1)
 
@@ -111,17 +110,17 @@ def play(
     rate: float = 0.05,
     seed: int = 0,
 ) -> Outcome:
-    """Both players climb their own gradient, from random tables, with a step that shrinks to nothing.
+    """Play the game: both players follow their own gradient, from random tables, with a decaying step.
 
     Args:
         instance: N problems.
         gamma: weight of fakes for the decoder.
-        alpha: the expELBO's.
+        alpha: alpha of the expELBO.
         rule: which game.
-        margin: IntroVAE's, nats.
+        margin: margin of IntroVAE in nats.
         iterations: steps of each player.
-        rate: Adam's at the start; it falls linearly to a thousandth.
-        seed: of the first tables.
+        rate: initial learning rate of Adam; it falls linearly to a thousandth.
+        seed: seed of the initial tables.
     """
     generator = torch.Generator().manual_seed(seed)
     count, values = instance.data.shape
@@ -129,7 +128,7 @@ def play(
     decoder = torch.randn(count, latents, values, generator=generator, dtype=torch.float64).requires_grad_()
     encoder = torch.randn(count, values, latents, generator=generator, dtype=torch.float64).mul_(0.1)
     encoder.requires_grad_()
-    # The encoder is the faster player: the theorem is about a best response.
+    # The encoder learns faster: the theorem assumes its best response.
     players = torch.optim.Adam(
         [{"params": [decoder], "lr": rate}, {"params": [encoder], "lr": 4 * rate}], betas=(0.9, 0.99)
     )
@@ -167,16 +166,15 @@ def target_value(marginal: Tensor, data: Tensor, gamma: float) -> Tensor:
 
 
 def minimise_target(data: Tensor, gamma: float, starts: int | Tensor = 20, seed: int = 0) -> Tensor:
-    """The minimiser of `target_value` over all distributions, computed without the game: constrained
-    optimisation (SLSQP).
+    """Minimise `target_value` over all distributions by constrained optimisation (SLSQP), without the game.
 
-    The problem is not convex for large gamma, so it is solved from several starts and the best is taken.
+    The problem is not convex for large gamma, so the best of several starts is taken.
 
     Args:
         data: p_data, (n,).
         gamma: weight of the entropy.
-        starts: number of random starts beside p_data itself, or the starts, (K, n).
-        seed: of the starts.
+        starts: number of random starts besides p_data itself, or the starts, (K, n).
+        seed: seed of the starts.
 
     Returns:
         (n,) float64.

@@ -1,4 +1,4 @@
-"""The theorem checked on random finite problems: a table and a picture (docs/theory.md)."""
+"""Checking the theorem on random finite problems, with a table and a picture (docs/theory.md)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GAMMAS = (0.0, 0.2, 0.5, 1.0)
 ALPHAS = (1.0, 2.0, 4.0, 8.0)
 MARGINS = (1.0, 2.0, 4.0)
 AT_REST = 1e-3
-"""A game whose p_d(x) moved by less in its last tenth counts as come to rest."""
+"""A game counts as converged if p_d(x) changed by less in the last tenth of its iterations."""
 HEADER = (
     "gamma",
     "game",
@@ -43,23 +43,23 @@ def check(
     seed: int = 0,
     iterations: int = 6000,
 ) -> list[Row]:
-    """Play every game and compare its end with the minimiser of KL(p_data || p_d) + gamma H(p_d).
+    """Play every game and compare its final state with the minimiser of KL(p_data || p_d) + gamma H(p_d).
 
     Args:
-        count: random problems.
-        values: n, values of x.
-        latents: m, values of z.
+        count: number of random problems.
+        values: number n of values of x.
+        latents: number m of values of z.
         gammas: weights of fakes for the decoder.
-        alphas: the expELBO's.
-        margins: IntroVAE's, nats.
-        seed: of the problems.
-        iterations: of each game.
+        alphas: values of alpha of the expELBO.
+        margins: margins of IntroVAE in nats.
+        seed: seed of the problems.
+        iterations: steps of each game.
 
     Returns:
-        one row a game: gamma, rule, alpha or margin, and over the problems: share for which the assumption
-        holds, median and largest distance of p_d from the minimiser and from the local minimum next to it
-        (largest difference of a probability), median and largest posterior gap, share that came to rest,
-        median KL(p_data || p_d), median entropy of p_d.
+        One row per game: gamma, rule, alpha or margin, and over the problems: fraction for which the
+        assumption holds, median and largest distance of p_d from the minimiser and from the nearest local
+        minimum (largest difference of a probability), median and largest posterior gap, fraction that
+        converged, median KL(p_data || p_d), median entropy of p_d.
     """
     problems = Instance.random(count, values, latents, seed)
     best = {gamma: torch.stack([minimise_target(data, gamma) for data in problems.data]) for gamma in gammas}
@@ -102,7 +102,7 @@ def _row(problems: Instance, best: Tensor, outcome: Outcome, gamma: float, rule:
 
 
 def write(rows: Sequence[Row], out: Path) -> None:
-    """theory.json, theory.md and theory.png.
+    """Write theory.json, theory.md and theory.png.
 
     Raises:
         OutputError: the folder cannot be written to.
@@ -113,7 +113,7 @@ def write(rows: Sequence[Row], out: Path) -> None:
 
 
 def _cells(row: Row) -> list[str]:
-    """A game's row of the table."""
+    """Table cells of a game."""
     soft = row["rule"] == "soft_introvae"
     return [
         str(row["gamma"]),
@@ -129,7 +129,7 @@ def _cells(row: Row) -> list[str]:
 def _draw(rows: Sequence[Row], path: Path) -> None:
     figure = pictures.new_figure(13, 3.9)
     panels = {
-        "assumption": ("share of problems with p_d*(x)^(alpha+1) <= p_data(x)", False),
+        "assumption": ("fraction of problems with p_d*(x)^(alpha+1) <= p_data(x)", False),
         "distance_median": ("distance of p_d from argmin KL + gamma H, median", True),
         "gap_median": ("KL(q || posterior), largest over x, median (nats)", True),
     }

@@ -1,6 +1,4 @@
-"""A VAE of the plane, several independent ones side by side: the published network, four hidden layers of 256
-units.
-"""
+"""Replicated VAEs of the plane, with the published network: four hidden layers of 256 units."""
 
 from __future__ import annotations
 
@@ -22,14 +20,15 @@ HIDDEN_LAYERS = 4
 
 
 class ReplicatedMLP(nn.Module):
-    """R multilayer perceptrons with their own weights, as batched matrix products; ReLU, torch's initial
-    weights for Linear.
+    """R independent multilayer perceptrons with ReLU, computed as batched matrix products.
+
+    The initial weights are those of torch's Linear.
 
     Args:
-        widths: of input, hidden layers and output.
-        seeds: one a replica, of its initial weights.
-        dtype: in which layers between hidden ones multiply. The first and the last stay as they are: in
-            bfloat16 a coordinate of 2 is known to 0.01 only, and a mode of the 8 Gaussians is 0.02 wide.
+        widths: widths of input, hidden layers and output.
+        seeds: seed of each replica's initial weights.
+        dtype: precision of layers between hidden ones. The first and the last stay in float32: in bfloat16 a
+            coordinate of 2 has a resolution of 0.01, and a mode of the 8 Gaussians is 0.02 wide.
     """
 
     def __init__(
@@ -69,14 +68,15 @@ def _linear(inputs: int, outputs: int, generator: torch.Generator) -> tuple[Tens
 
 
 def _apart(x: Tensor, replicas: int) -> Tensor:
-    """(B * R, ...) to (R, B, ...): element i belongs to replica i mod R, so that batches can be
-    concatenated.
+    """Reshape (B * R, ...) to (R, B, ...).
+
+    Element i belongs to replica i mod R, so that batches can be concatenated.
     """
     return x.reshape(-1, replicas, *x.shape[1:]).transpose(0, 1)
 
 
 def _together(x: Tensor) -> Tensor:
-    """(R, B, ...) back to (B * R, ...)."""
+    """Reshape (R, B, ...) back to (B * R, ...)."""
     return x.transpose(0, 1).flatten(0, 1)
 
 
@@ -84,7 +84,7 @@ class ToyEncoder(nn.Module):
     """q(z | x) of R replicas.
 
     Args:
-        network: 2 inputs, mean and log variance of z as outputs.
+        network: from 2 inputs to mean and log variance of z.
     """
 
     def __init__(self, network: ReplicatedMLP) -> None:
@@ -92,7 +92,7 @@ class ToyEncoder(nn.Module):
         self.network = network
 
     def forward(self, points: Tensor) -> Gaussian:
-        """Points (B * R, 2), replica i mod R, to a Gaussian with parameters (B * R, 2)."""
+        """Map points (B * R, 2), of replica i mod R, to a Gaussian with parameters (B * R, 2)."""
         mean, logvar = _together(self.network(_apart(points, self.network.replicas))).chunk(2, dim=1)
         return Gaussian(mean, logvar)
 
@@ -101,7 +101,7 @@ class ToyDecoder(nn.Module):
     """The decoder of R replicas.
 
     Args:
-        network: z as inputs, 2 outputs.
+        network: from z to 2 outputs.
     """
 
     def __init__(self, network: ReplicatedMLP) -> None:
@@ -109,17 +109,17 @@ class ToyDecoder(nn.Module):
         self.network = network
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
-        """Latents (B * R, 2), replica i mod R, and a style (B * R, 0) to points (B * R, 2)."""
+        """Map latents (B * R, 2), of replica i mod R, and a style (B * R, 0) to points (B * R, 2)."""
         return _together(self.network(_apart(content, self.network.replicas)))
 
 
 class ToyVAE(LatentModel):
-    """R plain VAEs of the plane; of a batch of B * R points, point i belongs to replica i mod R.
+    """R plain VAEs of the plane; point i of a batch of B * R points belongs to replica i mod R.
 
     Args:
-        seeds: one a replica, of its initial weights.
+        seeds: seed of each replica's initial weights.
         hidden: width of the hidden layers.
-        dtype: of the products between hidden layers.
+        dtype: precision of products between hidden layers.
     """
 
     def __init__(
@@ -142,16 +142,16 @@ class ToyVAE(LatentModel):
         )
 
     def encode(self, images: Tensor) -> Posterior:
-        """Points (B * R, 2) to the posteriors of z (B * R, 2) and of a style without dimensions."""
+        """Map points (B * R, 2) to the posteriors of z (B * R, 2) and of a style without dimensions."""
         return Posterior(self.content_encoder(images), self.style_encoder(images))
 
     def observed(self, logits: Tensor) -> Tensor:
-        """Points are the decoder's raw outputs."""
+        """Return the decoder's outputs, which are points."""
         return logits
 
     @torch.no_grad()
     def points(self, count: int, seed: int) -> Tensor:
-        """Generated points, (R, count, 2), from the same draws of z for every replica."""
+        """Generate points, (R, count, 2), from the same draws of z for every replica."""
         z = torch.randn(count, LATENTS, generator=torch.Generator().manual_seed(seed)).repeat_interleave(
             self.replicas, 0
         )
@@ -159,8 +159,9 @@ class ToyVAE(LatentModel):
 
     @torch.no_grad()
     def cost(self, points: Tensor) -> Tensor:
-        """Minus the ELBO of points (N, 2) under each replica: squared error of the mean's reconstruction plus
-        KL; (R, N).
+        """Minus the ELBO of points (N, 2) under each replica, (R, N).
+
+        It is the squared error of the mean's reconstruction plus the KL.
         """
         shared = points.repeat_interleave(self.replicas, 0)
         posterior = self.encode(shared)
@@ -169,7 +170,7 @@ class ToyVAE(LatentModel):
 
     @torch.no_grad()
     def reconstructions(self, points: Tensor) -> Tensor:
-        """Points (N, 2) as each replica rebuilds them, (R, N, 2)."""
+        """Reconstruct points (N, 2) with each replica, (R, N, 2)."""
         return _apart(
             self.decode(self.encode(points.repeat_interleave(self.replicas, 0)).mean), self.replicas
         )

@@ -6,6 +6,8 @@ Its numbers are not those of KID in Inception's features, which `evaluation.fide
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -51,13 +53,60 @@ def appearance_scale(features: Tensor) -> Tensor:
     )
 
 
-def kernel_distance(fakes: Tensor, real: Tensor) -> float:
-    """Squared maximum mean discrepancy of features (N, F) and (M, F) with KID's cubic kernel.
+class FeatureSet:
+    """Features of a set of images, whose kernel is computed once for all comparisons.
 
-    It is unbiased where there are two or more of each; one image is compared with itself.
+    Args:
+        features: (N, F).
     """
-    within = [_mean_kernel(features) for features in (fakes.double(), real.double())]
-    return float(sum(within) - 2 * cubic_kernel(fakes.double(), real.double()).mean())
+
+    def __init__(self, features: Tensor) -> None:
+        self.features = features.double()
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @cached_property
+    def kernel(self) -> Tensor:
+        """KID's kernel between all images, (N, N)."""
+        return cubic_kernel(self.features, self.features)
+
+    def mean_kernel(self, counts: Tensor) -> Tensor:
+        """Mean kernel between two different images of each resample, (R,).
+
+        Args:
+            counts: how often each image is in each resample, (R, N). A resample of one image is compared
+                with itself.
+        """
+        squares = counts.square()
+        same, pairs = squares @ self.kernel.diagonal(), counts.sum(1).square() - squares.sum(1)
+        total = ((counts @ self.kernel) * counts).sum(1)
+        return torch.where(pairs > 0, (total - same) / pairs.clamp(min=1), same / squares.sum(1))
+
+
+def kernel_distance(fakes: FeatureSet, real: FeatureSet) -> float:
+    """Squared maximum mean discrepancy with KID's cubic kernel.
+
+    It is unbiased if both sets have two or more images.
+    """
+    counts = [some.features.new_ones(1, len(some)) for some in (fakes, real)]
+    return float(resampled_distances(fakes, real, *counts))
+
+
+def resampled_distances(
+    fakes: FeatureSet, real: FeatureSet, fake_counts: Tensor, real_counts: Tensor
+) -> Tensor:
+    """`kernel_distance` of resamples of two sets, (R,).
+
+    Args:
+        fakes: features of N images.
+        real: features of M images.
+        fake_counts: how often each fake is in each resample, (R, N).
+        real_counts: how often each real image is in each resample, (R, M).
+    """
+    across = ((fake_counts @ cubic_kernel(fakes.features, real.features)) * real_counts).sum(1)
+    across = across / (fake_counts.sum(1) * real_counts.sum(1))
+    return fakes.mean_kernel(fake_counts) + real.mean_kernel(real_counts) - 2 * across
 
 
 def cubic_kernel(a: Tensor, b: Tensor) -> Tensor:
@@ -69,9 +118,3 @@ def large_enough(images: Tensor) -> Tensor:
     """Images (N, C, H, W) as large as LPIPS needs them."""
     short = images.shape[-1] < SMALLEST_SIDE
     return F.interpolate(images, (SMALLEST_SIDE, SMALLEST_SIDE), mode="bilinear") if short else images
-
-
-def _mean_kernel(features: Tensor) -> Tensor:
-    """Mean kernel of two different images."""
-    values, count = cubic_kernel(features, features), len(features)
-    return (values.sum() - values.trace()) / (count * (count - 1)) if count > 1 else values.mean()

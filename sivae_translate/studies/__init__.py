@@ -1,1 +1,1 @@
-"""Whole experiments: the benchmark and the demo."""
+"""Complete experiments: the benchmark and the demo."""

@@ -1,4 +1,4 @@
-"""A benchmark from data to report: train, translate by the model and by baselines, measure."""
+"""The benchmark, from data to report: train, translate with the model and baselines, measure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sivae_translate.evaluation.baselines import ColourStatistics, Copying, Meth
 from sivae_translate.evaluation.fidelity import Inception
 from sivae_translate.evaluation.galleries import content_and_style
 from sivae_translate.evaluation.reporting import write_evaluation
-from sivae_translate.evaluation.suite import MetricSuite, make_suite, spread
+from sivae_translate.evaluation.suite import MetricSuite, make_suite
 from sivae_translate.evaluation.translation import check_limit, evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
@@ -28,9 +28,10 @@ from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.environment import environment, peak_memory
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.progress import console
+from sivae_translate.utils.selection import spread
 
 CHECKED_IMAGES = 2000
-"""Test images at most that the translator's check is tried on."""
+"""Most test images that the translator's check is measured on."""
 
 Named = tuple[str, Method | Translator]
 
@@ -45,27 +46,27 @@ def run_benchmark(
     limit: int | None = None,
     against: Sequence[str] = (),
 ) -> Path:
-    """Train or resume, measure the model and the baselines, write the report.
+    """Train or resume, measure the model and the baselines, and write the report.
 
     Args:
         config: data, model, objective and budget.
-        out: folder; the run lies in ``out/run``.
-        command: that made it, for the report.
-        inception: also FID and KID; needs the extra ``fid``.
-        vgg: also LPIPS in VGG16's features.
-        limit: at most this many test images a domain, spread evenly over them.
-        against: other models of the same domains (run folders, model files), measured beside this one.
+        out: output folder; the run is in ``out/run``.
+        command: the command line, for the report.
+        inception: also compute FID and KID; needs the extra ``fid``.
+        vgg: also compute LPIPS with VGG16.
+        limit: most test images per domain, evenly spread.
+        against: other models of the same domains (run folders, model files) to measure as well.
 
     Returns:
         ``out``, with report.json, report.md, grid.png, and a folder for each kind of style.
 
     Raises:
         DataError: the data cannot be used or has no test images.
-        ConfigError: the settings do not fit, or ``inception`` is set and the extra is not installed.
+        ConfigError: the settings are invalid, or ``inception`` is set and the extra is not installed.
         CheckpointError: the run in ``out`` was trained with other settings.
         InputError: the limit is below 1.
     """
-    # First, since what is missing should not be noticed after hours of training.
+    # First, so that missing packages and files are noticed before hours of training.
     check_limit(limit, 2 if inception else 1)  # FID needs a covariance
     device, seed = pick_device(config.training.device), config.training.seed
     features = Inception(device if device.type == "cuda" else "cpu") if inception else None
@@ -87,7 +88,7 @@ def run_benchmark(
 
 
 def _write(results: Mapping[StyleKind, Sequence[MethodResult]], about: dict[str, Any], out: Path) -> Path:
-    """report.json, report.md, and the model's evaluation under each kind of style."""
+    """Write report.json, report.md, and the model's evaluation with each kind of style."""
     for style, methods in results.items():
         title = f"{about['benchmark']}, {style} style"
         write_evaluation(methods[0].evaluation, out / style, title, {"command": about["command"]})
@@ -98,15 +99,15 @@ def _write(results: Mapping[StyleKind, Sequence[MethodResult]], about: dict[str,
 
 
 def _named_models(against: Sequence[str], device: str) -> list[Named]:
-    """The models to compare with, by the names that they were given."""
+    """The models to compare with, by the names given."""
     return [(name, Translator.from_pretrained(name, device=device)) for name in against]
 
 
 def _load(config: DataConfig) -> DomainData:
-    """A data set with test images.
+    """Load a data set with test images.
 
     Raises:
-        DataError: it has none.
+        DataError: it has no test images.
     """
     data = load_data(config)
     data.require_tests()
@@ -114,7 +115,7 @@ def _load(config: DataConfig) -> DomainData:
 
 
 def _about(config: Config, translator: Translator, data: DomainData, suite: MetricSuite) -> dict[str, Any]:
-    """What a reader of the report has to know."""
+    """Facts that a reader of the report needs."""
     images = [(source, at) for source in data.test for at in range(len(source))]
     checked = [images[place] for place in spread(len(images), CHECKED_IMAGES)]
     flagged = ood.flagged(translator, [source[at] for source, at in checked])
@@ -132,13 +133,13 @@ def _about(config: Config, translator: Translator, data: DomainData, suite: Metr
 
 
 def _style_kinds(config: DataConfig, translator: Translator) -> tuple[StyleKind, ...]:
-    """Which styles a benchmark translates to; a model without domains has no domain styles."""
+    """The kinds of style that a benchmark translates to; a model without domains has no domain styles."""
     kinds = get_source(config.name).style_kinds
     return kinds if translator.model.domains else ("reference",)
 
 
 def _methods(translator: Translator, data: DomainData, style: StyleKind) -> list[Named]:
-    """The model and what it is compared with."""
+    """The model and the methods it is compared with."""
     methods: list[Named] = [
         (MODEL, translator),
         ("copying", Copying()),
@@ -167,7 +168,7 @@ def _measure_all(
 
 
 def _accuracies(suite: MetricSuite, data: DomainData) -> dict[str, float]:
-    """How often the classifiers are right on real test images."""
+    """Accuracies of the classifiers on real test images."""
     accuracies = {} if suite.domains is None else {"domains": round(suite.domains.accuracy, 4)}
     classes = zip(data.domains, suite.classes, strict=False)
     return accuracies | {f"classes of {name}": round(one.accuracy, 4) for name, one in classes}

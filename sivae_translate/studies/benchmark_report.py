@@ -1,4 +1,4 @@
-"""Benchmark reports: written as JSON and Markdown, read back, and put side by side."""
+"""Benchmark reports: writing them as JSON and Markdown, and comparing them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from sivae_translate.utils.text import markdown_text, printable
 
 MODEL = "model"
 RELIABLE = 0.9
-"""Accuracy on real images above which a classifier's answer on translations means something."""
+"""Minimum accuracy on real images for a classifier's results on translations to be meaningful."""
 TARGET_TABLES = 6
-"""Test domains up to which the report has a table of each."""
+"""Most test domains for which the report has a table of each."""
 TEXTURE_PAIRS = 30
-"""Directions up to which the report shows the texture of each."""
+"""Most directions for which the report shows the texture of each."""
 FEWEST_PAIRS = 10
-"""Pairs of domains from which on a mean over pairs has an interval."""
+"""Minimum number of pairs of domains for a mean over pairs to have an interval."""
 COLUMNS = (
     "lpips",
     "gain",
@@ -55,20 +55,20 @@ COLUMNS = (
     "cycle_lpips",
 )
 OF_PAIRS = ("diversity", "real_diversity", "kid_alexnet")
-"""Metrics of whole pairs of domains: they have no value for each translation."""
+"""Metrics of pairs of domains, which have no value for a single translation."""
 
 Row = Mapping[str, Interval | float]
-"""Metric name to its value, with an interval where there is one."""
+"""Values of metrics by name, with intervals where there are any."""
 
 
 @dataclass(frozen=True)
 class MethodResult:
-    """One method under one kind of style.
+    """Results of one method with one kind of style.
 
     Attributes:
-        method: its name.
-        evaluation: what was measured.
-        seconds: for translating and measuring.
+        method: name of the method.
+        evaluation: the measurements.
+        seconds: time for translating and measuring.
     """
 
     method: str
@@ -76,11 +76,10 @@ class MethodResult:
     seconds: float
 
     def metrics(self) -> dict[str, Interval | float]:
-        """Means over all translations with intervals, and means of what has one value for each pair or target
-        domain.
+        """Means over all translations, pairs or target domains, with intervals.
 
-        KID's interval is 1.96 standard deviations over subsets wide on either side; that of `OF_PAIRS` is a
-        bootstrap over pairs of domains, where there are `FEWEST_PAIRS`; FID has none.
+        The interval of KID is +- 1.96 standard deviations over subsets; that of `OF_PAIRS` is a bootstrap
+        over pairs of domains, if there are at least `FEWEST_PAIRS`; FID has none.
         """
         metrics: dict[str, Interval | float] = dict(self.evaluation.overall)
         for name in OF_PAIRS:
@@ -100,7 +99,7 @@ class MethodResult:
         return [pair.texture for pair in self.evaluation.pairs if pair.texture]
 
     def by_target(self) -> dict[str, dict[str, float]]:
-        """Target domain to its own metrics: means over the pairs into it, and its FID and KID."""
+        """Metrics of each target domain: means over the pairs into it, and its FID and KID."""
         rows: dict[str, dict[str, float]] = {}
         for target in dict.fromkeys(pair.target for pair in self.evaluation.pairs):
             values: dict[str, list[float]] = {}
@@ -116,7 +115,7 @@ class MethodResult:
 
 
 def as_json(methods: Sequence[MethodResult]) -> dict[str, object]:
-    """Method name to its metrics and probes."""
+    """Metrics and probes by method name."""
     return {
         one.method: {
             "seconds": round(one.seconds, 1),
@@ -143,7 +142,7 @@ def as_json(methods: Sequence[MethodResult]) -> dict[str, object]:
 def markdown(
     about: Mapping[str, Any], results: Mapping[StyleKind, Sequence[MethodResult]], *, curves: bool
 ) -> str:
-    """The report as Markdown, with a link to the training curves where there are some."""
+    """The report as Markdown, with a link to the training curves if there are any."""
     lines = [
         f"# {markdown_text(about['benchmark'])}",
         "",
@@ -177,13 +176,13 @@ def markdown(
 
 
 def _facts(about: Mapping[str, Any]) -> list[str]:
-    """How the report came about, and what to keep in mind when reading it."""
+    """How the results were obtained, and caveats."""
     facts, place = about["facts"], about["environment"]
     lines = [
         f"{facts['steps']} steps in {facts['minutes']} min on {place['device']} "
         f"({place['threads']} threads), seed {about['seed']}; "
-        f"{about['seconds']['all'] / 60:.1f} min in all in the last call; "
-        f"peak memory {about['peak_memory_bytes'] / 2**20:.0f} MiB. Intervals are 95 %.",
+        f"{about['seconds']['all'] / 60:.1f} min in total in the last call; "
+        f"peak memory {about['peak_memory_bytes'] / 2**20:.0f} MiB. 95 % intervals.",
         "",
     ]
     if before := facts.get("started_from"):
@@ -192,13 +191,13 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
             f"{before['minutes']:g} min"
         )
     for name, accuracy in about["classifiers"].items():
-        warning = " (too low: its answers on translations mean little)" if accuracy < RELIABLE else ""
+        warning = " (too low: its results on translations are not meaningful)" if accuracy < RELIABLE else ""
         lines.append(f"- accuracy of the classifier of the {name}: {accuracy:.3f}{warning}")
     lines.append(f"- {networks_sentence(about['lpips_networks'])}")
     if about["lpips_in_training"]:
         lines.append(
-            f"- trained with AlexNet's LPIPS in the loss (weight {about['lpips_in_training']:g}): look at "
-            "VGG16's, L1, SSIM and KID in Inception's features, too"
+            f"- trained with LPIPS (AlexNet) in the loss (weight {about['lpips_in_training']:g}): compare "
+            "LPIPS (VGG16), L1, SSIM and KID in Inception's features as well"
         )
     if about["false_alarms"]:
         flagged = ood.Flagged.from_json(about["false_alarms"])
@@ -210,7 +209,7 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
 
 
 def _metric_tables(rows: Mapping[str, Row]) -> list[str]:
-    """The metrics of several methods; then those divided by copying's, where there are any."""
+    """Tables of the metrics of several methods, and of those divided by copying's if there are any."""
     lines = _metric_table(rows)
     divided = {
         name: {metric: row[f"{metric}_ratio"] for metric in RATIOS if f"{metric}_ratio" in row}
@@ -222,7 +221,7 @@ def _metric_tables(rows: Mapping[str, Row]) -> list[str]:
 
 
 def _metric_table(rows: Mapping[str, Row]) -> list[str]:
-    """One row a method, one column a metric that any of them has."""
+    """A table with one row per method and one column per metric."""
     names = [name for name in COLUMNS if any(name in row for row in rows.values())]
     return markdown_table(
         ["method", *(TITLES[name] for name in names)],
@@ -231,7 +230,7 @@ def _metric_table(rows: Mapping[str, Row]) -> list[str]:
 
 
 def _texture_lines(methods: Mapping[str, Sequence[Texture]]) -> list[str]:
-    """The texture test of several methods: geometric means over directions with the lowest and highest."""
+    """The texture test of several methods: geometric means over directions, with lowest and highest."""
     tested = {name: textures for name, textures in methods.items() if textures}
     if not tested:
         return []
@@ -239,15 +238,14 @@ def _texture_lines(methods: Mapping[str, Sequence[Texture]]) -> list[str]:
     return ["", TEXTURE_SENTENCE, "", *markdown_table(["method", *NAMES, "right"], rows)]
 
 
-# ---- side by side
+# ---- comparison
 
 
 def compare_reports(folders: Sequence[Path]) -> str:
-    """Several benchmark reports side by side, as Markdown: how each came about, the methods' metrics, and the
-    probes. Reports of earlier versions are understood.
+    """Compare benchmark reports, including those of earlier versions, as Markdown.
 
     Raises:
-        DataError: a folder holds no report.
+        DataError: a folder has no report.
     """
     reports = {str(folder): _read_report(folder) for folder in folders}
     header = ["run", "benchmark", "steps", "minutes", "started from", "seed", "time in all", "peak memory"]
@@ -280,13 +278,13 @@ def _read_report(folder: Path) -> dict[str, Any]:
         report["results"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{folder} holds no benchmark report", remedy="run sivae-translate benchmark first"
+            f"{folder} has no benchmark report", remedy="run sivae-translate benchmark first"
         ) from error
     return report
 
 
 def _read_metrics(values: Mapping[str, Any]) -> Row:
-    """A method's metrics under today's names."""
+    """A method's metrics with their current names."""
     written = values["metrics"] if "metrics" in values else values["figures"]
     return {
         OLD_NAMES.get(name, name): Interval(**value) if isinstance(value, dict) else value
@@ -295,7 +293,7 @@ def _read_metrics(values: Mapping[str, Any]) -> Row:
 
 
 def _origin(report: Mapping[str, Any]) -> list[str]:
-    """How a report came about, a cell each."""
+    """Table cells that say how the results of a report were obtained."""
     facts, alarms = report["facts"], report.get("false_alarms")
     before = facts.get("started_from")
     flagged = ood.Flagged.from_json(alarms) if alarms else None

@@ -1,11 +1,10 @@
-"""``make demo``: the main job in a few minutes, on letters whose translations have a known truth."""
+"""``make demo``: training and translation in a few minutes, on letters with known true translations."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from rich.table import Table
 
@@ -26,35 +25,35 @@ from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.files import write_json
 from sivae_translate.utils.progress import PlainConsole
 from sivae_translate.utils.resources import config_path
+from sivae_translate.utils.selection import spread
 from sivae_translate.utils.tables import terminal_table
 
 SOURCE = "dejavu-sans"
 SHOWN_LETTERS = 16
 HARD_PAIRS = 10
-"""The ordered font pairs that differ most, by LPIPS of copying: where translation matters most."""
+"""How many ordered pairs of fonts count as the most different ones, by LPIPS of copying."""
 
 
 def demo(out: Path, minutes: float) -> None:
-    """Train a small model, translate test letters with it and with the shipped one, measure both, show the
-    picture.
+    """Train a small model, and translate test letters with it and with the shipped one; measure both.
 
     Args:
         out: folder for the run, grid.png and the evaluations; an earlier demo in it is replaced.
         minutes: training time.
 
     Raises:
-        ConfigError: ``out`` holds something else than a demo, or the minutes are not positive.
+        ConfigError: ``out`` is not empty and not a demo, or the minutes are not positive.
         Interrupted: SIGINT or SIGTERM.
     """
     console = PlainConsole()
     if out.exists() and any(out.iterdir()) and not (out / "demo.json").exists():
-        raise ConfigError(f"{out} holds something else than a demo", remedy="choose another --out")
+        raise ConfigError(f"{out} is not empty and not a demo", remedy="choose another --out")
     config = load_config(config_path("demo"), {"training.minutes": minutes})
     shutil.rmtree(out, ignore_errors=True)
     write_json(out / "demo.json", {"minutes": minutes})
     data = load_data(config.data)
     counts = ", ".join(f"{name} {len(source)}" for name, source in zip(data.domains, data.train, strict=True))
-    console.print(f"Six fonts are six domains. Unpaired training letters: {counts}.", highlight=False)
+    console.print(f"Six fonts are the domains. Unpaired training letters: {counts}.", highlight=False)
     console.print(
         f"{len(data.test[0])} letters are never trained on. Training for {minutes:g} minutes:",
         highlight=False,
@@ -77,7 +76,7 @@ def demo(out: Path, minutes: float) -> None:
 
 
 def letter_grid(translators: dict[str, Translator], data: DomainData) -> Image.Image:
-    """Test letters of one font, translated to every other font: each model's, and the truth."""
+    """Test letters of one font, their translations to every other font by each model, and the truth."""
     source = data.domains.index(SOURCE)
     chosen = readable_letters(data)
     letters = to_tensor([data.test[source][index] for index in chosen])
@@ -95,10 +94,8 @@ def letter_grid(translators: dict[str, Translator], data: DomainData) -> Image.I
 
 
 def readable_letters(data: DomainData) -> list[int]:
-    """Test letters spread over the whole list, which is sorted by code point: Latin first, then Greek and
-    Cyrillic.
-    """
-    return [int(index) for index in np.linspace(0, len(data.test[0]) - 1, SHOWN_LETTERS)]
+    """Evenly spread test letters: the list is sorted by code point, with Latin before Greek and Cyrillic."""
+    return spread(len(data.test[0]), SHOWN_LETTERS)
 
 
 def hardest(pairs: tuple[PairResult, ...]) -> tuple[PairResult, ...]:
@@ -107,13 +104,13 @@ def hardest(pairs: tuple[PairResult, ...]) -> tuple[PairResult, ...]:
 
 
 def gain_over(pairs: tuple[PairResult, ...]) -> float:
-    """1 - LPIPS / LPIPS of copying, over several pairs together."""
+    """1 - LPIPS / LPIPS of copying, over several pairs."""
     translated, copied = (sum(pair.metrics[name].mean for pair in pairs) for name in ("lpips", "copy_lpips"))
     return 1 - translated / copied
 
 
 def summary(results: dict[str, Evaluation]) -> Table:
-    """One row a model: all pairs, and those that differ most."""
+    """A table with one row per model: all pairs, and the most different ones."""
     header = ["model", "LPIPS", "copying", "gain", "95 %", f"gain, {HARD_PAIRS} most different pairs"]
     rows = []
     for name, result in results.items():

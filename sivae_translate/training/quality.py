@@ -24,6 +24,7 @@ from torch import Tensor
 
 from sivae_translate.data.splits import Split
 from sivae_translate.models.appearance import (
+    FeatureSet,
     appearance,
     appearance_scale,
     kernel_distance,
@@ -31,6 +32,7 @@ from sivae_translate.models.appearance import (
 )
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import Lpips
+from sivae_translate.utils.selection import spread
 
 TARGETS = 8
 """Domains that images are translated to; of more domains, some spread evenly."""
@@ -84,8 +86,7 @@ class Quality:
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.model, self.splits, self.images, self.autocast = model, splits, images, autocast
-        count = len(splits)
-        self.targets = _spread(np.arange(count), TARGETS)
+        self.targets = spread(len(splits), TARGETS)
         self.references: dict[int, _Reference | None] = {}
 
     @torch.no_grad()
@@ -97,7 +98,7 @@ class Quality:
         device = self.model.style_prior.means.device
         generator = torch.Generator(device).manual_seed(SEED)
         lpips, parts = _lpips(str(device)), []
-        for target in map(int, self.targets):
+        for target in self.targets:
             if target not in self.references:
                 self.references[target] = self._reference(target, lpips)
             reference = self.references[target]
@@ -111,8 +112,8 @@ class Quality:
                     return None
                 fakes.append(appearance(made, lpips))
                 back.append(lpips(large_enough(sources), large_enough(returned.float().clamp(0, 1))))
-            kid = kernel_distance(torch.cat(fakes) / reference.scale, reference.real) / reference.unit
-            parts.append((kid, float(torch.cat(back).mean())))
+            kid = kernel_distance(FeatureSet(torch.cat(fakes) / reference.scale), reference.real)
+            parts.append((kid / reference.unit, float(torch.cat(back).mean())))
         if not parts:
             return None
         kid, distance = np.mean(parts, axis=0)
@@ -123,7 +124,7 @@ class Quality:
         translates = self.model.domains > 1
         origins = [index for index in range(len(self.splits)) if index != target or not translates]
         pool = [(index, position) for index in origins for position in self.splits[index].validation]
-        chosen = [pool[i] for i in _spread(np.arange(len(pool)), max(2, SOURCES // len(self.targets)))]
+        chosen = [pool[i] for i in spread(len(pool), max(2, SOURCES // len(self.targets)))]
         loaded = [(index, self.images(index, np.array([position]))) for index, position in chosen]
         readable = [(index, image) for index, image in loaded if len(image)]
         split = self.splits[target]
@@ -135,12 +136,13 @@ class Quality:
         looks = appearance(real, lpips)
         scale = appearance_scale(looks)
         mean = appearance(real.mean(0, keepdim=True), lpips).expand(2, -1) / scale
-        unit = kernel_distance(mean, looks / scale)
+        compared = FeatureSet(looks / scale)
+        unit = kernel_distance(FeatureSet(mean), compared)
         if translates:
-            copied = kernel_distance(appearance(images, lpips) / scale, looks / scale)
+            copied = kernel_distance(FeatureSet(appearance(images, lpips) / scale), compared)
             unit = max(LEAST_UNIT * unit, min(unit, copied))
         return _Reference(
-            torch.split(images, BATCH), torch.split(domains, BATCH), looks / scale, scale, max(unit, 1e-6)
+            torch.split(images, BATCH), torch.split(domains, BATCH), compared, scale, max(unit, 1e-6)
         )
 
     def _translated(
@@ -175,15 +177,9 @@ class _Reference:
 
     sources: tuple[Tensor, ...]
     domains: tuple[Tensor, ...]
-    real: Tensor
+    real: FeatureSet
     scale: Tensor
     unit: float
-
-
-def _spread(items: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the items, evenly spread."""
-    chosen: np.ndarray = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
-    return np.asarray(items[chosen])
 
 
 @lru_cache(maxsize=2)

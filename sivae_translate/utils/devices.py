@@ -41,7 +41,7 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """
     if precision not in get_args(Precision):
         raise ConfigError(
-            f"there is no precision '{precision}'", remedy=f"choose among {', '.join(get_args(Precision))}"
+            f"there is no precision '{precision}'", remedy=f"choose one of {', '.join(get_args(Precision))}"
         )
     if precision != "auto":
         return torch.float32 if precision == "float32" else torch.bfloat16

@@ -17,7 +17,7 @@ def test_warnings_are_a_line_each_and_the_first_few_only(capsys: pytest.CaptureF
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         *(f"{index}[1].png: ignored" for index in range(5)),
-        "more notes like these are not shown",
+        "further warnings are not shown",
     ]
 
 

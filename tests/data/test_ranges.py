@@ -96,6 +96,15 @@ def test_a_domain_that_would_be_nearly_black_is_named_with_the_setting(tmp_path:
     assert data.train[data.domains.index("eight")][0].max() == 200
 
 
+def test_the_sample_of_files_reaches_the_last_ones(tmp_path: Path) -> None:
+    for index in range(60):
+        folder = tmp_path / "a"
+        folder.mkdir(exist_ok=True)
+        top = 4000 if index < 40 else 60_000
+        Image.fromarray(np.full((8, 8), top, np.uint16)).save(folder / f"{index:02}.png")
+    assert load_data(DataConfig(root=tmp_path, image_size=32, channels=1)).notes == ()
+
+
 def test_dark_colours_are_found_too(tmp_path: Path) -> None:
     for domain in ("a", "b"):
         (tmp_path / domain).mkdir()

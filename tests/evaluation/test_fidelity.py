@@ -70,7 +70,7 @@ def test_precision_and_recall_tell_missing_variety_from_missing_quality() -> Non
 
 
 def test_compare_wants_as_many_of_each(features: Pair) -> None:
-    with pytest.raises(InputError, match="as many of each"):
+    with pytest.raises(InputError, match="same number of each"):
         fidelity.compare(features[0], features[1][:50])
     result = fidelity.compare(*features, subsets=5)
     assert result.images == 200

@@ -110,7 +110,7 @@ def test_samples_of_every_domain_of_a_translation_model(tiny_run: Path, tmp_path
     assert call("sample", tiny_run, "--domain", "dgos", "--out", tmp_path) == 2
 
 
-def test_samples_and_reconstructions_are_judged(
+def test_samples_and_reconstructions_are_measured(
     plain_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from sivae_translate.evaluation import generation
@@ -141,7 +141,7 @@ def test_samples_and_reconstructions_are_judged(
     assert 0 < result["reconstruction"]["l1"]["mean"] < 1
     assert "KID" in (tmp_path / "out" / "generation.md").read_text()
     assert call("fidelity", plain_run, *data, "--images", 13) == 2
-    assert "ask for 12" in capsys.readouterr().err
+    assert "use 12 or fewer" in capsys.readouterr().err
 
 
 def published(**training: Any) -> Any:

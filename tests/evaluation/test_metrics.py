@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sivae_translate.evaluation.intervals import Interval, bootstrap, bootstrap_gain, bootstrap_kid, gain
 from sivae_translate.evaluation.metrics import diversity, l1, psnr, ssim
-from sivae_translate.models.appearance import kernel_distance
+from sivae_translate.models import appearance
+from sivae_translate.models.appearance import FeatureSet, kernel_distance
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.utils.errors import InputError
 
@@ -252,8 +253,9 @@ def test_diversity_needs_two_styles(lpips: Lpips, shape: tuple[int, ...]) -> Non
 def test_kids_interval_is_that_of_resamples_drawn_one_by_one() -> None:
     generator = torch.Generator().manual_seed(0)
     fakes, real = torch.randn(30, 4, generator=generator) + 0.4, torch.randn(25, 4, generator=generator)
-    interval = bootstrap_kid(fakes, real, resamples=2000)
-    assert interval.mean == pytest.approx(kernel_distance(fakes, real))
+    sets = FeatureSet(fakes), FeatureSet(real)
+    interval = bootstrap_kid(*sets, resamples=2000)
+    assert interval.mean == pytest.approx(kernel_distance(*sets))
     rng, (a, b) = np.random.default_rng(0), (fakes.double().numpy(), real.double().numpy())
 
     def within(features: np.ndarray, drawn: np.ndarray) -> float:
@@ -270,9 +272,25 @@ def test_kids_interval_is_that_of_resamples_drawn_one_by_one() -> None:
 
 def test_kids_interval_of_few_images_is_finite() -> None:
     two, one = torch.tensor([[0.0, 1.0], [1.0, 0.5]]), torch.tensor([[0.3, 0.2]])
-    interval = bootstrap_kid(two, two + 0.1)
+    interval = bootstrap_kid(FeatureSet(two), FeatureSet(two + 0.1))
     assert all(map(math.isfinite, (interval.low, interval.mean, interval.high)))
-    single = bootstrap_kid(one, two)
+    single = bootstrap_kid(FeatureSet(one), FeatureSet(two))
     assert single.low == single.mean == single.high
     with pytest.raises(InputError):
-        bootstrap_kid(one[:0], two)
+        bootstrap_kid(FeatureSet(one[:0]), FeatureSet(two))
+
+
+def test_the_kernel_of_real_images_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, sizes = appearance.cubic_kernel, []
+
+    def counted(a: Tensor, b: Tensor) -> Tensor:
+        sizes.append((len(a), len(b)))
+        return kernel(a, b)
+
+    monkeypatch.setattr(appearance, "cubic_kernel", counted)
+    generator = torch.Generator().manual_seed(0)
+    real = FeatureSet(torch.randn(25, 4, generator=generator))
+    for count in (30, 20):
+        bootstrap_kid(FeatureSet(torch.randn(count, 4, generator=generator)), real, resamples=5)
+    assert sizes.count((25, 25)) == 1
+    assert sizes.count((30, 30)) == sizes.count((20, 20)) == 1

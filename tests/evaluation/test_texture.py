@@ -200,7 +200,7 @@ def test_a_ratio_that_real_images_could_have_is_told_from_one_that_they_could_no
         "1.30 (texture or chance)",
         "0.90",
     ]
-    expected = "6 of 9 numbers within 0.8 to 1.25, 2 more as real images could have by chance"
+    expected = "6 of 9 numbers within 0.8 to 1.25, 2 more within the range of chance"
     assert count_right([texture]) == expected
     assert not texture.within["2-4"]
 

@@ -37,7 +37,7 @@ def test_a_domain_that_is_also_a_file_must_be_said(
     Image.fromarray(pixels[0]).save(tmp_path / "dogs.png")
     (tmp_path / "dogs.png").rename(tmp_path / "dogs")
     with pytest.raises(
-        InputError, match=r"'dogs' is a domain of the model and also the file .*dogs"
+        InputError, match=r"'dogs' is both a domain of the model and the file .*dogs"
     ) as raised:
         translator.style_code("dogs")
     assert "Style.domain('dogs') or Style.like('dogs')" in str(raised.value)
@@ -78,7 +78,7 @@ def test_a_saved_translator_translates_alike(
     "code", [torch.full((8,), torch.nan), torch.arange(8), torch.full((2, 8), torch.inf)]
 )
 def test_codes_that_are_no_numbers_are_refused(translator: Translator, code: torch.Tensor) -> None:
-    with pytest.raises(InputError, match="the style code is of"):
+    with pytest.raises(InputError, match="the style code is torch"):
         translator.style_code(Style.code(code))
 
 

@@ -118,7 +118,7 @@ def test_interpolation_begins_and_ends_at_the_reconstructions(
     assert same(by_style[-1], translator(pixels[0], pixels[1]))
     with pytest.raises(InputError, match="at least 2"):
         translator.interpolate(pixels[0], pixels[1], steps=1)
-    with pytest.raises(InputError, match="no 'codes'"):
+    with pytest.raises(InputError, match="'codes' cannot be interpolated"):
         translator.interpolate(pixels[0], pixels[1], what="codes")
 
 

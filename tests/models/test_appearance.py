@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sivae_translate.models.appearance import appearance, appearance_scale, kernel_distance
+from sivae_translate.models.appearance import FeatureSet, appearance, appearance_scale, kernel_distance
 from sivae_translate.models.lpips import Lpips
 
 
@@ -23,12 +23,14 @@ def test_kernel_distance_is_the_unbiased_estimate_written_out() -> None:
     ]
     between = np.mean([kernel(a, b) for a in fakes for b in real])
     expected = within[0] + within[1] - 2 * between
-    assert kernel_distance(torch.from_numpy(fakes), torch.from_numpy(real)) == pytest.approx(expected)
+    assert kernel_distance(*(FeatureSet(torch.from_numpy(some)) for some in (fakes, real))) == pytest.approx(
+        expected
+    )
 
 
 def test_kernel_distance_is_near_zero_for_one_distribution_and_grows_with_the_difference() -> None:
     generator = torch.Generator().manual_seed(0)
-    a, b, c = (torch.randn(200, 6, generator=generator) + shift for shift in (0, 0, 1))
+    a, b, c = (FeatureSet(torch.randn(200, 6, generator=generator) + shift) for shift in (0, 0, 1))
     assert abs(kernel_distance(a, b)) < 0.05
     assert kernel_distance(a, c) > 0.5
 

@@ -241,15 +241,15 @@ def test_the_check_warns_raises_or_keeps_still(trained: Any) -> None:
 
 def test_what_cannot_be_resolved_is_an_error(trained: Any, tmp_path: Path, run: Path) -> None:
     images = list(bars(1, 0, lying=True))
-    with pytest.raises(InputError, match=r"98\.77 is the most with 80"):
+    with pytest.raises(InputError, match=r"98\.77 is the highest with 80"):
         trained(images, "standing", check="warn", percentile=99.5)
-    with pytest.warns(CoarseCheckWarning, match="from percentile 98 .* has 80 validation images"):
+    with pytest.warns(CoarseCheckWarning, match="above percentile 98 .* has only 80 validation images"):
         trained(images, "standing", check="warn")
     with pytest.raises(InputError, match="choose off or warn or raise"):
         trained(images, "standing", check="always")
     saved = load_model(run / "model.safetensors")
     save_model(tmp_path / "bare.safetensors", saved.model, saved.config, saved.domains, {})
-    with pytest.raises(InputError, match="had no validation images"):
+    with pytest.raises(InputError, match="without validation images"):
         Translator.from_pretrained(tmp_path / "bare.safetensors").typicality(images)
 
 

@@ -263,7 +263,7 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
     report, model = (out / "report.md").read_text(), methods["model"]
     assert methods["colour statistics"]["texture"]["red to blue"]["ratios"]["8-16"] > 0
     right = sum(sum(one["within"].values()) for one in model["texture"].values())
-    assert f"Power over that of real test images of the target, by period in pixels. {right} of 18" in report
+    assert f"Power relative to real test images of the target, by period in pixels. {right} of 18" in report
     assert report.count(f"| {right} of 18 numbers within 0.8 to 1.25 |") >= 1
     assert set(model["reconstruction"]) == {"red", "blue"}
     assert methods["copying"]["reconstruction"] == {}
@@ -272,7 +272,7 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
     )
     assert methods["copying"]["metrics"]["kid_alexnet"] > 0.05
     assert written["lpips_networks"] == ["AlexNet"]
-    assert "LPIPS is in the features of AlexNet alone" in report
+    assert "LPIPS uses only the features of AlexNet" in report
     for name in ("report.md", "grid.png", "domain/cases.png", "domain/evaluation.json", "run/report.html"):
         assert (out / name).stat().st_size > 200, name
     table = compare_reports([out, out])
@@ -293,7 +293,7 @@ def test_a_report_says_that_the_model_was_trained_on_its_metric(folder: Path, tm
     for weight in (0.0, 0.5):
         config = from_dict({**settings, "objective": {"perceptual": weight}}, "test")
         out = run_benchmark(config, tmp_path / str(weight), command="", inception=False, limit=4)
-        said.append("LPIPS in the loss (weight 0.5)" in (out / "report.md").read_text())
+        said.append("LPIPS (AlexNet) in the loss (weight 0.5)" in (out / "report.md").read_text())
     assert said == [False, True]
 
 

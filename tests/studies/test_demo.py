@@ -26,7 +26,7 @@ def test_the_hardest_pairs_are_those_where_copying_is_worst() -> None:
 
 def test_a_folder_with_something_else_in_it_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="something else"):
+    with pytest.raises(ConfigError, match="not empty and not a demo"):
         demo(tmp_path, minutes=0.01)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 

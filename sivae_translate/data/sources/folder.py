@@ -23,6 +23,7 @@ from sivae_translate.data.ranges import describe
 from sivae_translate.data.reading import brightest_value
 from sivae_translate.data.sources.base import Source, require_root
 from sivae_translate.utils.errors import DataError
+from sivae_translate.utils.selection import spread
 
 SAMPLE = 32
 """How many files of a domain are sampled to determine the range of their values."""
@@ -88,7 +89,7 @@ def _dark_domains(domains: Mapping[str, Files]) -> list[str]:
     notes = []
     for name, files in domains.items():
         paths = list(files.values())
-        chosen = paths[:: max(1, len(paths) // SAMPLE)][:SAMPLE]
+        chosen = [paths[index] for index in spread(len(paths), SAMPLE)]
         values = [value for path in chosen if (value := brightest_value(path)) is not None]
         if note := describe(values):
             notes.append(f"{name}: {note}" if name else note)
