@@ -23,6 +23,7 @@ from benchmarks import measure
 from benchmarks.common import read_options
 from benchmarks.measure import Figures
 from benchmarks.translate import untrained, write_sources
+from sivae_translate.inference.codec_pool import MOST_WORKERS, core_count
 from sivae_translate.inference.folders import translate_files
 from sivae_translate.utils.choices import ImageFormat
 from sivae_translate.utils.devices import pick_device
@@ -70,6 +71,11 @@ def compare(
     finally:
         shutil.rmtree(root)
     return rows
+
+
+def default_workers() -> int:
+    """Processes that many images get unasked, but at least two."""
+    return max(2, min(core_count(), MOST_WORKERS))
 
 
 def _better(one: Figures, other: Figures) -> Figures:

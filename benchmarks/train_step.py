@@ -259,6 +259,17 @@ def translation(
         wider: factor on the default numbers of channels.
         dtype: of matrix products.
     """
+    multiplied = pick_dtype(dtype, device)
+    work = translation_step(side, batch, device, wider, multiplied)
+    median = measure.alternate({"ours": work}, rounds, device)["ours"]
+    limit = peak["float32 FLOP/s" if multiplied == torch.float32 else "bfloat16 FLOP/s"]
+    return figures(measure.count_flops(work), median, batch, limit)
+
+
+def translation_step(
+    side: int, batch: int, device: torch.device, wider: float, dtype: torch.dtype
+) -> Callable[[], object]:
+    """The step that `translation` measures."""
     torch.manual_seed(0)
     images = torch.rand(batch, 3, side, side, device=device)
     domain = torch.arange(batch, device=device) * 2 // batch
@@ -266,12 +277,7 @@ def translation(
         tuple(round(wider * width) for width in names) for names in (WIDTHS, STYLE_WIDTHS)
     )
     model = make_model(ModelConfig(widths=widths, style_widths=style_widths), data_of(side), 2).to(device)
-    multiplied = pick_dtype(dtype, device)
-    ours = Ours(model, ObjectiveConfig(), multiplied, torch.channels_last)
-    work = partial(ours.step, images, domain)
-    median = measure.alternate({"ours": work}, rounds, device)["ours"]
-    limit = peak["float32 FLOP/s" if multiplied == torch.float32 else "bfloat16 FLOP/s"]
-    return figures(measure.count_flops(work), median, batch, limit)
+    return partial(Ours(model, ObjectiveConfig(), dtype, torch.channels_last).step, images, domain)
 
 
 def growth(rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:

@@ -167,14 +167,14 @@ def codec_for(processor: ImageProcessor, encoding: Encoding, images: int, worker
         InputError: a number of processes that cannot be.
     """
     if workers is None:
-        cores = _core_count()
+        cores = core_count()
         workers = min(cores, MOST_WORKERS) if cores >= FEWEST_CORES and images >= FEWEST_IMAGES else 0
     if not 0 <= workers <= LIMIT:
         raise InputError(f"workers is {workers}", remedy=f"give 0 to {LIMIT}")
     return CodecPool(processor, encoding, workers) if workers else Codec(processor, encoding)
 
 
-def _core_count() -> int:
+def core_count() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

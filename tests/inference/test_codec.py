@@ -174,9 +174,9 @@ def test_processes_are_for_many_images_and_cores(monkeypatch: pytest.MonkeyPatch
         with closing(codec):
             return codec.threads if isinstance(codec, CodecPool) else 0
 
-    monkeypatch.setattr(codec_pool, "_core_count", lambda: 3)
+    monkeypatch.setattr(codec_pool, "core_count", lambda: 3)
     assert (count(10), count(10**6), count(10**6, 0), count(1, 1)) == (0, 3, 0, 1)
-    monkeypatch.setattr(codec_pool, "_core_count", lambda: 2)
+    monkeypatch.setattr(codec_pool, "core_count", lambda: 2)
     assert count(10**6) == 0
     for wrong in (-1, 65):
         with pytest.raises(InputError, match=f"workers is {wrong}"):
