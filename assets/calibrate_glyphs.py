@@ -1,10 +1,11 @@
-"""Fits anew what is usual for a glyphs model that ships; run from the repository root: python
-assets/calibrate_glyphs.py [FILE]
+"""Recalibrates the check of a shipped glyphs model.
 
-Training keeps some images to itself for this. When the shipped model was trained these were the last letters
-of each font by code point, rarer ones than a user's, and what is grown from it holds out letters that it was
-trained on. Here they are letters that the font has but did not show in training, drawn by rank, none of them
-a test letter. The weights stay as they are.
+    python assets/calibrate_glyphs.py [FILE]
+
+Training calibrates the check on validation images. When the shipped model was trained, these were the last
+letters of each font by code point, which are rarer than a user's, and models grown from it would use letters
+that it was trained on. Here they are letters that the font has but that were neither trained on nor are test
+letters, drawn by rank. The weights are not changed.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from sivae_translate.models.weights import load_model, save_model
 from sivae_translate.utils.resources import asset_path
 
 EACH = 64
-"""Letters a font, of those that it showed in training and of those that it did not."""
+"""Letters per font that were trained on, and that were not."""
 
 
 def main(path: Path) -> None:
-    """Write a model file again with another calibration."""
+    """Rewrite a model file with a new calibration."""
     saved = load_model(path)
     split = glyphs.split(saved.config.data.split_seed)
     training: list[np.ndarray] = []
@@ -41,11 +42,11 @@ def main(path: Path) -> None:
     calibration = Calibration.fit(numbers[0], numbers[1], len(saved.domains))
     save_model(path, saved.model, saved.config, saved.domains, saved.facts, calibration)
     print(
-        f"{len(calibration.levels)} letters say what is usual; the highest percentile is "
+        f"calibrated on {len(calibration.levels)} letters; the highest percentile is "
         f"{calibration.highest:.2f}"
     )
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # sums in one order on every machine
+    torch.set_num_threads(1)  # same order of sums on every machine
     main(Path(sys.argv[1]) if len(sys.argv) > 1 else asset_path("glyphs.safetensors"))

@@ -6,7 +6,7 @@ python assets/draw_concepts.py
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,13 +26,13 @@ PICTURE = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "concep
 LETTER, SOURCE, TARGET, REFERENCE = "a", "dejavu-sans", "dejavu-serif-bold-italic", "dejavu-serif"
 WIDTH, HEIGHT = 11.0, 5.6
 SHRINK = 0.82
-"""Of all but the letters, which then are larger beside the rest."""
+"""Scale of everything but the letters, which appear larger beside it."""
 SEED = 3
 BLUE, ORANGE = "#1f5fa8", "#c45a11"
 
 
 def letters(model: Translator, font: str, codes: tuple[int, ...]) -> Tensor:
-    """Letters of a font as the model takes them: (N, 1, H, W)."""
+    """Letters of a font as the model expects them: (N, 1, H, W)."""
     return to_tensor(glyphs.draw_many(font, codes, model.image_size)[..., None])
 
 
@@ -45,12 +45,13 @@ def place(figure: Figure, x: float, y: float, size: float) -> Axes:
 
 
 def write(figure: Figure, x: float, y: float, text: str, **look: object) -> None:
-    """Centred text at a place in inches."""
-    figure.text(x / WIDTH, y / HEIGHT, text, **{"ha": "center", "va": "center", "fontsize": 9, **look})  # type: ignore[arg-type]
+    """Write centred text at a place in inches."""
+    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, **look}
+    figure.text(x / WIDTH, y / HEIGHT, text, **style)
 
 
 def arrow(figure: Figure, start: tuple[float, float], end: tuple[float, float], line: str = "solid") -> None:
-    """From one place in inches to another."""
+    """Draw an arrow from one place in inches to another."""
     from matplotlib.patches import FancyArrowPatch
 
     tail, head = ((x / WIDTH, y / HEIGHT) for x, y in (start, end))
@@ -68,7 +69,7 @@ def arrow(figure: Figure, start: tuple[float, float], end: tuple[float, float], 
 
 
 def show(figure: Figure, image: Tensor, x: float, y: float, size: float) -> None:
-    """A grey image (1, H, W) in [0, 1]."""
+    """Show a grey image (1, H, W) in [0, 1]."""
     axes = place(figure, x, y, size)
     axes.imshow(image[0].numpy(), cmap="gray", vmin=0, vmax=1)
     for edge in axes.spines.values():
@@ -76,7 +77,7 @@ def show(figure: Figure, image: Tensor, x: float, y: float, size: float) -> None
 
 
 def show_content(figure: Figure, content: Tensor, x: float, y: float, size: float) -> None:
-    """The channels of a content code (Cc, h, w), side by side."""
+    """Show the channels of a content code (Cc, h, w), side by side."""
     side = int(len(content) ** 0.5)
     rows = [torch.cat(list(content[row * side : (row + 1) * side]), dim=1) for row in range(side)]
     axes = place(figure, x, y, size)
@@ -88,9 +89,9 @@ def show_content(figure: Figure, content: Tensor, x: float, y: float, size: floa
 
 
 def show_styles(figure: Figure, model: Translator, style: Tensor, x: float, y: float, size: float) -> None:
-    """The style priors of all domains, the codes of some letters, and the code (S,) of the source image.
+    """Show the style priors of all domains, the codes of some letters, and the code (S,) of the source.
 
-    The plane is that of the priors' first two principal components.
+    The axes are the first two principal components of the priors.
     """
     from matplotlib.patches import Circle
 
@@ -112,7 +113,7 @@ def show_styles(figure: Figure, model: Translator, style: Tensor, x: float, y: f
 
 
 def fakes(model: Translator, codes: Codes, reference: Tensor) -> dict[str, Tensor]:
-    """What the decoder makes, from an image's codes and from draws: title to image (1, H, W)."""
+    """Fakes decoded from an image's codes and from draws: title to image (1, H, W)."""
     generator = torch.Generator().manual_seed(SEED)
     mean = model.engine.prior_mean(model.domain_index(TARGET))
     content, style = (torch.randn(code.shape, generator=generator) for code in (codes.content, mean))
@@ -127,7 +128,7 @@ def fakes(model: Translator, codes: Codes, reference: Tensor) -> dict[str, Tenso
 
 
 def draw() -> Figure:
-    """The whole picture."""
+    """Draw the whole picture."""
     model = Translator.from_pretrained("glyphs-64", device="cpu", dtype="float32")
     image, reference = (letters(model, font, (ord(LETTER),)) for font in (SOURCE, REFERENCE))
     codes = model.engine.encode(image).mean

@@ -1,7 +1,7 @@
-"""What the documentation makes itself: settings, commands, equations, experiments; a hook of mkdocs.
+"""Generated parts of the documentation (settings, commands, equations, experiments), as a hook of mkdocs.
 
 mkdocs.yml names this file twice: its functions ``on_...`` are called while the pages are built, and
-`Docstrings` reads the docstrings. Run as a program, it writes docs/experiments/index.md from the experiments:
+`Docstrings` reads the docstrings. Run as a program, it writes docs/experiments/index.md:
 
     python assets/make_docs.py
 """
@@ -36,11 +36,11 @@ FIELDS = (
     "answer",
     "conclusion",
 )
-"""What the front matter of every experiment has; ``expected`` may come between question and command."""
+"""Keys of an experiment's front matter; ``expected`` may come between question and command."""
 LOADS = re.compile(r"""(?:\bsrc=|<link [^>]*?href=)["']?(https?://[^"'\s>]+)""")
-"""What a page of HTML takes from the network when it is read."""
+"""Addresses that an HTML page loads from the network."""
 FOLD = 78
-"""Characters of a command that fit beside each other on a page."""
+"""Line width of commands on a page."""
 TOPICS = ("method", "glyphs", "benchmarks", "generation", "out of distribution", "2D", "speed")
 INTRODUCTION = """# Experiments
 
@@ -69,12 +69,12 @@ WORD = re.compile(r"(?<![\\A-Za-z])([A-Za-z]{2,})")
 
 try:
     from griffe import Extension, Object
-except ImportError:  # the tests use the rest without the extra 'docs'
+except ImportError:  # the tests use this module without the extra 'docs'
     Extension = Object = object  # type: ignore[assignment,misc]
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Called by mkdocs: fill in what a page leaves to the program."""
+    """Called by mkdocs: insert the generated parts of a page."""
     place = page.file.src_uri
     if page.meta.get("number"):
         markdown = experiment_text(page.meta, markdown)
@@ -84,13 +84,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> None:
-    """Called by mkdocs: a page may link to the network, but loads nothing from it."""
+    """Called by mkdocs: check that a page loads nothing from the network; links are allowed."""
     if loaded := LOADS.findall(output):
         raise SystemExit(f"{page.file.src_uri} loads {', '.join(loaded)}; keep a copy in docs/ instead")
 
 
 def with_links(markdown: str, place: str) -> str:
-    """'Experiment 24', where it is no link yet, as a link from the page at ``place`` within docs/."""
+    """Turn 'experiment 24' into a link from the page at ``place`` within docs/, unless it is one already."""
     names = {int(path.name[:3]): path.name for path in EXPERIMENTS.glob("[0-9]*.md")}
     up = "" if place.startswith("experiments/") else "../" * place.count("/") + "experiments/"
 
@@ -102,7 +102,7 @@ def with_links(markdown: str, place: str) -> str:
 
 
 class Docstrings(Extension):  # type: ignore[misc]
-    """Makes MathML of ``.. math::`` in docstrings, which browsers show without a script; fences ``>>>``."""
+    """Converts ``.. math::`` in docstrings to MathML, which needs no script, and fences ``>>>``."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Called by mkdocstrings for every module, class and function."""
@@ -124,14 +124,14 @@ def _formula(match: re.Match[str]) -> str:
 def _equation(match: re.Match[str]) -> str:
     from latex2mathml.converter import convert
 
-    # One equation a line: the converter knows no alignment.
+    # One equation per line: the converter does not support alignment.
     source = " ".join((match["line"] or match["block"]).split()).replace("&", "")
     lines = [WORD.sub(r"\\mathrm{\1}", line.strip()) for line in source.split(r"\\")]
     return "\n".join(["", *(convert(line, display="block") for line in lines), ""])
 
 
 def settings_text() -> str:
-    """Every setting with its kind, default and description, as Markdown, one heading a section."""
+    """Every setting with type, default and description, as Markdown with a heading per section."""
     from sivae_translate.config import Config, RampConfig
 
     parts = [
@@ -141,7 +141,7 @@ def settings_text() -> str:
 
 
 def _section(prefix: str, section: type[BaseModel]) -> Iterator[str]:
-    """Markdown of a group of settings: its own, then those of the groups inside it."""
+    """Markdown of a section of settings, followed by its sub-sections."""
     yield f"\n## {prefix}\n\n{' '.join((section.__doc__ or '').split())}\n"
     inner = []
     for name, info in section.model_fields.items():
@@ -162,14 +162,14 @@ def _kind(annotation: Any) -> type[BaseModel]:
 
 
 def _text(info: FieldInfo) -> str:
-    """The description, wherever the annotation holds it."""
+    """The description of a setting, wherever the annotation has it."""
     nested = (getattr(part, "description", None) for part in info.metadata)
     text = info.description or next(filter(None, nested), None)
     return f"{text}<br>\n    " if text else ""
 
 
 def _plain(value: Any) -> str:
-    """A default as one writes it in YAML."""
+    """A default, as written in YAML."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -178,7 +178,7 @@ def _plain(value: Any) -> str:
 
 
 def describe(kind: Any) -> str:
-    """A type in words: ``int | None`` is 'a whole number, or none'."""
+    """A type in words: ``int | None`` is 'whole number, or none'."""
     words = {int: "whole number", float: "number", bool: "true or false", str: "text", Path: "path"}
     if kind in words:
         return words[kind]
@@ -212,12 +212,12 @@ def commands_text() -> str:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of docs/experiments.
+    """A file of docs/experiments.
 
     Attributes:
-        name: of the file.
+        name: name of the file.
         meta: its front matter.
-        body: what follows it; often nothing.
+        body: the text after it; often empty.
     """
 
     name: str
@@ -226,23 +226,23 @@ class Experiment:
 
     @classmethod
     def read(cls, path: Path) -> Experiment:
-        """From a file that starts with front matter."""
+        """Read a file that starts with front matter."""
         _, front, body = path.read_text(encoding="utf-8").split("---\n", 2)
         return cls(path.name, yaml.safe_load(front), body)
 
 
 def experiments() -> list[Experiment]:
-    """All of them, by number."""
+    """All experiments, ordered by number."""
     return [Experiment.read(path) for path in sorted(EXPERIMENTS.glob("[0-9]*.md"))]
 
 
 def folded(command: str) -> list[str]:
-    """A command in lines that fit the page; a remark in brackets behind it becomes a comment."""
+    """Wrap a command to the width of the page; a remark in brackets after it becomes a comment."""
     text, _, remark = command.partition(" (")
     if not text.startswith(("sivae-translate", "python", "pytest", "make")):
         return [f"# {line}" for line in textwrap.wrap(command, FOLD)]
     lines: list[str] = []
-    for part in re.split(r" (?=--)", text):  # an option stays beside its value
+    for part in re.split(r" (?=--)", text):  # an option stays on the line of its value
         if lines and len(lines[-1]) + len(part) < FOLD:
             lines[-1] += f" {part}"
         else:
@@ -279,7 +279,7 @@ def index_text() -> str:
     return "\n".join(parts)
 
 
-sys.path.insert(0, str(ROOT))  # mkdocs runs this file by its path; the package lies beside it
+sys.path.insert(0, str(ROOT))  # mkdocs runs this file by its path; the package is beside it
 
 if __name__ == "__main__":
     (EXPERIMENTS / "index.md").write_text(index_text(), encoding="utf-8")

@@ -1,9 +1,8 @@
-"""Makes assets/examples (inputs to try the command line with) and assets/translations.png (the README's
-picture).
+"""Makes assets/examples (inputs to try the commands on) and assets/translations.png (the README's picture).
 
-python assets/make_examples.py
+    python assets/make_examples.py
 
-The letters are held out: the shipped models never saw them, in any font.
+The letters are test letters: the shipped models were not trained on them in any font.
 """
 
 from __future__ import annotations

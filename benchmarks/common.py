@@ -1,4 +1,4 @@
-"""The command line of every script here: a dataclass of options, and settings of the configuration."""
+"""The command line of the scripts: a dataclass of options, and settings of the configuration."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ T = TypeVar("T")
 
 
 def read_options(kind: type[T], about: str | None, arguments: Sequence[str] | None = None) -> T:
-    """The options of a script.
+    """Parse the options of a script.
 
     Args:
-        kind: a dataclass; a field's name is the option's, the string below it the help.
+        kind: a dataclass; each field is an option, and the string below it is its help.
         about: the script's docstring.
-        arguments: the process's, unless given.
+        arguments: the arguments; those of the process by default.
 
     Raises:
-        SystemExit: the arguments ask for help, or the arguments do not fit.
+        SystemExit: the arguments ask for help or are invalid.
     """
     with _exit_on_mistakes():
         return parse_options(kind, _arguments(arguments), prog=_program(), description=about)
@@ -32,9 +32,9 @@ def read_options(kind: type[T], about: str | None, arguments: Sequence[str] | No
 def read_options_and_settings(
     kind: type[T], about: str | None, arguments: Sequence[str] | None = None
 ) -> tuple[T, dict[str, Any]]:
-    """The options, and the settings among the arguments, such as ``--training.seed 3``.
+    """Parse options, and settings such as ``--training.seed 3``.
 
-    An option ``data`` that is not None is the setting ``data.root``.
+    An option ``data``, if it is not None, sets ``data.root``.
 
     Raises:
         SystemExit: the arguments ask for help, or an argument is neither an option nor a setting.
@@ -57,7 +57,7 @@ def _program() -> str:
 
 @contextmanager
 def _exit_on_mistakes() -> Iterator[None]:
-    """A message instead of a traceback."""
+    """Print a message instead of a traceback."""
     try:
         yield
     except ConfigError as error:

@@ -1,13 +1,11 @@
-"""Generation at equal cost: VAE, Soft-IntroVAE, IntroVAE and bootstrap with the same network, on
-Fashion-MNIST or glyphs.
+"""Generation at equal cost: VAE, Soft-IntroVAE, IntroVAE and bootstrap with the same network.
 
     python -m benchmarks.generation --data FOLDER_WITH_IDX_FILES --out runs/generation --seeds 3
-    python -m benchmarks.generation --config glyphs-plain --steps 2500 --images 720 --out
-    runs/generation-glyphs
+    python -m benchmarks.generation --config glyphs-plain --steps 2500 --images 720
 
-The introspective objectives make ``--steps`` steps; the VAE makes as many more as it can in the same time, by
-the rates measured on an idle machine (``--vae-ratio``). Stopped and called again, it goes on. Written are
-results.json, results.md, samples.png (one row an objective) and health.png (how the game went, seed 0).
+The introspective objectives take ``--steps`` steps; the VAE takes as many as it can in the same time, by the
+rates measured on an idle machine (``--vae-ratio``). A repeated call continues. The results are results.json,
+results.md, samples.png (one row per objective) and health.png (metrics of the game, seed 0).
 """
 
 from __future__ import annotations
@@ -52,9 +50,7 @@ def run(
     vae_ratio: float,
     images: int,
 ) -> None:
-    """Train and measure every objective of a configuration for every seed, and write the results as they
-    come.
-    """
+    """Train and measure every objective for every seed; results are written after each."""
     place = {"data.root": str(data)} if data else {}
     loaded = load_data(load_config(config_path(name), place).data)
     suite = GenerationSuite(loaded, images=images)
@@ -94,7 +90,7 @@ def run(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """One line an objective: mean (standard deviation) over seeds."""
+    """A table with one row per objective: mean (standard deviation) over seeds."""
     columns: dict[str, Callable[[dict[str, Any]], float]] = {
         "FID": lambda row: row["samples"]["fid"],
         "KID x 1000": lambda row: 1000 * row["samples"]["kid"],
@@ -118,7 +114,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def draw_health(runs: dict[str, Path], path: Path) -> None:
-    """The quantities of `HEALTH` over training, one line an objective."""
+    """Draw the quantities of `HEALTH` over training, one curve per objective."""
     figure = pictures.new_figure(4 * len(HEALTH), 3)
     for index, (title, key) in enumerate(HEALTH.items()):
         axes = figure.add_subplot(1, len(HEALTH), index + 1)
@@ -134,18 +130,18 @@ def draw_health(runs: dict[str, Path], path: Path) -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     config: str = "fashion"
-    """Of a plain model."""
+    """Configuration of a plain model."""
     data: Path | None = None
-    """Folder of idx files or images, where the configuration needs one."""
+    """Folder of idx files or images, if the configuration needs one."""
     out: Path = Path("runs/generation")
     objectives: tuple[ObjectiveName, ...] = ("elbo", "soft_introvae", "introvae")
     seeds: int = 1
     steps: int = 4000
     vae_ratio: float = 2.2
-    """Steps of the VAE for each of the others, at equal time."""
+    """Steps of the VAE per step of the other objectives, in the same time."""
     images: int = 1000
 
 

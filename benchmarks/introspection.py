@@ -1,13 +1,11 @@
-"""Does the introspective phase earn its place? A trunk without fakes, then two arms of equal cost: with fakes
-and without.
+"""Is the introspective phase worth its cost? A trunk without fakes, then two arms, with and without fakes.
 
     python -m benchmarks.introspection --seeds 3 --out runs/introspection
 
-Both arms start from the same trunk (a VAE with back-translation, whose content code has opened), lower the
-learning rate in the same way, and differ in whether fakes take part. Their budgets are in steps, so that the
-run can be repeated to the bit and other work on the machine does not favour an arm: 4 minutes each at the
-rates of an idle machine (see docs/experiments), 5.0 steps/s without fakes and 3.55 with them.
-``--rates`` measures these again.
+Both arms start from the same trunk (a VAE with back-translation and an open content code) and have the same
+learning rate schedule. Their budgets are in steps, so that a run can be repeated exactly and other work on
+the machine favours neither arm: 4 minutes each at the rates of an idle machine (see docs/experiments), 5.0
+steps/s without fakes and 3.55 with them. ``--rates`` measures these rates.
 """
 
 from __future__ import annotations
@@ -49,9 +47,7 @@ ARMS: dict[str, dict[str, float]] = {
 
 
 def run(config_name: str, seeds: int, out: Path) -> None:
-    """Train trunk and arms for every seed, and write results.json as they come. Stopped and called again, it
-    goes on.
-    """
+    """Train trunk and arms for every seed; results.json is written after each. A repeated call continues."""
     lpips, rows = Lpips.load(), []
     for seed in range(seeds):
         trunk, data = _train(config_name, out / f"trunk-{seed}", {**TRUNK, "training.seed": seed})
@@ -64,7 +60,7 @@ def run(config_name: str, seeds: int, out: Path) -> None:
 
 
 def rates(config_name: str, out: Path) -> None:
-    """Median steps/s of both arms, from 60 steps each."""
+    """Measure the median steps/s of both arms, from 60 steps each."""
     for arm, changes in ARMS.items():
         settings = {**PHASE, **changes, "training.steps": 60, "training.log_every": 5}
         folder, _ = _train(config_name, out / f"rate-{arm}", settings)
@@ -95,13 +91,13 @@ def _evaluate(arm: str, seed: int, folder: Path, data: DomainData, lpips: Lpips)
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     config: str = "demo"
     seeds: int = 3
     out: Path = Path("runs/introspection")
     rates: bool = False
-    """Only measure steps/s of both arms."""
+    """Only measure the steps/s of both arms."""
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""The loader: images a second from JPEG files with and without the cache of decoded images, and how long a
-start takes.
+"""Speed of the loader and of the start of training, with and without the cache of decoded images.
 
     python -m benchmarks.loader --files 10000
     python -m benchmarks.loader --files 100000 --start-only     # the index of a large set
 
-The files are JPEGs of 256 x 256 pixels with random soft colours, in a temporary folder; --start-only writes
-one and links it.
+The files are JPEGs of 256 x 256 pixels with random smooth colours, in a temporary folder; --start-only writes
+one and links to it.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ from sivae_translate.utils.files import write_json
 PIXELS = 256
 BATCH = 64
 LINKS = 50_000
-"""Links to a file before another one is written: file systems allow 65,000."""
+"""Most links to a file: file systems allow 65,000."""
 DRAWN = 40
-"""Batches that a rate is measured over."""
+"""Number of batches to measure a rate over."""
 
 
 def write_files(root: Path, count: int, *, links: bool) -> None:
-    """JPEGs of two domains; with ``links`` all have the bytes of one."""
+    """Write JPEGs of two domains; with ``links``, all are the same file."""
     rng = np.random.default_rng(0)
     first: Path | None = None
     for index in range(count):
@@ -59,7 +58,7 @@ def write_files(root: Path, count: int, *, links: bool) -> None:
 
 
 def rate(config: DataConfig) -> tuple[float, float]:
-    """Seconds until the data is there, and images a second that the loader then gives."""
+    """Seconds to load the data, and images per second of the loader."""
     began = time.perf_counter()
     data = load_data(config)
     started = time.perf_counter() - began
@@ -72,7 +71,7 @@ def rate(config: DataConfig) -> tuple[float, float]:
 
 
 def run(count: int, *, start_only: bool) -> dict[str, Any]:
-    """First start, second start from the cache, and without a cache, with and without worker processes."""
+    """Measure the first start, a start from the cache, and no cache with and without worker processes."""
     root = Path(tempfile.mkdtemp(prefix="loader-"))
     try:
         (root / "images").mkdir()
@@ -93,13 +92,13 @@ def run(count: int, *, start_only: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     files: int = 10_000
     start_only: bool = False
-    """Only how long a start takes."""
+    """Only measure how long a start takes."""
     out: Path | None = None
-    """JSON file."""
+    """JSON file to write."""
 
 
 if __name__ == "__main__":

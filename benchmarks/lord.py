@@ -1,16 +1,15 @@
-"""The strongest unsupervised peer, LORD (arXiv 1906.11796), written from its description: latent
-optimisation, then encoders.
+"""LORD (arXiv 1906.11796), an unsupervised peer written from its description.
 
     python -m benchmarks.lord --config cars3d --data FOLDER --minutes 60 --out runs/lord-cars3d
     sivae-translate benchmark cars3d --root FOLDER --against runs/lord-cars3d
 
-First a content code for every training image (with noise of standard deviation 1 and a penalty on its
-square), a style for every domain, and the decoder are learned together from reconstruction: L1 and a
-perceptual distance. The noise and the penalty leave no room in the content for what the domain's style can
-say. Then encoders learn to give these codes, and the decoder is tuned with them. Networks, data, augmentation
-(none) and sizes are those of the configuration, so that the methods and not the networks are compared; the
-style modulates normalised features as AdaIN does. The perceptual distance is LPIPS, which is also what the
-benchmarks judge by: an advantage for this peer.
+First, a content code for every training image (with noise of standard deviation 1 and a penalty on its
+square), a style for every domain, and the decoder are learned together by reconstruction with L1 and a
+perceptual distance. Noise and penalty keep out of the content what the domain's style can explain. Then
+encoders learn to predict these codes, and the decoder is fine-tuned with them. Networks, data, augmentation
+(none) and sizes are those of the configuration, so that methods and not networks are compared; the style
+modulates normalised features as in AdaIN. The perceptual distance is LPIPS, which is also the benchmarks'
+metric: an advantage for this peer.
 """
 
 from __future__ import annotations
@@ -41,63 +40,63 @@ from sivae_translate.utils.progress import progress_bar
 from sivae_translate.utils.resources import config_path
 
 NOISE = 1.0
-"""Standard deviation of the noise on content codes (the paper's)."""
+"""Standard deviation of the noise on content codes, as in the paper."""
 PENALTY = 1e-3
-"""Weight of the mean square of a content code (the paper's)."""
+"""Weight of the mean square of a content code, as in the paper."""
 L1 = 1.0
 PERCEPTUAL = 1.0
 CODE_RATE, NETWORK_RATE = 1e-3, 1e-4 * 5
-"""Adam's: the paper gives the codes ten times the rate of the networks; ours differ by two, since few steps
-fit the budget."""
+"""Learning rates of Adam. The paper's rate of the codes is ten times that of the networks; ours is twice,
+since the budget allows few steps."""
 FIRST_STAGE = 0.6
-"""Share of the budget for latent optimisation."""
+"""Fraction of the budget for latent optimisation."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage needs.
+    """Inputs of a stage.
 
     Attributes:
-        images: (N, C, H, W) of all domains.
-        domain: (N,).
-        table: content codes, one an image.
-        judge: the perceptual distance.
-        batch: images a step.
+        images: images of all domains, (N, C, H, W).
+        domain: domain index of each image, (N,).
+        table: content code of each image.
+        perceptual: the perceptual distance.
+        batch: images per step.
     """
 
     images: Tensor
     domain: Tensor
     table: nn.Embedding
-    judge: Lpips
+    perceptual: Lpips
     batch: int
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Indices, images and domains of a batch in which every domain is as likely as any."""
+        """Draw a batch with equal probability of all domains: indices, images and domains."""
         domain = torch.randint(int(self.domain.max()) + 1, (self.batch,)).to(self.domain.device)
         first, size = torch.searchsorted(self.domain, domain), torch.bincount(self.domain)[domain]
         index = first + (torch.rand(self.batch).to(size.device) * size).long()
         return index, self.images[index].contiguous(memory_format=torch.channels_last), domain
 
     def reconstruction(self, model: LatentModel, codes: Codes, images: Tensor) -> Tensor:
-        """L1 and perceptual distance; scalar."""
+        """Reconstruction loss, L1 plus perceptual distance; scalar."""
         made = model.decode(codes)
-        loss: Tensor = L1 * (made - images).abs().mean() + PERCEPTUAL * self.judge(made, images).mean()
+        loss: Tensor = L1 * (made - images).abs().mean() + PERCEPTUAL * self.perceptual(made, images).mean()
         return loss
 
     def content(self, index: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Rows of the table as codes."""
+        """Rows of the table, reshaped to content codes."""
         rows: Tensor = self.table(index).reshape(-1, *shape)
         return rows
 
 
 def everything(data: DomainData) -> tuple[Tensor, Tensor]:
-    """Training images of all domains, one domain after the other, and their domains."""
+    """Training images of all domains, ordered by domain, and their domain indices."""
     images = [to_tensor([source[i] for i in range(len(source))]) for source in data.train]
     return labelled(images)
 
 
 def optimise_latents(model: LatentModel, stage: Stage) -> Iterator[Tensor]:
-    """The first stage, a step at a time; yields losses."""
+    """Run the first stage step by step; yields losses."""
     codes = [stage.table.weight, model.style_prior.means]
     groups = [
         {"params": codes, "lr": CODE_RATE},
@@ -113,7 +112,7 @@ def optimise_latents(model: LatentModel, stage: Stage) -> Iterator[Tensor]:
 
 
 def learn_encoders(model: LatentModel, stage: Stage) -> Iterator[Tensor]:
-    """The second stage: encoders reach the codes, and the decoder is tuned with them; yields losses."""
+    """Run the second stage, encoders and fine-tuning of the decoder, step by step; yields losses."""
     moved = [*model.encoder_parameters(), *model.decoder.parameters()]
     optimizer = torch.optim.Adam(moved, lr=NETWORK_RATE, betas=(0.5, 0.999))
     while True:
@@ -133,13 +132,13 @@ def _moved(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
 
 
 def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> None:
-    """Train both stages and write a model that is used like every other.
+    """Train both stages and write a model file.
 
     Args:
         config: data and sizes of the networks.
         minutes: budget.
         out: run folder.
-        steps: of each stage, instead of minutes.
+        steps: steps of each stage, instead of minutes.
 
     Raises:
         ConfigError: the data has no domain labels.
@@ -185,11 +184,11 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     config: str
     data: Path | None = None
-    """Folder or zip file, where the configuration needs one."""
+    """Folder or zip file, if the configuration needs one."""
     minutes: float = 10
     out: Path = Path("runs/lord")
 

@@ -1,6 +1,4 @@
-"""What every benchmark needs: the machine's measured limits, alternating medians, counted arithmetic, peak
-memory.
-"""
+"""Measuring: the machine's limits, medians of alternating runs, operation counts, peak memory."""
 
 from __future__ import annotations
 
@@ -21,11 +19,11 @@ Figures = dict[str, float]
 
 MATRIX = 2048
 COPIED = 2**26
-"""Floats in the copy that measures bandwidth: 256 MB, more than any cache holds."""
+"""Floats in the copy that measures bandwidth: 256 MB, more than any cache."""
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until a GPU has done what it was told."""
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -42,8 +40,9 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 def alternate(
     contestants: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
 ) -> dict[str, float]:
-    """Median seconds of each, in turns, so that whatever else the machine does hits all alike; a first round
-    warms up.
+    """Median seconds of each function, run in turns so that other work on the machine affects all alike.
+
+    The first round is a warm-up.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds + 1):
@@ -53,8 +52,9 @@ def alternate(
 
 
 def count_flops(work: Callable[[], object]) -> float:
-    """Floating-point operations of the matrix products and convolutions in a call, backward passes included
-    (2 a product).
+    """Floating-point operations of the matrix products and convolutions in a call, with backward passes.
+
+    A multiplication and an addition count as 2.
     """
     with FlopCounterMode(display=False) as counter:
         work()
@@ -62,7 +62,7 @@ def count_flops(work: Callable[[], object]) -> float:
 
 
 def peaks(device: torch.device, rounds: int = 5) -> Figures:
-    """FLOP/s of a square matrix product in float32 and bfloat16, and bytes/s of a copy (read and written)."""
+    """FLOP/s of a square matrix product in float32 and bfloat16 and bytes/s of a copy (read plus written)."""
     found: Figures = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         a, b = (torch.randn(MATRIX, MATRIX, device=device).to(dtype) for _ in range(2))
@@ -77,7 +77,7 @@ def peaks(device: torch.device, rounds: int = 5) -> Figures:
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
-    """What the figures were measured on."""
+    """Description of the machine."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "processor": name,
@@ -88,7 +88,7 @@ def machine(device: torch.device) -> dict[str, str | int]:
 
 
 def _processor() -> str:
-    """The processor's name, as Linux has it."""
+    """The processor's name, as reported by Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -100,7 +100,7 @@ def _processor() -> str:
 
 
 def peak_memory(module: str, arguments: Sequence[str]) -> float:
-    """Most memory in bytes that ``python -m module arguments`` needs, as it says itself in its last line."""
+    """Peak memory in bytes of ``python -m module arguments``, which prints it in its last line."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True
     )
@@ -108,14 +108,12 @@ def peak_memory(module: str, arguments: Sequence[str]) -> float:
 
 
 def resident() -> float:
-    """Most memory that this process has needed so far, in bytes, as Linux has it (getrusage's is
-    inherited).
-    """
+    """Peak memory of this process in bytes, as reported by Linux (getrusage's value is inherited)."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(1024.0 * float(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def table(rows: Mapping[str, Mapping[str, float]], columns: Sequence[str]) -> str:
-    """Markdown: one line a contestant, four digits a number."""
+    """A Markdown table with one row per contestant and four digits per number."""
     cells = ([name, *(f"{row[c]:.4g}" if c in row else "" for c in columns)] for name, row in rows.items())
     return "\n".join(markdown_table(["", *columns], cells))

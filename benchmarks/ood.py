@@ -1,14 +1,12 @@
-"""Which score to trust: several models, each with its own test images as the known ones, against several
-foreign sets.
+"""Scores of several models on several foreign sets, against each model's own test images.
 
-    python -m benchmarks.ood runs/generation/{vae,introvae,soft_introvae}-0 --foreign mnist=MNIST --out
-    runs/ood-fashion python -m benchmarks.ood runs/benchmark-{cars3d,facades,emoji,digits}/run --cross --out
-    runs/ood-cross
+    python -m benchmarks.ood runs/generation/{elbo,introvae,soft_introvae}-0 --foreign mnist=MNIST
+    python -m benchmarks.ood runs/benchmark-{cars3d,facades,emoji,digits}/run --cross --out runs/ood-cross
 
-``--foreign`` names a folder of images or idx files; ``--cross`` adds the test images that the other runs'
-data have, at each model's own size. Written are results.json, results.md (AUROC of each score, and what the
-translator's check flags) and the reports of `sivae-translate ood` for every pair. No figure here was used to
-choose anything: a score has no setting.
+``--foreign`` names a folder of images or idx files; ``--cross`` adds the test images of the other runs, at
+each model's own size. The results are results.json, results.md (AUROC of each score, and the images that the
+translator's check flags) and the reports of `sivae-translate ood` for every pair. No number here was used to
+choose anything: scores have no settings.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.tables import markdown_table
 
 Sets = dict[str, Callable[[DataConfig], np.ndarray]]
-"""Foreign sets: a name to what reads it in the form that a model's data has."""
+"""Foreign sets: for each name, a function that reads it in the form of a model's data."""
 
 
 def run(
@@ -45,7 +43,7 @@ def run(
     regret_steps: int,
     seed: int = 0,
 ) -> None:
-    """Score every run on every foreign set, and write the results as they come."""
+    """Score every run on every foreign set; results are written after each."""
     own = {folder: load_config(folder / "config.yaml").data for folder in runs}
     rows: list[dict[str, Any]] = []
     for folder in runs:
@@ -70,12 +68,12 @@ def run(
 
 
 def label(folder: Path) -> str:
-    """What a run is called in the tables: its folder, or the one above where that is the benchmark's."""
+    """The name of a run in tables: its folder, or the parent folder for a benchmark's run."""
     return folder.parent.name if folder.name == "run" else folder.name
 
 
 def _others(own: dict[Path, DataConfig], folder: Path, limit: int, seed: int) -> Sets:
-    """Test images of the other runs' data, at this one's size."""
+    """Test images of the other runs, at this run's size."""
     form = own[folder]
     shape = {"image_size": form.image_size, "channels": form.channels}
 
@@ -91,9 +89,7 @@ def _others(own: dict[Path, DataConfig], folder: Path, limit: int, seed: int) ->
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """A line a pair: AUROC of each score, the best in bold, and the shares of known and foreign images that
-    are flagged.
-    """
+    """A table with one row per pair: AUROC of each score, the best in bold, and fractions flagged."""
     names = list(rows[0]["scores"])
     lines = []
     for row in rows:
@@ -119,16 +115,16 @@ def _folder(given: str) -> tuple[str, Path]:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     runs: Positional[tuple[Path, ...]]
     """Run folders."""
     foreign: tuple[str, ...] = ()
     """NAME=FOLDER of images or idx files."""
     cross: bool = False
-    """Also each run against the others' test images."""
+    """Also compare each run with the others' test images."""
     limit: int = 1000
-    """Images of each kind."""
+    """Number of images of each kind."""
     regret_steps: int = 0
     out: Path = Path("runs/ood")
 

@@ -1,10 +1,10 @@
-"""How many operators a training step of the default model dispatches, by operator and phase.
+"""Counts the operators that a training step of the default model dispatches, by operator and phase.
 
     python -m benchmarks.operators
     python -m benchmarks.operators --side 256 --precision float32
 
-On a GPU a step of a small model costs what its operators cost to launch, and on any device the count says
-where a step's small change goes.
+On a GPU the cost of a small model's step is dominated by launching operators, and on any device the count
+shows where time is lost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sivae_translate.utils.devices import autocast
 from sivae_translate.utils.tables import markdown_table
 
 PHASES = {"ELBO": 0.1, "back-translation": 0.45, "introspection": 0.8}
-"""Shares of the training at which the default objective has its three phases."""
+"""Fractions of the training at which the default objective is in its three phases."""
 BATCH = 4
 
 
@@ -51,11 +51,11 @@ class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def count_operators(side: int = 64, dtype: torch.dtype = torch.bfloat16) -> dict[str, Counter[str]]:
-    """Operators of a steady step of every phase, averaged weights included.
+    """Operators of a steady step in every phase, including the averaging of weights.
 
     Args:
-        side: of images.
-        dtype: of matrix products, on the CPU.
+        side: side of the images.
+        dtype: precision of matrix products, on the CPU.
     """
     config = load_config(None, {"data.image_size": side})
     torch.manual_seed(0)
@@ -67,7 +67,7 @@ def count_operators(side: int = 64, dtype: torch.dtype = torch.bfloat16) -> dict
     batch = Batch(images, torch.arange(BATCH) * 2 // BATCH)
     counts, number = {}, 0
     for phase, progress in PHASES.items():
-        for _ in range(2):  # the first of a phase may prepare something
+        for _ in range(2):  # the first step of a phase may do extra work
             number += 1
             with Operators() as operators:
                 stepper.step(batch, progress, 1e-3, number, _passes_in(dtype))
@@ -77,12 +77,12 @@ def count_operators(side: int = 64, dtype: torch.dtype = torch.bfloat16) -> dict
 
 
 def _passes_in(dtype: torch.dtype) -> Callable[[], AbstractContextManager[object]]:
-    """What the trainer has around passes."""
+    """The context in which the trainer runs passes."""
     return nullcontext if dtype == torch.float32 else lambda: autocast(torch.device("cpu"), dtype)
 
 
 def table(counts: dict[str, Counter[str]]) -> str:
-    """Markdown: an operator a line, the most frequent of the last phase first, after the sums."""
+    """A Markdown table with one row per operator, most frequent of the last phase first, after the sums."""
     order = sorted(
         {name for count in counts.values() for name in count}, key=lambda name: (_key(counts, name), name)
     )
@@ -97,7 +97,7 @@ def _key(counts: dict[str, Counter[str]], name: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     side: Literal[32, 64, 128, 256] = 64
     precision: Literal["bfloat16", "float32"] = "bfloat16"

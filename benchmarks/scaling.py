@@ -1,9 +1,9 @@
-"""Training in one and in several processes on this machine: images a second at the same global batch.
+"""Training with one and several processes on this machine: images per second at the same global batch.
 
     python -m benchmarks.scaling --steps 60
 
-Every case is a training of its own through the command line, as a user starts it. What is compared is the
-time from the first noted step to the last, so start-up and the last checkpoint do not count.
+Every case is a separate training through the command line. Times run from the first logged step to the last,
+so start-up and the last checkpoint do not count.
 """
 
 from __future__ import annotations
@@ -26,13 +26,11 @@ from sivae_translate.utils.files import write_json
 
 BATCH = 64
 EVERY = 10
-"""Steps between two lines of metrics."""
+"""Steps between two log entries."""
 
 
 def images_a_second(processes: int, threads: int, steps: int) -> float:
-    """Images of all processes in a second of a short training on glyphs, fakes and back-translations at work
-    from the start.
-    """
+    """Images per second of all processes, in a short training on glyphs with fakes from the start."""
     settings = {
         "training.steps": steps,
         "training.batch": BATCH,
@@ -70,7 +68,7 @@ def images_a_second(processes: int, threads: int, steps: int) -> float:
 
 
 def run(steps: int, cores: int) -> dict[str, Any]:
-    """One thread, all threads in one process, and a process a core; ratios to one thread."""
+    """Compare one thread, all threads in one process, and one process per core; with ratios to one thread."""
     cases = {
         "1 process, 1 thread": (1, 1),
         f"1 process, {cores} threads": (1, cores),
@@ -84,12 +82,12 @@ def run(steps: int, cores: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     steps: int = 60
     cores: int = 2
     out: Path | None = None
-    """JSON file."""
+    """JSON file to write."""
 
 
 if __name__ == "__main__":

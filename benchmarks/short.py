@@ -1,9 +1,9 @@
-"""Short versions of the speed benchmarks, in under six minutes on two cores: what ``make bench`` runs.
+"""``make bench``: short versions of the speed benchmarks, in under six minutes on two cores.
 
     python -m benchmarks.short
 
-Writes benchmarks/results/<machine>.json and .md. On CPUs look at the ratios and the shares of the peak
-measured beside them; absolute times depend on what else the machine does.
+Writes benchmarks/results/<machine>.json and .md. On CPUs look at the ratios and the fractions of the measured
+peak; absolute times depend on what else the machine is doing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BATCH = 16
 
 
 def run(device: str) -> dict[str, Any]:
-    """Every figure, with the machine and how long it took."""
+    """Run all benchmarks; the result includes the machine and the duration."""
     began, place = time.perf_counter(), pick_device(device)
     trained = train_step.run([SIDE], [32, 64], BATCH, rounds=5, device=place)
     return {
@@ -39,7 +39,7 @@ def run(device: str) -> dict[str, Any]:
 
 
 def summary(found: dict[str, Any]) -> str:
-    """A table of the ratios that the README shows."""
+    """A table of the most important ratios."""
     steps, files = found[f"{SIDE} px, published network"], found["translate"]["64 px, files"]["ours"]
     ours = steps["channels_last"]
     alone, loaded = found["translate"]["64 px, batch 64"], found["loader"]
@@ -69,7 +69,7 @@ def summary(found: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     device: str = "auto"
 

@@ -1,15 +1,13 @@
-"""The supervised bound of a benchmark: the same encoders and decoder, trained with the true pairs of the
-training images.
+"""The supervised bound of a benchmark: the same networks, trained with true pairs of training images.
 
     python -m benchmarks.supervised_bound --minutes 10 --out runs/supervised
-    python -m benchmarks.supervised_bound --config facades --data FOLDER --minutes 10 --out
-    runs/supervised-facades
+    python -m benchmarks.supervised_bound --config facades --data FOLDER --minutes 10 --out runs/bound
 
-A source is decoded in the style of the target domain, or of another image of it where the benchmark
-translates by references, and compared with the truth by the configuration's own error, LPIPS included where
-it has that. A tenth of the contents is kept to choose the best moment, since so few overfit. Then the bound
-is judged like every model: ``sivae-translate evaluate runs/supervised``, or ``benchmark ... --against
-runs/supervised``.
+A source is decoded in the style of the target domain, or of another image of it if the benchmark translates
+to references, and compared with the truth by the configuration's reconstruction loss, including LPIPS if it
+is part of it. A tenth of the contents is used for validation to choose the best step, since so few pairs
+overfit. The bound is then evaluated like any model: ``sivae-translate evaluate runs/supervised``, or
+``benchmark ... --against runs/supervised``.
 """
 
 from __future__ import annotations
@@ -40,11 +38,11 @@ from sivae_translate.utils.resources import config_path
 
 CHECK_EVERY = 200
 CHECKED = 1500
-"""Pairs that the best moment is chosen on."""
+"""Number of validation pairs."""
 
 
 Index = tuple[np.ndarray, np.ndarray]
-"""Domains and contents, (count,) each."""
+"""Indices of domains and contents, (count,) each."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,9 @@ class Pairs:
 
     Attributes:
         images: uint8 (D, N, H, W, C).
-        by_reference: whether the style is that of another image of the target domain instead of the domain's
-            own.
-        colours: of coloured glyphs, (D, N); the images are grey then, and the truth has the colours of the
-            reference.
+        by_reference: whether the style is that of another image of the target domain, not its mean.
+        colours: colours of coloured glyphs, (D, N); then the images are grey, and the truth has the colours
+            of the reference.
     """
 
     images: np.ndarray
@@ -64,12 +61,12 @@ class Pairs:
     colours: np.ndarray | None = None
 
     def part(self, contents: np.ndarray) -> Pairs:
-        """Some of the contents, by their positions."""
+        """A subset of the contents, by position."""
         colours = None if self.colours is None else self.colours[:, contents]
         return Pairs(self.images[:, contents], self.by_reference, colours)
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Sources, truths, references (count, C, H, W) and target domains (count,)."""
+        """Draw sources, truths, references (count, C, H, W) and target domains (count,)."""
         domains, contents = self.images.shape[:2]
         content, other = rng.integers(contents, size=(2, count))
         source, target = rng.integers(domains, size=(2, count))
@@ -78,7 +75,7 @@ class Pairs:
         return sources, truths, references, torch.from_numpy(target)
 
     def _taken(self, index: Index, painted_as: Index) -> Tensor:
-        """The images at domains and contents, in the colours of others: (count, C, H, W)."""
+        """The images at domains and contents, painted in the colours of others: (count, C, H, W)."""
         pixels = self.images[index]
         if self.colours is not None:
             named = zip(pixels, self.colours[painted_as], strict=True)
@@ -86,7 +83,7 @@ class Pairs:
         return to_tensor(pixels).contiguous(memory_format=torch.channels_last)
 
     def translated(self, model: LatentModel, sources: Tensor, references: Tensor, target: Tensor) -> Tensor:
-        """The model's logits, (count, C, H, W)."""
+        """Logits of the translations, (count, C, H, W)."""
         style = (
             model.style_encoder(references).mean
             if self.by_reference
@@ -96,7 +93,7 @@ class Pairs:
 
 
 def load_pairs(config: Config) -> tuple[Pairs, Pairs]:
-    """Training contents, and the tenth of them that is kept."""
+    """Load the pairs, split into training contents and a tenth for validation."""
     source, colours = get_source(config.data.name), None
     images = source.load_pairs(config.data)
     if isinstance(source, glyphs.ColouredGlyphs):
@@ -108,22 +105,22 @@ def load_pairs(config: Config) -> tuple[Pairs, Pairs]:
 
 
 @torch.no_grad()
-def validate(model: LatentModel, held: Pairs, judge: Lpips) -> float:
-    """Mean LPIPS to truth over the same kept pairs each time."""
+def validate(model: LatentModel, held: Pairs, lpips: Lpips) -> float:
+    """Mean LPIPS to the truth over the same validation pairs each time."""
     device = next(model.parameters()).device
     parts = [torch.split(part.to(device), 100) for part in held.draw(CHECKED, np.random.default_rng(1))]
     distances = [
-        judge.distances(torch.sigmoid(held.translated(model, source, reference, domain)).float(), truth)
+        lpips.distances(torch.sigmoid(held.translated(model, source, reference, domain)).float(), truth)
         for source, truth, reference, domain in zip(*parts, strict=True)
     ]
     return torch.cat(distances).mean().item()
 
 
 def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> None:
-    """Train and write the best model; ``steps`` are a budget instead of minutes.
+    """Train and write the best model; ``steps`` is a budget instead of minutes.
 
     Raises:
-        ConfigError: there was no time for `CHECK_EVERY` steps, after which the first model is kept.
+        ConfigError: there was no time for `CHECK_EVERY` steps, after which the first model is evaluated.
     """
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -140,7 +137,7 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
         model.parameters(), lr=config.training.learning_rate, betas=(0.9, 0.99), fused=True
     )
     error = Passes(config.objective, model).real_error
-    judge, batch = Lpips.load(device=str(device)), config.training.batch
+    lpips, batch = Lpips.load(device=str(device)), config.training.batch
     best, began, step = float("inf"), time.monotonic(), 0
     while (spent := step / steps if steps else (time.monotonic() - began) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
@@ -162,7 +159,7 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
         step += 1
         if step % CHECK_EVERY == 0:
             with autocast(device, dtype):
-                score = validate(average, held, judge)
+                score = validate(average, held, lpips)
             print(
                 f"step {step}: {spent:.0%} of the budget, loss {loss.item():.4f}, validation LPIPS "
                 f"{score:.4f}",
@@ -182,12 +179,12 @@ def run(config: Config, minutes: float, out: Path, steps: int | None = None) -> 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     config: str = "glyphs"
     """glyphs, glyphs-64, glyphs-colour, cars3d, facades, emoji or doom."""
     data: Path | None = None
-    """Folder or zip file, where the configuration needs one."""
+    """Folder or zip file, if the configuration needs one."""
     minutes: float = 10
     out: Path = Path("runs/supervised")
 

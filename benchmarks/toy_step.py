@@ -1,11 +1,10 @@
-"""The 2D step of Soft-IntroVAE: the published passes, written out from the equations, against ours,
-alternating.
+"""The 2D step of Soft-IntroVAE: the published passes, written out from the equations, against ours.
 
     python -m benchmarks.toy_step --rounds 20
 
 The naive step runs every pass as published: the encoder's half decodes and encodes reconstructions and fakes
-and also observes a deterministic reconstruction; the decoder's half makes everything anew, and decodes its
-fakes again for gamma_r = 1e-8.
+and also computes a deterministic reconstruction; the decoder's half computes everything again, and decodes
+its fakes once more for gamma_r = 1e-8.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def mlp(outputs: int) -> nn.Sequential:
 
 
 class Naive:
-    """Every pass as published."""
+    """The published step, pass by pass."""
 
     def __init__(self) -> None:
         self.encoder, self.decoder = mlp(4), mlp(2)
@@ -65,9 +64,9 @@ class Naive:
             fake_mean, fake_logvar = self.encoder(made).chunk(2, 1)
             error = square(self.decoder(draw(fake_mean, fake_logvar)), made)
             exps.append(
-                torch.exp(-2 * SCALE * (beta_rec * error + beta_neg * nats(fake_mean, fake_logvar))).mean()
+                torch.exp(-2 * SCALE * (beta_rec * error + beta_neg * kl(fake_mean, fake_logvar))).mean()
             )
-        loss = SCALE * (beta_rec * square(rec, x) + beta_kl * nats(mean, logvar)).mean() + 0.25 * (
+        loss = SCALE * (beta_rec * square(rec, x) + beta_kl * kl(mean, logvar)).mean() + 0.25 * (
             exps[0] + exps[1]
         )
         self.of_encoder.zero_grad()
@@ -80,7 +79,7 @@ class Naive:
         for made in (fake, rec):
             fake_mean, fake_logvar = self.encoder(made).chunk(2, 1)
             error = square(self.decoder(draw(fake_mean, fake_logvar).detach()), made.detach())
-            terms.append(beta_kl * nats(fake_mean, fake_logvar).mean() + GAMMA_R * beta_rec * error.mean())
+            terms.append(beta_kl * kl(fake_mean, fake_logvar).mean() + GAMMA_R * beta_rec * error.mean())
         loss = SCALE * (beta_rec * square(rec, x).mean() + 0.5 * (terms[0] + terms[1]))
         self.of_decoder.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -97,7 +96,7 @@ def draw(mean: Tensor, logvar: Tensor) -> Tensor:
     return mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
 
 
-def nats(mean: Tensor, logvar: Tensor) -> Tensor:
+def kl(mean: Tensor, logvar: Tensor) -> Tensor:
     """KL to N(0, I), (B,)."""
     return 0.5 * (mean.square() + logvar.exp() - logvar - 1).sum(1)
 
@@ -108,7 +107,7 @@ def square(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Ours:
-    """The laboratory's step with some replicas."""
+    """The laboratory's step with several replicas."""
 
     def __init__(self, replicas: int, dtype: torch.dtype) -> None:
         model = ToyVAE(tuple(range(replicas)), dtype=dtype)
@@ -123,7 +122,7 @@ class Ours:
 
 
 def run(rounds: int, steps: int) -> dict[str, float]:
-    """Medians of milliseconds a step and replica, and their ratios."""
+    """Median milliseconds per step and replica, and their ratios."""
     points = Plane(PLANE).sample(PUBLISHED.batch, torch.Generator().manual_seed(0))
     contestants: dict[str, tuple[Naive | Ours, int]] = {
         "naive": (Naive(), 1),
@@ -151,7 +150,7 @@ def run(rounds: int, steps: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     rounds: int = 20
     steps: int = 10

@@ -1,20 +1,18 @@
-"""A training step of Soft-IntroVAE: the published one against ours on the same network, and our translation
-model's.
+"""A training step: the published Soft-IntroVAE step against ours, and the translation model's step.
 
     python -m benchmarks.train_step                                  # 32 px, the published network
     python -m benchmarks.train_step --sides 32 256 --batch 2         # 256 px, too
     python -m benchmarks.train_step --translation 32 64 128 256      # our own network at several sizes
-    python -m benchmarks.train_step --sides --growth                 # how its cost grows with side, batch and
-    channels
+    python -m benchmarks.train_step --sides --growth                 # its cost by side, batch and channels
 
 The naive step runs every pass as published: encoder, decoder and Adam in float32 and contiguous memory; the
-decoder's half makes reconstructions and fakes anew and decodes both again for gamma_r = 1e-8. Ours has the
-same objective, network and weights; what differs are the rungs of a ladder:
+decoder's half computes reconstructions and fakes again and decodes both once more for gamma_r = 1e-8. Ours
+has the same objective, network and weights; the variants are cumulative:
 
-- ``shared``: the decoder's pass serves both halves, and no pass whose weight is 1e-8 is made; float32,
+- ``shared``: the decoder's pass serves both halves, and passes of weight 1e-8 are skipped; float32,
   contiguous;
 - ``bfloat16``: the same under autocast;
-- ``channels_last``: the same in channels_last memory, which is what the trainer does;
+- ``channels_last``: the same in channels_last memory format, as in the trainer;
 - ``no error of fakes``: without the reconstruction error in the expELBO, the library's default; it changes
   the gradients.
 """
@@ -59,12 +57,12 @@ BETA_REC, BETA_KL, BETA_NEG, GAMMA_R = 1.0, 1.0, 256.0, 1e-8
 RATE = 2e-4
 CONTENT_SIDE = 4
 WIDTHS, STYLE_WIDTHS = (16, 16, 32, 64, 96, 192), (8, 8, 16, 32, 64, 128)
-"""Of our translation model: the defaults at 64 px, half as wide at every finer resolution."""
+"""Widths of the translation model: the defaults at 64 px, halved at every finer resolution."""
 CONTESTANTS = ("published", "shared", "bfloat16", "channels_last", "no error of fakes")
 
 
 class Naive:
-    """Every pass as published (arXiv 2012.13253, algorithm 1), on a plain model's two networks.
+    """The published step (arXiv 2012.13253, algorithm 1), on a plain model's two networks.
 
     Args:
         model: its encoder and decoder are trained in place.
@@ -78,7 +76,7 @@ class Naive:
         ]
 
     def step(self, images: Tensor) -> None:
-        """Move the encoder, then the decoder."""
+        """Update the encoder, then the decoder."""
         noise = torch.randn(len(images), self.latents, device=images.device)
         self._move(0, self.encoder_loss(images, noise))
         self._move(1, self.decoder_loss(images, noise))
@@ -115,7 +113,7 @@ class Naive:
         return self.scale * loss
 
     def decode(self, z: Tensor) -> Tensor:
-        """Latents to images in [0, 1]."""
+        """Decode latents to images in [0, 1]."""
         logits: Tensor = self.decoder(z, z.new_zeros(len(z), 0))
         return logits.sigmoid()
 
@@ -146,9 +144,9 @@ class Ours:
 
     Args:
         model: trained in place.
-        objective: what it minimises.
-        dtype: of autocast.
-        layout: of weights and images in memory.
+        objective: settings of the objective.
+        dtype: precision of autocast.
+        layout: memory format of weights and images.
     """
 
     def __init__(
@@ -160,18 +158,18 @@ class Ours:
         self.stepper = Stepper(self.objective, clip_norm=None)
 
     def step(self, images: Tensor, domain: Tensor) -> None:
-        """Move both halves."""
+        """Update both halves."""
         batch = Batch(images.contiguous(memory_format=self.layout), domain)
         self.stepper.step(batch, 1.0, RATE, 1, self.autocast)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Around the passes."""
+        """The context of the passes."""
         device = self.model.style_prior.means.device
         return nullcontext() if self.dtype == torch.float32 else autocast(device, self.dtype)
 
 
 def published_model(side: int) -> LatentModel:
-    """The published residual network; the seed of its weights is 0."""
+    """The published residual network, with weights of seed 0."""
     torch.manual_seed(0)
     model = ModelConfig(
         kind="published", widths=PUBLISHED_WIDTHS[side], latent_dim=LATENTS[side], content_size=CONTENT_SIDE
@@ -180,7 +178,7 @@ def published_model(side: int) -> LatentModel:
 
 
 def data_of(side: int) -> DataConfig:
-    """Coloured images of a size."""
+    """Data settings for coloured images of a size."""
     return DataConfig.model_validate({"image_size": side, "channels": 3})
 
 
@@ -198,7 +196,7 @@ def published_objective(*, error_of_fakes: bool = True) -> ObjectiveConfig:
 
 
 def contestant(name: str, side: int, batch: int, device: torch.device) -> Callable[[], object]:
-    """One contestant's step; all have the same images and start from the same weights."""
+    """The step of a contestant; all have the same images and initial weights."""
     model = published_model(side).to(device)
     images = torch.rand(batch, 3, side, side, device=device, generator=torch.Generator(device).manual_seed(1))
     if name == "published":
@@ -211,7 +209,7 @@ def contestant(name: str, side: int, batch: int, device: torch.device) -> Callab
 
 
 def compare(side: int, batch: int, rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:
-    """Time, arithmetic, share of the measured peak and memory of every rung of the ladder."""
+    """Time, operations, fraction of the measured peak and memory of every variant."""
     steps = {name: contestant(name, side, batch, device) for name in CONTESTANTS}
     medians = measure.alternate(steps, rounds, device)
     rows = {}
@@ -224,9 +222,7 @@ def compare(side: int, batch: int, rounds: int, device: torch.device, peak: Figu
 
 
 def memory(name: str, side: int, batch: int, device: torch.device) -> float:
-    """Most memory in bytes that two steps need: a GPU's for the step, or all that a process on the CPU
-    has.
-    """
+    """Peak memory of two steps in bytes: on the GPU, or of a whole process on the CPU."""
     if device.type != "cuda":
         return measure.peak_memory(
             "benchmarks.train_step", ["--memory", name, "--sides", str(side), "--batch", str(batch)]
@@ -248,16 +244,16 @@ def translation(
     wider: float = 1.0,
     dtype: Precision = "auto",
 ) -> Figures:
-    """Our translation model with the default settings and two domains, all parts of the objective at work.
+    """Measure the translation model with default settings, two domains and all parts of the objective.
 
     Args:
-        side: of images.
-        batch: images a step.
-        rounds: steps that count.
-        device: where.
+        side: side of the images.
+        batch: images per step.
+        rounds: number of measured steps.
+        device: device to use.
         peak: the machine's limits.
         wider: factor on the default numbers of channels.
-        dtype: of matrix products.
+        dtype: precision of matrix products.
     """
     multiplied = pick_dtype(dtype, device)
     work = translation_step(side, batch, device, wider, multiplied)
@@ -281,9 +277,7 @@ def translation_step(
 
 
 def growth(rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:
-    """How the cost of a step of the translation model grows with the image's side, the batch and the
-    channels.
-    """
+    """Cost of a step of the translation model by image side, batch and channels."""
     rows = {f"{side} px, batch 8": translation(side, 8, rounds, device, peak) for side in sorted(LATENTS)}
     rows |= {
         f"64 px, batch {batch}": translation(64, batch, rounds, device, peak) for batch in (2, 4, 16, 32)
@@ -296,7 +290,7 @@ def growth(rounds: int, device: torch.device, peak: Figures) -> dict[str, Figure
 
 
 def figures(flops: float, seconds: float, batch: int, limit: float) -> Figures:
-    """What a step of so many operations and seconds means."""
+    """Derived numbers of a step with the given operations and seconds."""
     return {
         "ms": 1000 * seconds,
         "images/s": batch / seconds,
@@ -315,7 +309,7 @@ def run(
     *,
     grown: bool = False,
 ) -> dict[str, Any]:
-    """Everything that was asked for, with what it was measured on."""
+    """Run the requested measurements; the result includes the machine."""
     peak = measure.peaks(device)
     results: dict[str, Any] = {"machine": measure.machine(device), "peaks": peak, "batch": batch}
     for side in sides:
@@ -330,19 +324,19 @@ def run(
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     sides: tuple[Side, ...] = (32,)
     translation: tuple[Side, ...] = ()
     growth: bool = False
-    """Our own network by side, batch and channels."""
+    """Measure the translation model by side, batch and channels."""
     batch: int = 32
     rounds: int = 20
     device: str = "auto"
     out: Path | None = None
-    """JSON file."""
+    """JSON file to write."""
     memory: Literal["published", "shared", "bfloat16", "channels_last", "no error of fakes"] | None = None
-    """Print the peak memory of one rung alone, as the benchmark asks a process of its own to."""
+    """Only print the peak memory of a variant; used by the benchmark itself in a separate process."""
 
 
 if __name__ == "__main__":

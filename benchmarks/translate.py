@@ -1,12 +1,10 @@
-"""Translating: images a second and latency of the Translator, the model alone and files to files.
+"""Speed of translation: throughput and latency of the model alone, and from files to files.
 
     python -m benchmarks.translate --sides 64 256 --files 2000
-    python -m benchmarks.translate --flat 1000 100000 --sides 32     # does memory grow with the number of
-    files?
+    python -m benchmarks.translate --flat 1000 100000 --sides 32  # memory by the number of files
 
-Measured against the machine's matrix product, and, for scale, against a ResNet generator with nine blocks of
-the kind that CycleGAN and CUT use, at the same resolution (written here from its description: 64 to 256
-channels, instance normalisation).
+For comparison, the machine's matrix product and a nine-block ResNet generator as in CycleGAN and CUT, at the
+same resolution (written from its description: 64 to 256 channels, instance normalisation).
 """
 
 from __future__ import annotations
@@ -48,9 +46,7 @@ LINKED = 100
 
 
 class ResidualNineBlocks(nn.Module):
-    """A generator from image to image with nine residual blocks at a quarter of the resolution, for scale
-    only.
-    """
+    """An image-to-image generator with nine residual blocks at a quarter of the resolution, as a peer."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -96,7 +92,7 @@ class _Block(nn.Module):
 
 
 def untrained(side: int, device: str, dtype: Precision = "auto") -> Translator:
-    """A Translator with the default sizes, whose weights were never trained."""
+    """An untrained Translator with the default sizes."""
     settings = {
         "data": {"image_size": side, "channels": 3},
         "model": {"widths": WIDTHS, "style_widths": STYLE_WIDTHS},
@@ -107,7 +103,7 @@ def untrained(side: int, device: str, dtype: Precision = "auto") -> Translator:
 
 
 def alone(side: int, batch: int, rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:
-    """The model alone on prepared images, and the generator for scale, in alternation."""
+    """Measure the model alone on prepared images, alternating with the generator."""
     translators = {
         "ours, float32": untrained(side, str(device), "float32"),
         "ours": untrained(side, str(device)),
@@ -139,9 +135,7 @@ def alone(side: int, batch: int, rounds: int, device: torch.device, peak: Figure
 
 
 def memory(side: int, batch: int, device: torch.device) -> float:
-    """Most memory in bytes that translating a batch needs: a GPU's for it, or all that a process on the CPU
-    has.
-    """
+    """Peak memory of translating a batch in bytes: on the GPU, or of a whole process on the CPU."""
     if device.type != "cuda":
         return measure.peak_memory("benchmarks.translate", ["--memory", str(batch), "--sides", str(side)])
     torch.cuda.reset_peak_memory_stats(device)
@@ -160,7 +154,7 @@ def one_batch(side: int, batch: int, device: str) -> None:
 
 
 def flat(side: int, counts: Sequence[int], device: str) -> dict[str, Figures]:
-    """Peak memory and speed of files to files for numbers of files, each in a process of its own."""
+    """Peak memory and speed from files to files, by number of files, each in a separate process."""
     rows = {}
     for count in counts:
         began = time.perf_counter()
@@ -173,7 +167,7 @@ def flat(side: int, counts: Sequence[int], device: str) -> dict[str, Figures]:
 
 
 def many_files(side: int, count: int, device: str) -> None:
-    """Translate so many files, which are links to a hundred."""
+    """Translate ``count`` files, which are links to a hundred files."""
     root = Path(tempfile.mkdtemp(prefix="translate-"))
     try:
         write_sources(root / "in", side, min(count, LINKED))
@@ -185,14 +179,14 @@ def many_files(side: int, count: int, device: str) -> None:
 
 
 def first_call(side: int, device: str) -> float:
-    """Seconds of the first translation of one image, the model being loaded."""
+    """Seconds of the first translation of an image, after the model is loaded."""
     translator = untrained(side, device)
     picture = np.zeros((side, side, 3), np.uint8)
     return measure.seconds(lambda: translator(picture, style="night"), pick_device(device))
 
 
 def files(side: int, count: int, device: str) -> Figures:
-    """Files to files, and each of its stages alone: decoding, the model, encoding."""
+    """Speed from files to files, and of each stage alone: decoding, the model, encoding."""
     root = Path(tempfile.mkdtemp(prefix="translate-"))
     try:
         paths = write_sources(root / "in", side, count)
@@ -227,7 +221,7 @@ def write_sources(folder: Path, side: int, count: int) -> list[Path]:
 
 
 def _stages(translator: Translator, paths: Sequence[Path]) -> dict[str, float]:
-    """Seconds of each stage alone, in one thread but for the model."""
+    """Seconds of each stage alone, in one thread except for the model."""
     began = time.perf_counter()
     opened = [open_image(path) for path in paths]
     decoded = time.perf_counter()
@@ -251,7 +245,7 @@ def _stages(translator: Translator, paths: Sequence[Path]) -> dict[str, float]:
 
 
 def run(sides: Sequence[int], count: int, rounds: int, device: str) -> dict[str, Any]:
-    """Everything, with what it was measured on."""
+    """Run all measurements; the result includes the machine."""
     place = pick_device(device)
     peak = measure.peaks(place)
     results: dict[str, Any] = {"machine": measure.machine(place), "peaks": peak}
@@ -266,20 +260,20 @@ def run(sides: Sequence[int], count: int, rounds: int, device: str) -> dict[str,
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     sides: tuple[int, ...] = (64,)
     files: int = 1000
     rounds: int = 10
     device: str = "auto"
     out: Path | None = None
-    """JSON file."""
+    """JSON file to write."""
     flat: tuple[int, ...] = ()
     """Numbers of files to compare the peak memory of."""
     alone: bool = False
-    """Print the peak memory of that many files alone, as the benchmark asks a process of its own to."""
+    """Only print the peak memory for this many files; used by the benchmark itself in a separate process."""
     memory: int | None = None
-    """The same for one batch of so many images."""
+    """The same for a batch of this many images."""
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ Sound:
 
 - KL(model || data): an estimate of the entropy of generated points from their nearest neighbours (Kozachenko
   and Leonenko, 1987), and the exact log density of the data, clipped below at log 1e-30.
-  - Sliced Wasserstein-1 distance over fixed directions.
-  - Modes found (8 Gaussians), and fraction of generated points off the support.
+- Sliced Wasserstein-1 distance over fixed directions.
+- Modes found (8 Gaussians), and fraction of generated points off the support.
 """
 
 from __future__ import annotations
