@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sivae_translate.cli.common import Run
+from sivae_translate.cli.common import Device, Dtype, Run
+
+if TYPE_CHECKING:
+    from sivae_translate.inference.translator import Translator
 
 
 @dataclass(frozen=True)
 class Info:
-    """Show a model's domains, sizes, parameters, and facts about its training."""
+    """Show a model's domains, sizes, parameters, arithmetic, speed here, and facts about its training."""
 
     run: Run
+    device: Device = "auto"
+    dtype: Dtype = "auto"
 
 
 def run(command: Info) -> int:
@@ -20,7 +26,7 @@ def run(command: Info) -> int:
     from sivae_translate.models.weights import parameter_count
     from sivae_translate.utils.progress import PlainConsole
 
-    translator = Translator.from_pretrained(command.run, device="cpu")
+    translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
     model, console = translator.model, PlainConsole()
     console.print(
         f"domains     {', '.join(name or '(no labels)' for name in translator.domains)}", highlight=False
@@ -34,6 +40,8 @@ def run(command: Info) -> int:
     for name, part in model.named_children():
         console.print(f"  {name:<18}{parameter_count(part):>12,} parameters", highlight=False)
     console.print(f"  {'total':<18}{parameter_count(model):>12,} parameters", highlight=False)
+    for name, line in speed(translator).items():
+        console.print(f"{name:<12}{line}", highlight=False)
     for name, value in translator.facts.items():
         text = (
             ", ".join(f"{key} {_short(one)}" for key, one in value.items())
@@ -42,6 +50,32 @@ def run(command: Info) -> int:
         )
         console.print(f"{name:<20}{text}", highlight=False)
     return 0
+
+
+def speed(translator: Translator) -> dict[str, str]:
+    """Arithmetic and speed of translating and of training, measured for some seconds."""
+    import torch
+
+    from sivae_translate.data.batches import Batch
+    from sivae_translate.inference.speed import measure_speed
+    from sivae_translate.training.budget import Budget
+    from sivae_translate.training.cost import describe, measure_phases
+    from sivae_translate.utils.devices import autocast
+
+    engine, config = translator.engine, translator.config
+    flops, rates = measure_speed(engine)
+    each = ", ".join(f"{rate:,.0f} images/s in batches of {batch}" for batch, rate in rates.items())
+    precision = str(engine.dtype).removeprefix("torch.")
+    images = torch.rand(config.training.batch, *engine.model.image_shape)
+    domain = torch.arange(len(images)) * max(1, len(translator.domains)) // len(images)
+    batch = Batch(images, domain).to(engine.device)
+    phases = measure_phases(engine.model, config, batch, lambda: autocast(engine.device, engine.dtype))
+    budget = Budget(config.training, 0)
+    return {
+        "here": f"{engine.device}, {precision}",
+        "translation": f"{flops / 1e9:.3g} GFLOP an image; {each}",
+        "training": f"batches of {len(images)}; {describe(phases, budget)}",
+    }
 
 
 def _short(value: object) -> str:

@@ -18,7 +18,7 @@ from sivae_translate.data.splits import summary
 from sivae_translate.models.build import make_model
 from sivae_translate.models.weights import BEST, save_model
 from sivae_translate.objectives import make_objective
-from sivae_translate.training import checkpoints, report
+from sivae_translate.training import checkpoints, cost, report
 from sivae_translate.training.averaging import average_of, is_finite, settle_average, update_average
 from sivae_translate.training.best import MEASURE, best_score, in_last_phase
 from sivae_translate.training.budget import Budget
@@ -151,6 +151,7 @@ class Trainer:
         if self.progress.step == 0 and (problem := self.checkpoint()):
             self.roll_back(problem)
         silent = not self.world.writes
+        cost.announce(self)
         with collect_signals(silent=silent) as received, shown(self.budget, silent=silent) as display:
             while problem := self._train(display, received) or self.checkpoint():
                 self.roll_back(problem)

@@ -158,6 +158,8 @@ def test_info_shows_domains_sizes_and_parameters(capsys: pytest.CaptureFixture[s
     assert code == 0
     for word in ("cats, dogs, foxes", "3 x 32 x 32", "parameters", "steps"):
         assert word in text
+    assert re.search(r"translation +[\d.]+ GFLOP an image; [\d,]+ images/s in batches of 1, ", text)
+    assert re.search(r"training +batches of 32; a step: [^;]+ a second in its 3 phases; about ", text)
 
 
 def test_info_names_what_the_shipped_model_started_from(capsys: pytest.CaptureFixture[str]) -> None:
