@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -44,6 +45,8 @@ FAILED = 2
 """Exit status of errors; 1 is for work that was completed with exceptions, such as unreadable files."""
 LONGEST = 300
 """Most characters of a path that a message shows."""
+OUT_OF_MEMORY = re.compile("not enough memory|out of memory|allocate memory")
+"""What PyTorch says where Python would raise MemoryError."""
 INTERRUPTED = 130
 CLOSED = 141
 """128 + SIGPIPE, the exit status of programs that the signal ends."""
@@ -100,9 +103,14 @@ def parse(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """Parse the options of a command, and its settings by dotted name.
 
     Raises:
-        ConfigError: there is no such command.
+        ConfigError: there is no such command, or an argument is empty: a path would be the current folder.
         SystemExit: the arguments ask for help, which has been printed.
     """
+    if any(one == "" or re.fullmatch("--[^=]*=", one) for one in arguments):
+        raise ConfigError(
+            "an argument is empty",
+            remedy="leave it out; a shell variable that is not set may stand there",
+        )
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, 1)
@@ -159,15 +167,27 @@ def _answer(arguments: Sequence[str]) -> int:
         options, overrides = parse(arguments)
         run = COMMANDS[arguments[0]][1]
         return run(options, overrides) if type(options) in WITH_SETTINGS else run(options)
-    except SivaeError as error:
-        return _fail(str(error))
     except BrokenPipeError:
         raise
-    except OSError as error:  # an invalid path or a failing disk
-        place = f": {str(error.filename)[:LONGEST]}" if error.filename else ""
-        return _fail(f"{error.strerror or error}{place}\n  remedy: check that path")
+    except (SivaeError, OSError, MemoryError, RuntimeError) as error:
+        message = _message(error)
+        if message is None:
+            raise
+        return _fail(message)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _message(error: Exception) -> str | None:
+    """What went wrong and what to do, for errors of this library and of the system; None for others."""
+    if isinstance(error, SivaeError):
+        return str(error)
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
+        return "memory ran out\n  remedy: ask for less at a time, such as a smaller batch"
+    if isinstance(error, OSError):  # a path that no system takes, a disk that fails
+        place = f": {str(error.filename)[:LONGEST]}" if error.filename else ""
+        return f"{error.strerror or error}{place}\n  remedy: check that path"
+    return None
 
 
 def _fail(message: str) -> int:

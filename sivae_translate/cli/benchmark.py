@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from sivae_translate.cli.common import Limit, Vgg, VggWeights, show
+from sivae_translate.cli.common import Limit, Vgg, VggWeights, require_apart, require_vgg, show
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -60,6 +60,8 @@ def run(command: Benchmark, overrides: dict[str, Any]) -> int:
         raise ConfigError(
             "no benchmark is named", remedy="sivae-translate benchmark glyphs, or benchmark --data FOLDER"
         )
+    require_vgg(command.vgg, command.vgg_weights)
+    _require_one_data_set(command)
     path = config_path(command.config) if command.config else None
     given = {"training.seed": command.seed, "training.minutes": command.minutes, "data.root": command.root}
     shortcuts = {name: value for name, value in given.items() if value is not None}
@@ -70,6 +72,7 @@ def run(command: Benchmark, overrides: dict[str, Any]) -> int:
     called = command.data.absolute().name if command.data else Path(command.config or "").stem
     device = pick_device(config.training.device)
     out = command.out or Path("runs", f"benchmark-{called}")
+    require_apart(out, config.data)
     try:
         run_benchmark(
             config,
@@ -89,3 +92,16 @@ def run(command: Benchmark, overrides: dict[str, Any]) -> int:
         highlight=False,
     )
     return 0
+
+
+def _require_one_data_set(command: Benchmark) -> None:
+    """Raises ConfigError for options that would not be used."""
+    if command.data is not None and command.root is not None:
+        raise ConfigError(
+            "--root is for published data, and --data for any folder", remedy="leave one of them out"
+        )
+    if command.data is None and command.pairs:
+        raise ConfigError(
+            "--pairs is for --data: published data know their pairs",
+            remedy="leave it out, or give --data FOLDER",
+        )

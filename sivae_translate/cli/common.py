@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from sivae_translate.utils.choices import ImageFormat, Precision
+from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.text import printable
 
 if TYPE_CHECKING:
@@ -42,6 +44,12 @@ Vgg = Annotated[
 VggWeights = Annotated[
     Path | None, tyro.conf.arg(help="torchvision's VGG16 weights, instead of the installed ones.")
 ]
+
+
+def require_vgg(vgg: bool, weights: Path | None) -> None:
+    """Raises ConfigError where weights are named that are not used."""
+    if weights is not None and not vgg:
+        raise ConfigError("--no-vgg does not use --vgg-weights", remedy="leave one of them out")
 
 
 def show(table: str) -> None:
@@ -99,6 +107,23 @@ def _list_lines(problems: Iterable[str]) -> None:
 
     for problem in problems:
         console.print(f"  {printable(problem)}", highlight=False)
+
+
+def require_apart(out: Path, data: DataConfig, *others: Path) -> None:
+    """Raises ConfigError where an output folder would be part of a folder of images.
+
+    Args:
+        out: the output folder.
+        data: settings of the data; published data sets ignore what else lies in their folders.
+        others: more folders of images.
+    """
+    roots = [data.root] if data.name == "folder" and data.root is not None else []
+    for root in [*roots, *others]:
+        if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(root)):
+            raise ConfigError(
+                f"{out} lies in {root}, where its pictures would be images of the next call",
+                remedy="choose another --out",
+            )
 
 
 def _run_folder(run: str) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sivae_translate.cli.common import (
     Device,
@@ -16,7 +16,12 @@ from sivae_translate.cli.common import (
     data_of,
     evaluation_folder,
     report_unreadable,
+    require_apart,
+    require_vgg,
 )
+
+if TYPE_CHECKING:
+    from sivae_translate.data.domains import DomainData
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ def run(command: Evaluate) -> int:
     from sivae_translate.utils.progress import PlainConsole
     from sivae_translate.utils.progress import console as progress
 
+    require_vgg(command.vgg, command.vgg_weights)
     translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
     data_config = data_of(command.run, translator.config.data, command.data)
     if command.pairs:
@@ -66,11 +72,9 @@ def run(command: Evaluate) -> int:
         vgg=Lpips.load_vgg16(command.vgg_weights, device=device) if command.vgg else None,
     )
     data = load_data(data_config, for_tests=command.data is not None)
-    if data.test:
-        counts = [f"{name} {len(images)}" for name, images in zip(data.test_domains, data.test, strict=True)]
-        line = "; ".join([f"test images: {', '.join(counts)}", *data.notes])
-        progress.print(line, highlight=False, soft_wrap=True)
+    progress.print(_counts(data), highlight=False, soft_wrap=True)
     out = command.out or evaluation_folder(command.run) / command.style
+    require_apart(out, data_config)
     require_writable(out)
     result = evaluate(
         translator, data, style=command.style, suite=suite, seed=command.seed, limit=command.limit
@@ -92,3 +96,10 @@ def run(command: Evaluate) -> int:
         console.print(f"{name}: {probe.accuracy:.3f} (chance {probe.chance:.3f})", highlight=False)
     console.print(f"written to {out}: evaluation.json, evaluation.md, cases.png", highlight=False)
     return report_unreadable(data.unreadable)
+
+
+def _counts(data: DomainData) -> str:
+    """How many test images each domain has, and what is not used."""
+    pairs = zip(data.test_domains, data.test, strict=True) if data.test else ()
+    counts = [f"{name} {len(images)}".lstrip() for name, images in pairs]
+    return "; ".join([f"test images: {', '.join(counts) or 'none'}", *data.notes])

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sivae_translate.cli.common import Device, Run, data_of, evaluation_folder, report_unreadable, show
+from sivae_translate.cli.common import (
+    Device,
+    Run,
+    data_of,
+    evaluation_folder,
+    report_unreadable,
+    require_apart,
+    show,
+)
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -39,9 +47,11 @@ def run(command: Fidelity) -> int:
             f"--images is {command.images}", remedy=f"FID and KID need at least {FEWEST}, better 1,000"
         )
     translator = Translator.from_pretrained(command.run, device=command.device)
-    data = load_data(data_of(command.run, translator.config.data, command.data))
+    data_config = data_of(command.run, translator.config.data, command.data)
+    data = load_data(data_config)
     data.require_tests()
     out = command.out or evaluation_folder(command.run)
+    require_apart(out, data_config)
     require_writable(out)
     suite = GenerationSuite(data, images=command.images, seed=command.seed, device=translator.device)
     result = suite.measure(translator)

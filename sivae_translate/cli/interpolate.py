@@ -9,6 +9,10 @@ from typing import Annotated, Literal
 import tyro
 
 from sivae_translate.cli.common import Device, Run
+from sivae_translate.utils.errors import ConfigError
+
+LONGEST = 1000
+"""Images in a strip."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Interpolate:
     out: Path
     """File to write, with the extension .png, .jpg or .webp."""
     steps: int = 9
-    """Number of images in the strip."""
+    """Number of images in the strip, at most 1,000."""
     what: Literal["both", "content", "style"] = "both"
     """Which code to interpolate."""
     device: Device = "auto"
@@ -35,6 +39,8 @@ def run(command: Interpolate) -> int:
     from sivae_translate.utils import pictures
     from sivae_translate.utils.progress import console
 
+    if command.steps > LONGEST:
+        raise ConfigError(f"--steps is {command.steps}", remedy=f"a strip has at most {LONGEST} images")
     translator = Translator.from_pretrained(command.run, device=command.device)
     pictures.require_place(command.out, (command.a, command.b))
     strip = translator.interpolate(command.a, command.b, command.steps, what=command.what)

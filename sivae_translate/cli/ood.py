@@ -8,7 +8,15 @@ from typing import Annotated
 
 import tyro
 
-from sivae_translate.cli.common import Device, Run, data_of, evaluation_folder, report_unreadable, show
+from sivae_translate.cli.common import (
+    Device,
+    Run,
+    data_of,
+    evaluation_folder,
+    report_unreadable,
+    require_apart,
+    show,
+)
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -60,6 +68,7 @@ def run(command: Ood) -> int:
     inside, typical = known[::2], known[1::2]
     outside = load_images(command.outside, config, command.limit, command.seed, problems)
     out = command.report or evaluation_folder(command.run).with_name("ood") / command.outside.name
+    require_apart(out, config, command.outside, *([command.inside] if command.inside else []))
     require_writable(out)
     options = {"samples": command.samples, "regret_steps": command.regret_steps, "seed": command.seed}
     scored = score_known(translator, inside, typical, **options)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from sivae_translate.cli.common import require_apart
 from sivae_translate.utils.errors import ConfigError
 
 
@@ -47,6 +48,8 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
     )
     if command.resume:
         _require_run(out)
+    else:
+        require_apart(out, config.data)
     speaks = os.environ.get("RANK", "0") == "0"  # one of the processes that torchrun starts prints
     try:
         run_training(config, out, resume=command.resume)

@@ -28,7 +28,7 @@ from sivae_translate.utils.choices import Check
 from sivae_translate.utils.encoding import PNG, Encoding
 from sivae_translate.utils.errors import DataError, InputError
 from sivae_translate.utils.files import remove_leftovers, require_writable
-from sivae_translate.utils.progress import progress_bar
+from sivae_translate.utils.progress import console, progress_bar
 
 GRID_ROWS = 16
 """Pairs in a comparison grid."""
@@ -191,7 +191,9 @@ class _FolderWork:
     def _save_grid(self, path: Path | None) -> None:
         """Write a picture of the first sources and their translations, if there are any."""
         names = ["source", "rebuilt" if self.code is None else "translation"]
-        if path is not None and self.examples:
+        if path is not None and not self.examples:
+            console.print(f"no picture {path}: nothing was translated by this call", highlight=False)
+        elif path is not None:
             rows = list(zip(*self.examples, strict=True))
             pictures.save(pictures.grid(rows, row_names=names, cell=96), path)
 

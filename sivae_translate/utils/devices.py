@@ -25,7 +25,7 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()  # the device 'meta' has no numbers
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"device '{name}' cannot be used: {str(error).splitlines()[0]}", remedy="try auto or cpu"

@@ -18,7 +18,7 @@ COMPRESSION = 1
 (docs/performance.md)."""
 QUALITY = 95
 """Of JPEG and WebP, unless said otherwise."""
-LONGEST_SIDE = {"png": 2**31 - 1, "jpg": 65_535, "webp": 16_383}
+LONGEST_SIDE = {"png": 2**31 - 1, "jpg": 65_500, "webp": 16_383}
 """Pixels a side that a format can hold."""
 _PILLOW = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
 

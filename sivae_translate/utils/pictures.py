@@ -100,10 +100,12 @@ def save(image: Image.Image, path: Path) -> None:
     """Write an image atomically, in the format of its extension; PNG if it has none.
 
     Raises:
-        InputError: pictures are not written in the format of its extension.
+        InputError: pictures are not written in the format of its extension, or it cannot hold so many pixels.
         OutputError: the folder cannot be written to.
     """
-    Encoding(format_of(path), compress_level=6).save(image, path)
+    encoding = Encoding(format_of(path), compress_level=6)
+    encoding.require_fits(image.size)
+    encoding.save(image, path)
 
 
 def format_of(path: Path) -> ImageFormat:

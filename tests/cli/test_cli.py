@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import sivae_translate
@@ -78,7 +79,10 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(
         (("toy", "--out", "FILE"), "it is a file, where a folder belongs"),
         (("theory", "--out", "FILE"), "it is a file, where a folder belongs"),
         (("evaluate", "glyphs", "--out", "FILE"), "it is a file, where a folder belongs"),
-        (("ood", "glyphs", "--out", "IN", "--in", "IN", "--report", "FILE"), "it is a file, where a folder"),
+        (
+            ("ood", "glyphs", "--out", "OTHER", "--in", "OTHER", "--report", "FILE"),
+            "it is a file, where a folder",
+        ),
         (("interpolate", "RUN", "FILE", "OTHER", "--out", "OTHER"), "would replace an input"),
         (("interpolate", "RUN", "FILE", "OTHER", "--out", "OUT.bmp"), "not written as .bmp"),
         (("interpolate", "RUN", "FILE", "OTHER", "--out", "IN"), "is a folder, where a picture belongs"),
@@ -89,6 +93,22 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(
         (("translate", "RUN", "IN", "--to", "dogs", "--seed", "-1", "--out", "OUT"), "the seed is -1"),
         (("sample", "RUN", "--n", "1", "--seed", str(2**63), "--out", "OUT"), "the seed is 92233"),
         (("evaluate", "RUN", "--seed", "-1"), "the seed is -1"),
+        (("translate", "RUN", "", "--to", "dogs", "--out", "OUT"), "an argument is empty"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--out="), "an argument is empty"),
+        (("train", "--data", "IN", "--data.cache", "", "--out", "OUT"), "an argument is empty"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--device", "meta", "--out", "OUT"), "'meta' cannot"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--percentile", "50", "--out", "OUT"), "is the check's"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--workers", "4", "--out", "OUT"), "a cluster's"),
+        (("interpolate", "RUN", "FILE", "OTHER", "--steps", "900", "--out", "OUT.webp"), "does not fit"),
+        (("interpolate", "RUN", "FILE", "OTHER", "--steps", "1001", "--out", "OUT.png"), "at most 1000"),
+        (("evaluate", "RUN", "--no-vgg", "--vgg-weights", "FILE"), "leave one of them out"),
+        (("benchmark", "glyphs", "--no-vgg", "--vgg-weights", "FILE", "--out", "OUT"), "one of them out"),
+        (("benchmark", "--data", "IN", "--root", "IN", "--out", "OUT"), "leave one of them out"),
+        (("benchmark", "glyphs", "--pairs", "--out", "OUT"), "--pairs is for --data"),
+        (("train", "--data", "IN", "--out", "IN"), "would be images of the next call"),
+        (("train", "--data", "IN", "--out", "IN/deep/run"), "would be images of the next call"),
+        (("benchmark", "--data", "IN", "--out", "IN/run"), "would be images of the next call"),
+        (("ood", "glyphs", "--out", "IN", "--in", "OTHER", "--report", "IN/a"), "images of the next call"),
         (("ood", "RUN", "--out", "IN", "--seed", "-1"), "the seed is -1"),
         (
             ("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--engine", "ray", "--device", "cpu"),
@@ -261,3 +281,29 @@ def test_a_seed_that_torch_does_not_take_is_explained(capsys: pytest.CaptureFixt
         main(["sample", "glyphs", "--out", "nowhere", "--seed", str(10**23)])
     assert end.value.code == 2
     assert "the seed is 1000" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_is_no_traceback(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(command: Any) -> int:
+        torch.empty(2**55)
+        return 0
+
+    arguments = ("theory", "--problems", 10**15, "--iterations", "10", "--out", tmp_path / "out")
+    for run in (COMMANDS["theory"][1], too_much):
+        monkeypatch.setitem(COMMANDS, "theory", (COMMANDS["theory"][0], run))
+        status, text = call(capsys, *arguments)
+        assert status == 2
+        assert "memory ran out" in text
+
+
+def test_a_grid_of_nothing_is_said(
+    capsys: pytest.CaptureFixture[str], tiny_run: Path, folder: Path, tmp_path: Path
+) -> None:
+    command = ("translate", tiny_run, folder / "a.png", "--to", "dogs", "--out", tmp_path / "out")
+    assert call(capsys, *command)[0] == 0
+    status, text = call(capsys, *command, "--grid", tmp_path / "grid.png")
+    assert status == 0
+    assert "grid.png: nothing was translated" in text
+    assert not (tmp_path / "grid.png").exists()
