@@ -103,14 +103,10 @@ def parse(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """Parse the options of a command, and its settings by dotted name.
 
     Raises:
-        ConfigError: there is no such command, or an argument is empty: a path would be the current folder.
+        ConfigError: there is no such command, or an argument means nothing to it.
         SystemExit: the arguments ask for help, which has been printed.
     """
-    if any(one == "" or re.fullmatch("--[^=]*=", one) for one in arguments):
-        raise ConfigError(
-            "an argument is empty",
-            remedy="leave it out; a shell variable that is not set may stand there",
-        )
+    _check_words(arguments)
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, 1)
@@ -122,6 +118,23 @@ def parse(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     if set(HELP) & set(rest):
         return parse_with_settings(kind, HELP[:1], prog=prog, defaults=_defaults(kind, rest))
     return parse_with_settings(kind, rest, prog=prog)
+
+
+def _check_words(arguments: Sequence[str]) -> None:
+    """Raise ConfigError for arguments that would be understood as other paths than they seem to be.
+
+    An empty path is the current folder, and only a cluster reads URLs: ``s3://bucket`` would be a folder.
+    """
+    if any(one == "" or re.fullmatch("--[^=]*=", one) for one in arguments):
+        raise ConfigError(
+            "an argument is empty", remedy="leave it out; a shell variable that is not set may stand there"
+        )
+    url = next((one for one in arguments if re.match(r"(--[^=]*=)?[a-z][a-z0-9+.-]*://", one)), None)
+    if url is not None and "ray" not in arguments and "--engine=ray" not in arguments:
+        raise ConfigError(
+            f"{url} is no path on this machine",
+            remedy="copy the files here, or translate them with --engine ray",
+        )
 
 
 def _defaults(kind: type, arguments: Sequence[str]) -> Config | None:

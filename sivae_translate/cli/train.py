@@ -35,6 +35,7 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
     """``sivae-translate train``; 0, or 128 + the signal that stopped it."""
     from sivae_translate.config import load_config
     from sivae_translate.data.loading import at_root
+    from sivae_translate.training.memory import require_memory
     from sivae_translate.training.signals import Interrupted
     from sivae_translate.training.trainer import train as run_training
     from sivae_translate.utils.progress import console
@@ -50,6 +51,7 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
         _require_run(out)
     else:
         require_apart(out, config.data)
+        require_memory(config)
     speaks = os.environ.get("RANK", "0") == "0"  # one of the processes that torchrun starts prints
     try:
         run_training(config, out, resume=command.resume)

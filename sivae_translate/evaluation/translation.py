@@ -83,10 +83,9 @@ def evaluate(
     for pair in track([(i, j) for i in domains for j in domains if i != j], "evaluating"):
         work.measure(pair)
     if not work.results:
-        raise DataError(
-            "no pair of domains has a known truth",
-            remedy="evaluate with --style reference, or on paired data",
-        )
+        single = "test images of two domains or more" if len(domains) < 2 else "paired data"
+        other = "" if style == "reference" or len(domains) < 2 else "with --style reference, or "
+        raise DataError("no pair of domains has a known truth", remedy=f"evaluate {other}on {single}")
     return work.result(probes)
 
 

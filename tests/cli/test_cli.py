@@ -105,6 +105,8 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(
         (("benchmark", "glyphs", "--no-vgg", "--vgg-weights", "FILE", "--out", "OUT"), "one of them out"),
         (("benchmark", "--data", "IN", "--root", "IN", "--out", "OUT"), "leave one of them out"),
         (("benchmark", "glyphs", "--pairs", "--out", "OUT"), "--pairs is for --data"),
+        (("translate", "RUN", "IN", "--to", "dogs", "--out", "s3://bucket/x"), "no path on this machine"),
+        (("train", "--data=gs://bucket", "--out", "OUT"), "no path on this machine"),
         (("train", "--data", "IN", "--out", "IN"), "would be images of the next call"),
         (("train", "--data", "IN", "--out", "IN/deep/run"), "would be images of the next call"),
         (("benchmark", "--data", "IN", "--out", "IN/run"), "would be images of the next call"),

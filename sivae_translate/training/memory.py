@@ -1,0 +1,70 @@
+"""Refusing a training whose steps cannot fit into memory: the system would end it without a word."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sivae_translate.config import Config
+from sivae_translate.models.build import make_model
+from sivae_translate.utils.devices import pick_device
+from sivae_translate.utils.errors import ConfigError
+
+LARGE = 1024
+"""Images in a batch: the memory of smaller ones is not measured."""
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+TRIED = 2
+"""Images whose memory is measured."""
+
+
+def require_memory(config: Config) -> None:
+    """Fail before training if a large batch needs more memory than there is.
+
+    Raises:
+        ConfigError: it does, by the least that a step can need.
+    """
+    if config.training.batch < LARGE:
+        return
+    needed, present = config.training.batch * least_memory(config), device_memory(config.training.device)
+    if needed > present:
+        raise ConfigError(
+            f"training.batch is {config.training.batch:,}: a step would need {needed / 1e9:,.0f} GB at "
+            f"least, of {present / 1e9:,.0f} GB that there are",
+            remedy="choose a smaller --training.batch, or smaller images or networks",
+        )
+
+
+def least_memory(config: Config) -> float:
+    """Bytes of an image that one reconstruction keeps for its gradients, in bfloat16; a step has several."""
+    model = make_model(config.model, config.data, 2)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    images = torch.rand(TRIED, *model.image_shape)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        rebuilt = model.decode(model.encode(images).mean)
+    del rebuilt
+    return sum(kept.values()) / TRIED / 2
+
+
+def device_memory(name: str) -> int:
+    """Bytes of a GPU, or of this machine as far as this process may use it."""
+    device = pick_device(name)
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    present = 2**63
+    with suppress(ValueError, OSError, AttributeError):  # Windows has no sysconf
+        present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(ValueError, OSError):  # "max", or no such group
+        present = min(present, int(CGROUP_LIMIT.read_text(encoding="ascii")))
+    return present
