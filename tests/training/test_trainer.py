@@ -418,7 +418,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_a_run_killed_in_the_middle_and_resumed_ends_with_the_same_weights(job: Any, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     for reached in (37, 151):
-        process = start(job / "config.yaml", out, "--resume")
+        process = start(job / "config.yaml", out, *(["--resume"] if out.exists() else []))
         wait_for_step(process, out, reached)
         process.send_signal(signal.SIGKILL)
         process.wait()
