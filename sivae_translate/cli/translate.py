@@ -94,8 +94,6 @@ def run(command: Translate) -> int:
         )
     if command.percentile is not None and command.check == "off":
         raise ConfigError("--percentile is the check's", remedy="add --check warn, or leave it out")
-    if command.workers is not None and command.engine == "local":
-        raise ConfigError("--workers are a cluster's", remedy="add --engine ray, or leave it out")
     translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
     style: StyleLike = list(command.like)
     if command.to is not None:

@@ -154,6 +154,12 @@ class CodecPool(Codec):
         }
 
 
+def check_workers(workers: int | None) -> None:
+    """Raise InputError for a number of processes that cannot be."""
+    if workers is not None and not 0 <= workers <= LIMIT:
+        raise InputError(f"workers is {workers}", remedy=f"give 0 to {LIMIT}")
+
+
 def codec_for(processor: ImageProcessor, encoding: Encoding, images: int, workers: int | None) -> Codec:
     """What reads and writes the files of a folder.
 
@@ -164,13 +170,12 @@ def codec_for(processor: ImageProcessor, encoding: Encoding, images: int, worker
         workers: processes; 0 is none. None is one a core, and none for few cores or images.
 
     Raises:
-        InputError: a number of processes that cannot be.
+        InputError: see `check_workers`.
     """
+    check_workers(workers)
     if workers is None:
         cores = core_count()
         workers = min(cores, MOST_WORKERS) if cores >= FEWEST_CORES and images >= FEWEST_IMAGES else 0
-    if not 0 <= workers <= LIMIT:
-        raise InputError(f"workers is {workers}", remedy=f"give 0 to {LIMIT}")
     return CodecPool(processor, encoding, workers) if workers else Codec(processor, encoding)
 
 

@@ -18,7 +18,7 @@ from sivae_translate.data.processor import Placement, Prepared, as_batch, requir
 from sivae_translate.data.tensors import to_pixels
 from sivae_translate.inference.arguments import PERCENTILE, check_choices, unusual
 from sivae_translate.inference.codec import Codec
-from sivae_translate.inference.codec_pool import codec_for
+from sivae_translate.inference.codec_pool import check_workers, codec_for
 from sivae_translate.inference.jobs import Job, is_there, plan_jobs
 from sivae_translate.inference.relations import LocalPlaces
 from sivae_translate.inference.translator import StyleLike, Translator
@@ -95,12 +95,13 @@ def translate_files(
         OutputError: ``out`` cannot be written to.
     """
     check_choices("pil", size, check, batch_size)
+    check_workers(workers)
     jobs = plan_jobs(inputs, out, encoding.suffix)
     result = BatchResult(left_out=_check_left_out(inputs, strict))
     threshold = translator.engine.threshold(percentile) if check != "off" else PERCENTILE
     code = None if style is None else translator.style_code(style)
-    _require_places(out, grid, jobs)
     missing = _missing(jobs, overwrite, result)
+    _require_places(out, grid, jobs)
     codec = codec_for(translator.processor, encoding, len(missing), workers)
     work = _FolderWork(translator, code, codec, size == "input", strict, check, threshold, result)
     return work.run(missing, batch_size, grid)

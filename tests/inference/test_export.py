@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,12 @@ def test_the_command(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         "model.json",
     }
     assert "translate.pt2" in capsys.readouterr().err
+
+
+def test_onnxruntime_is_told_not_to_report(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    with pytest.raises(SystemExit):
+        main(["export", str(tiny_run), "--out", str(tmp_path / "out")])
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
