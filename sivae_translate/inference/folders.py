@@ -94,8 +94,7 @@ def translate_files(
         DataError: an input is missing, or ``strict`` is set and a file is unreadable or not an image.
         OutputError: ``out`` cannot be written to.
     """
-    check_choices("pil", size, check, batch_size)
-    check_workers(workers)
+    _check_arguments(size, check, batch_size, workers)
     jobs = plan_jobs(inputs, out, encoding.suffix)
     result = BatchResult(left_out=_check_left_out(inputs, strict))
     threshold = translator.engine.threshold(percentile) if check != "off" else PERCENTILE
@@ -105,6 +104,12 @@ def translate_files(
     codec = codec_for(translator.processor, encoding, len(missing), workers)
     work = _FolderWork(translator, code, codec, size == "input", strict, check, threshold, result)
     return work.run(missing, batch_size, grid)
+
+
+def _check_arguments(size: str, check: Check, batch_size: int, workers: int | None) -> None:
+    """Raise InputError for an argument that is not one of its choices."""
+    check_choices("pil", size, check, batch_size)
+    check_workers(workers)
 
 
 def _require_places(out: Path, grid: Path | None, jobs: Sequence[Job]) -> None:
