@@ -115,7 +115,7 @@ def score_known(
         seed: seed of the random draws.
 
     Raises:
-        InputError: a set is empty, or the model's pixel variance was never fitted.
+        InputError: a set is empty, or the model's pixel variance is not fitted.
     """
     expected = float(
         surprise(translator, typical, samples=samples, seed=seed, name="typical images")["likelihood"].mean()
@@ -147,7 +147,7 @@ def compare(
         seed: seed of draws and intervals.
 
     Raises:
-        InputError: there are no images, or the model's pixel variance was never fitted.
+        InputError: there are no images, or the model's pixel variance is not fitted.
     """
     scores = surprise(
         translator, outside, samples=samples, regret_steps=regret_steps, seed=seed, name="foreign images"

@@ -58,7 +58,7 @@ def surprise(
         Score name to (N,) float64.
 
     Raises:
-        InputError: there are no images, or the model's pixel variance was never fitted.
+        InputError: there are no images, or the model's pixel variance is not fitted.
     """
     if not len(images):
         raise InputError(f"{name}: there are no images to score", remedy="name a folder with images")

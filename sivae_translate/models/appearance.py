@@ -1,7 +1,7 @@
-"""How much images look like others: KID (arXiv 1801.01401) in the features of the shipped AlexNet.
+"""KID (arXiv 1801.01401) in the features of the shipped AlexNet.
 
-It needs no download and little time, so training chooses checkpoints by it and every evaluation reports it.
-Its numbers are not those of KID in Inception's features, which `evaluation.fidelity` has.
+It is fast and needs no download, so training chooses checkpoints by it and every evaluation reports it. Its
+values are not comparable with KID in Inception's features (`evaluation.fidelity`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from sivae_translate.models.lpips import SMALLEST_SIDE, Lpips
 
 CHANNELS = (64, 192, 384, 256, 256)
-"""Of AlexNet's layers."""
+"""Channels of AlexNet's layers."""
 BATCH = 32
 
 
@@ -23,8 +23,8 @@ def appearance(images: Tensor, lpips: Lpips) -> Tensor:
     """Mean and deviation over each image of AlexNet's channels.
 
     Args:
-        images: (N, 1 or 3, H, W) in [0, 1]; those smaller than 32 px are enlarged.
-        lpips: with AlexNet.
+        images: (N, 1 or 3, H, W) in [0, 1]; images smaller than 32 px are enlarged.
+        lpips: LPIPS with AlexNet.
 
     Returns:
         (N, 2304) on the device of LPIPS.
@@ -43,9 +43,7 @@ def _appearance(images: Tensor, lpips: Lpips) -> Tensor:
 
 
 def appearance_scale(features: Tensor) -> Tensor:
-    """Root mean squares of `appearance` over images and channels, (1, 2304): divided by them, all layers
-    count alike.
-    """
+    """Root mean squares of `appearance` by layer, (1, 2304); divided by them, all layers count equally."""
     sizes = [size for size in CHANNELS for _ in range(2)]
     blocks = features.split_with_sizes(sizes, 1)
     return torch.cat(
@@ -115,6 +113,6 @@ def cubic_kernel(a: Tensor, b: Tensor) -> Tensor:
 
 
 def large_enough(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) as large as LPIPS needs them."""
+    """Enlarge images (N, C, H, W) to the size that LPIPS needs."""
     short = images.shape[-1] < SMALLEST_SIDE
     return F.interpolate(images, (SMALLEST_SIDE, SMALLEST_SIDE), mode="bilinear") if short else images

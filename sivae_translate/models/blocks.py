@@ -1,8 +1,8 @@
-"""Residual blocks without any statistic that mixes images, plain and modulated by the style.
+"""Residual blocks, plain and modulated by the style, without statistics over the batch.
 
-Every layer treats each image of a batch alone, so a real image and a fake can share a batch, and an image's
-codes do not depend on its neighbours. Features are normalised over channels at each pixel: with channels_last
-memory that is one fused pass over contiguous numbers, on CPUs as well as on GPUs.
+Every layer treats the images of a batch independently, so real images and fakes can share a batch, and an
+image's codes do not depend on its neighbours. Features are normalised over channels at each pixel: in
+channels_last memory format this is one fused pass over contiguous memory, on CPUs and GPUs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from sivae_translate.models.norms import activated, activated_in_style
 
 
 def conv3x3(channels_in: int, channels_out: int, gain: float = 1.0) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size; ``gain`` scales its initial weights (0 for a block that starts
-    as identity).
-    """
+    """A 3x3 convolution that keeps the size; ``gain`` scales its initial weights (0 starts as identity)."""
     conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
     nn.init.kaiming_normal_(conv.weight, a=0.2)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # the bias exists
@@ -73,10 +71,10 @@ class ModulatedBlock(nn.Module):
 
 
 class Modulations(nn.Module):
-    """The scales and shifts of all blocks, in one matrix product of their weights side by side.
+    """The scales and shifts of all blocks, computed in one matrix product.
 
     Args:
-        blocks: in the order of their use; they keep their weights.
+        blocks: the blocks in the order of their use; they keep their weights.
     """
 
     neutral: Tensor
@@ -89,7 +87,7 @@ class Modulations(nn.Module):
         self.register_buffer("neutral", neutral, persistent=False)
 
     def forward(self, style: Tensor) -> Iterator[Sequence[Tensor]]:
-        """Style features (B, F) to what `ModulatedBlock` takes, one block after the other."""
+        """Map style features (B, F) to the modulation of each `ModulatedBlock`, in order."""
         weights = [layer.weight for layer in self._layers]
         biases = [layer.bias for layer in self._layers]
         numbers = joint_linear(style, weights, biases)

@@ -1,4 +1,4 @@
-"""From settings to a model: the one place where configuration becomes plain numbers."""
+"""Building a model from settings: the only place where settings become plain numbers."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from sivae_translate.models.translation import TranslationVAE
 from sivae_translate.utils.errors import ConfigError
 
 MOST_PARAMETERS = 1_000_000_000
-"""Training needs about twenty bytes for each."""
+"""Most parameters of a model; training needs about twenty bytes for each."""
 
 
 def make_model(model: ModelConfig, data: DataConfig, domains: int) -> LatentModel:
-    """The model that ``model.kind`` names.
+    """Build the model that ``model.kind`` names.
 
-    Small images use the coarse end of the widths, so that one list serves every image size.
+    Small images use the coarse end of the widths, so that one list fits every image size.
 
     Args:
         model: sizes of the networks.
         data: image size and channels.
-        domains: how many the data has; one means that there are no labels.
+        domains: number of domains in the data; 1 means that there are no labels.
 
     Raises:
         ConfigError: the widths do not lead from the image size to the content size, or the model would have
-            more than `MOST_PARAMETERS`, for which nothing is allocated.
+            more than `MOST_PARAMETERS`.
     """
     if parameter_bound(model, data, domains) > MOST_PARAMETERS:
         count = sum(shape.numel() for shape in model_shapes(model, data, domains).values())
@@ -40,7 +40,7 @@ def make_model(model: ModelConfig, data: DataConfig, domains: int) -> LatentMode
 
 
 def model_shapes(model: ModelConfig, data: DataConfig, domains: int) -> dict[str, torch.Size]:
-    """Names and shapes of a model's tensors; none of them is allocated.
+    """Names and shapes of a model's tensors, without allocating them.
 
     Raises:
         ConfigError: the widths do not lead from the image size to the content size.
@@ -50,7 +50,7 @@ def model_shapes(model: ModelConfig, data: DataConfig, domains: int) -> dict[str
 
 
 def parameter_bound(model: ModelConfig, data: DataConfig, domains: int) -> int:
-    """More than a model has parameters, and quicker to know: all layers as wide as the widest."""
+    """A fast upper bound of the number of parameters: all layers are as wide as the widest."""
     levels = len(resolutions(data.image_size, model.content_size))
     width = max(*coarse_end(model.widths, levels), *coarse_end(model.style_widths, levels), 12)
     code = max(model.style_features, model.style_dim, model.latent_dim, model.content_channels)
@@ -62,7 +62,7 @@ def parameter_bound(model: ModelConfig, data: DataConfig, domains: int) -> int:
 
 
 def _build(model: ModelConfig, data: DataConfig, domains: int) -> LatentModel:
-    """`make_model`, of any size."""
+    """`make_model`, without a limit on the size."""
     shape = (data.channels, data.image_size, data.image_size)
     levels = len(resolutions(data.image_size, model.content_size))
     widths, style_widths = coarse_end(model.widths, levels), coarse_end(model.style_widths, levels)

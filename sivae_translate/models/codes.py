@@ -49,7 +49,7 @@ class Gaussian:
         return kl_to_unit(shifted, self.logvar, None)
 
     def doubled_kl_terms(self, prior_mean: Tensor | float = 0.0) -> Tensor:
-        """Twice what each number of the code adds to `kl`: the mean's shape."""
+        """Twice the contribution of each number of the code to `kl`, in the mean's shape."""
         difference = self.mean - prior_mean
         return difference.square() + self.logvar.exp() - self.logvar - 1.0
 
@@ -60,7 +60,7 @@ class Gaussian:
 
     @classmethod
     def join(cls, parts: Sequence[Gaussian]) -> Gaussian:
-        """Gaussians of several batches as one."""
+        """Concatenate the Gaussians of several batches."""
         if len(parts) == 1:
             return parts[0]
         return cls(torch.cat([part.mean for part in parts]), torch.cat([part.logvar for part in parts]))
@@ -78,7 +78,7 @@ _LOG_2PI = 1.8378770664093453
 
 @dataclass(frozen=True)
 class Codes:
-    """What an image is made of.
+    """The codes of images.
 
     Attributes:
         content: (B, Cc, h, w) float; shared across domains.
@@ -125,7 +125,7 @@ class Posterior:
 
     @classmethod
     def join(cls, parts: Sequence[Posterior]) -> Posterior:
-        """The posteriors of several batches, one after the other."""
+        """Concatenate the posteriors of several batches."""
         content, style = ([getattr(part, name) for part in parts] for name in ("content", "style"))
         return cls(Gaussian.join(content), Gaussian.join(style))
 

@@ -1,6 +1,6 @@
-"""Small formulas with gradients of few operators: on a GPU each of autograd's own would be a launch.
+"""Small formulas whose gradients take few operators, since on a GPU every operator is a launch.
 
-Values and gradients are those of the formulas, and without a gradient the formulas are what is computed.
+Values and gradients equal those of the plain formulas, which are used if no gradient is needed.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ def kl_to_unit(mean: Tensor, logvar: Tensor, prior: Tensor | None) -> Tensor:
 
 
 def drawn(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
-    """Mean + exp(logvar / 2) * noise; all of one shape."""
+    """Compute mean + exp(logvar / 2) * noise; all have the same shape."""
     draw: Tensor = _Draw.apply(mean, logvar, noise)  # type: ignore[no-untyped-call]
     return draw
 
 
 def squared_error(logits: Tensor, target: Tensor) -> Tensor:
-    """Of the sigmoid, summed over all dimensions but the first: (B,)."""
+    """Squared error of the sigmoid, summed over all dimensions but the first: (B,)."""
     error: Tensor = _SquaredError.apply(logits, target)  # type: ignore[no-untyped-call]
     return error
 
 
 def squashed(x: Tensor, bound: float) -> Tensor:
-    """Bound * tanh(x / bound)."""
+    """Compute bound * tanh(x / bound)."""
     if not (torch.is_grad_enabled() and x.requires_grad):
         return bound * torch.tanh(x / bound)
     out: Tensor = _Squash.apply(x, bound)  # type: ignore[no-untyped-call]
@@ -47,9 +47,7 @@ def squashed(x: Tensor, bound: float) -> Tensor:
 
 
 def pooled(x: Tensor) -> Tensor:
-    """Means, then maxima, of (B, C, H, W) over places: (B, 2C). Places that share a maximum share its
-    gradient.
-    """
+    """Means, then maxima, of (B, C, H, W) over places: (B, 2C); equal maxima share the gradient."""
     if not (torch.is_grad_enabled() and x.requires_grad):
         return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
     out: Tensor = _Pool.apply(x)  # type: ignore[no-untyped-call]
@@ -57,12 +55,12 @@ def pooled(x: Tensor) -> Tensor:
 
 
 def joint_linear(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """The outputs of several linear layers side by side, in one matrix product.
+    """The concatenated outputs of several linear layers, in one matrix product.
 
     Args:
         x: (B, F).
-        weights: of every layer, (N_i, F).
-        biases: (N_i,).
+        weights: weights of each layer, (N_i, F).
+        biases: biases of each layer, (N_i,).
 
     Returns:
         (B, sum of N_i).

@@ -1,4 +1,4 @@
-"""Weights of networks for larger images, made of those for smaller ones."""
+"""Progressive growing: weights of networks for larger images from those for smaller ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ _PART = re.compile(r"\b(trunk|decoder)\.(stem|levels|downs|ups|exit)\b(?:\.(\d+)
 
 
 def grown(small: Mapping[str, Tensor], large: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of networks for larger images, made of those for smaller ones (progressive growing, arXiv
-    1710.10196).
+    """Combine weights of networks for smaller and larger images (progressive growing, arXiv 1710.10196).
 
-    Where both work at the same resolution, the weights are the small networks'; at the finer resolutions, and
-    where pixels come in and go out, the large ones keep their own. Load the result strictly: where other
-    sizes differ, it does not fit.
+    At resolutions that both have, the weights are those of the small networks; at finer resolutions, and for
+    input and output pixels, those of the large ones. Load the result strictly: if other sizes differ, it does
+    not fit.
 
     Args:
-        small: weights by name, of networks whose code has the same side.
-        large: the same for the larger images.
+        small: weights by name, of networks with the same side of the code.
+        large: weights by name, for the larger images.
     """
     total = _resolutions(large)
     added = total - _resolutions(small)
@@ -31,13 +30,13 @@ def grown(small: Mapping[str, Tensor], large: Mapping[str, Tensor]) -> dict[str,
 
 
 def _resolutions(weights: Mapping[str, Tensor]) -> int:
-    """How many resolutions the networks work at."""
+    """Number of resolutions of the networks."""
     parts = [match for match in map(_PART.search, weights) if match]
     return 1 + max((int(part[3]) for part in parts if part[1] == "trunk" and part[2] == "levels"), default=-1)
 
 
 def _is_finer(name: str, added: int, total: int) -> bool:
-    """Whether a weight belongs to the ``added`` finest of all resolutions (none: to the pixels alone)."""
+    """Whether a weight belongs to the ``added`` finest resolutions, or to input or output pixels."""
     part = _PART.search(name)
     if part is None:
         return False
@@ -49,7 +48,7 @@ def _is_finer(name: str, added: int, total: int) -> bool:
 
 
 def _moved(name: str, added: int) -> str:
-    """The name of a small network's weight in the large one, whose encoders have other resolutions before."""
+    """The name of a small network's weight in the large one, whose encoders start at finer resolutions."""
     part = _PART.search(name)
     if part is None or part[1] == "decoder":
         return name

@@ -1,4 +1,4 @@
-"""What the rest of the library knows of a model: two codes, their posteriors and priors, a decoder."""
+"""The interface of models: two codes, their posteriors and priors, and a decoder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from sivae_translate.utils.errors import InputError
 
 
 class LatentModel(nn.Module):
-    """What objectives, training and evaluation know of a model: two codes, their encoders and priors, and a
-    decoder.
+    """The interface of models that objectives, training and evaluation use.
 
-    A plain model has a style code of no dimensions, so every equation with two codes holds for it as it
-    stands.
+    A plain model has a style code without dimensions, so every equation with two codes holds for it.
 
     Attributes:
         image_shape: (C, H, W).
@@ -26,8 +24,8 @@ class LatentModel(nn.Module):
         style_dim: S.
         domains: number of labelled domains; 0 without labels.
         translates: whether there is a style to exchange.
-        variance: of a pixel around its decoded value, for likelihoods; 0 until it is fitted (`fit_variance`).
-            Scalar.
+        variance: variance of a pixel around its decoded value, for likelihoods; a scalar, 0 until it is
+            fitted by `fit_variance`.
     """
 
     image_shape: tuple[int, ...]
@@ -47,23 +45,21 @@ class LatentModel(nn.Module):
         self.register_buffer("variance", torch.tensor(0.0))
 
     def encoder_parameters(self) -> list[nn.Parameter]:
-        """What the encoders' half of a step moves."""
+        """Parameters that the encoders' half of a step updates."""
         return [*self.content_encoder.parameters(), *self.style_encoder.parameters()]
 
     def decoder_parameters(self) -> list[nn.Parameter]:
-        """What the decoder's half of a step moves: the decoder, the domains' prior means and a learned
-        content prior.
-        """
+        """Parameters that the decoder's half of a step updates: the decoder and the learned priors."""
         parts = (self.decoder, self.style_prior, self.content_prior)
         return [
             p for part in parts for p in part.parameters() if p.numel()
-        ]  # without domains there are no means of styles
+        ]  # without domains there are no style means
 
     def encode(self, images: Tensor) -> Posterior:
-        """Images (B, C, H, W) in [0, 1] to the posteriors of content (B, Cc, h, w) and style (B, S).
+        """Map images (B, C, H, W) in [0, 1] to the posteriors of content (B, Cc, h, w) and style (B, S).
 
         Raises:
-            InputError: the images have another shape than the model's.
+            InputError: the images do not have the model's shape.
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             raise InputError(
@@ -74,16 +70,17 @@ class LatentModel(nn.Module):
         return Posterior(self.content_encoder(images), self.style_encoder(images))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Codes to images (B, C, H, W) in [0, 1]."""
+        """Decode codes to images (B, C, H, W) in [0, 1]."""
         return self.observed(self.logits(codes))
 
     def observed(self, logits: Tensor) -> Tensor:
-        """What the decoder's outputs look like as data: their sigmoid."""
+        """Turn the decoder's outputs into data: their sigmoid."""
         return torch.sigmoid(logits)
 
     def logits(self, codes: Codes) -> Tensor:
-        """Codes to images (B, C, H, W) before the sigmoid, in float32; the Bernoulli reconstruction error is
-        exact on these.
+        """Decode codes to images (B, C, H, W) before the sigmoid, in float32.
+
+        The Bernoulli reconstruction error is exact on these.
         """
         images: Tensor = self.decoder(codes.content, codes.style)
         return images
@@ -104,7 +101,7 @@ class LatentModel(nn.Module):
         Args:
             count: number of images.
             domain: domain index; None only without labels.
-            generator: on the model's device.
+            generator: random generator on the model's device.
         """
         index = None if domain is None else torch.full((count,), domain, device=self.style_prior.means.device)
         return self.decode(self.draw(count, index, generator))
@@ -112,7 +109,7 @@ class LatentModel(nn.Module):
     def draw(
         self, count: int, domain: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Codes:
-        """Codes from their priors; see `sample`, with a domain index (count,) for each."""
+        """Draw codes from their priors; see `sample`, with a domain index (count,) for each."""
         device = self.style_prior.means.device
         content = self.content_prior.sample(count, device, generator)
         noise = torch.randn(count, self.style_dim, device=device, generator=generator)
@@ -120,47 +117,46 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def fit_variance(self, images: Tensor, generator: torch.Generator | None = None) -> None:
-        """Set `variance` to its most likely value, the mean squared error of images (B, C, H, W) decoded from
-        drawn codes.
+        """Set `variance` to its maximum likelihood value.
+
+        It is the mean squared error of images (B, C, H, W) decoded from drawn codes.
         """
         rebuilt = self.decode(self.encode(images).sample(generator))
         self.variance.copy_((rebuilt.float() - images).square().mean())
 
     @torch.no_grad()
     def log_likelihood(self, images: Tensor, samples: int = 16, domain: Tensor | None = None) -> Tensor:
-        r"""A lower bound of log p(x), tighter with more samples (importance-weighted, arXiv 1509.00519, eq.
-        8).
+        r"""A lower bound of log p(x): importance-weighted, and tighter with more samples.
 
         .. math::
             \log \tfrac1K \sum_k \frac{\mathcal N(x; \mathrm{decode}(c_k, s_k), \sigma^2 I)\, p(c_k)\, p(s_k)}
             {q(c_k | x)\, q(s_k | x)}, \quad c_k, s_k \sim q
 
+        This is eq. 8 of arXiv 1509.00519.
+
         Args:
             images: (B, C, H, W) in [0, 1].
             samples: K; 1 estimates the ELBO.
-            domain: (B,) whose prior of the style is meant; None is all domains alike.
+            domain: (B,) domains whose style priors are used; None is all domains with equal weight.
 
         Returns:
-            (B,) in nats, of densities over [0, 1]; `bits_per_dimension` gives the customary unit.
+            (B,) in nats, of densities over [0, 1]; `bits_per_dimension` converts them to the usual unit.
 
         Raises:
-            InputError: the images have another shape, ``samples`` is below 1, or the variance was never
-                fitted.
+            InputError: the images have a wrong shape, ``samples`` is below 1, or the variance is not fitted.
         """
         if samples < 1:
-            raise InputError(f"{samples} samples are no estimate", remedy="give 1 or more")
+            raise InputError(f"samples is {samples}", remedy="give 1 or more")
         if not self.variance > 0:
             raise InputError(
-                "the model's pixel variance was never fitted", remedy="call fit_variance on training images"
+                "the model's pixel variance is not fitted", remedy="call fit_variance on training images"
             )
         posterior = self.encode(images)
         weights = torch.stack([self.log_weight(images, posterior, domain) for _ in range(samples)])
         return torch.logsumexp(weights, 0) - math.log(samples)
 
     def log_weight(self, images: Tensor, posterior: Posterior, domain: Tensor | None = None) -> Tensor:
-        """Log of p(x, c, s) / q(c, s | x) for one draw of the codes: (B,) nats; its mean over draws is the
-        ELBO.
-        """
+        """Log of p(x, c, s) / q(c, s | x) for one draw of the codes, (B,) nats; its mean is the ELBO."""
         codes = posterior.sample()
         error = (self.decode(codes).float() - images).square().flatten(1).sum(1)
         pixels = -0.5 * (error / self.variance + images[0].numel() * torch.log(2 * math.pi * self.variance))
@@ -170,8 +166,9 @@ class LatentModel(nn.Module):
         )
 
     def style_log_prob(self, style: Tensor, domain: Tensor | None = None) -> Tensor:
-        """Log density in nats of styles (B, S) under the priors of their domains (B,); None is all domains
-        alike: (B,).
+        """Log density in nats, (B,), of styles (B, S) under the priors of their domains (B,).
+
+        Without ``domain``, the density is the mixture of all domains with equal weights.
         """
         if domain is not None or not self.domains:
             return _standard_log_prob(style - self.prior_style(domain, len(style)))
@@ -185,8 +182,7 @@ def _standard_log_prob(value: Tensor) -> Tensor:
 
 
 def bits_per_dimension(log_likelihood: Tensor, dimensions: int, levels: int = 256) -> Tensor:
-    """Log likelihoods of densities over [0, 1] as bits a pixel and channel of images with so many grey
-    levels; less is better.
+    """Convert log likelihoods of densities over [0, 1] to bits per pixel and channel; lower is better.
 
     Args:
         log_likelihood: (B,) in nats.

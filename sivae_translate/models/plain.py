@@ -1,4 +1,4 @@
-"""The plain model, for generation: one latent vector, no domains; our networks or the published ones."""
+"""The plain model, for generation: one latent vector, no domains, our networks or the published ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PlainVAE(LatentModel):
         decoder_blocks: modulated blocks at each resolution; of our networks only.
         prior_components: Gaussians in the learned prior; 0 is N(0, I).
         resampling: how the networks change resolution; of our networks only.
-        published: the networks of the paper in place of ours.
+        published: use the paper's networks instead of ours.
 
     Raises:
         ConfigError: the widths do not lead from the image size to the features' size.
@@ -75,7 +75,7 @@ class NoStyle(nn.Module):
     """The style encoder of a plain model."""
 
     def forward(self, images: Tensor) -> Gaussian:
-        """Images (B, ...) to a Gaussian with parameters (B, 0), whose KL is 0."""
+        """Map images (B, ...) to a Gaussian with parameters (B, 0), whose KL is 0."""
         empty = images.new_zeros(len(images), 0, dtype=torch.float32)
         return Gaussian(empty, empty)
 
@@ -84,7 +84,7 @@ class LatentDecoder(nn.Module):
     """A decoder without content, modulated by z instead of the style.
 
     Args:
-        decoder: built for a content code without channels.
+        decoder: a decoder without content channels.
     """
 
     def __init__(self, decoder: Decoder) -> None:

@@ -1,10 +1,9 @@
-r"""Priors of the content code, or of a plain model's latent: the standard normal, or a learned mixture of
-Gaussians.
+r"""Priors of the content code or a plain model's latent: standard normal, or a learned Gaussian mixture.
 
 .. math:: p(c) = \frac1K \sum_k \mathcal N(c; m_k, \mathrm{diag}(e^{v_k}))
 
-A learned prior lets the decoder keep the shape that the data's codes have (Prior Learning in Introspective
-VAEs, arXiv 2408.13805). It has no closed KL, so the KL of a posterior is estimated by one draw from it.
+A learned prior can take the shape of the data's codes (Prior Learning in Introspective VAEs, arXiv
+2408.13805). Its KL has no closed form, so the KL of a posterior is estimated with one draw from it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from sivae_translate.models.codes import Gaussian
 
 LEAST_LOGVAR = -4.0
-"""Components cannot become narrower: a spike on a few codes would earn any density."""
+"""Lower bound of the components' log variances: a spike on a few codes would have unbounded density."""
 
 
 class StandardPrior(nn.Module):
@@ -60,7 +59,7 @@ class MixturePrior(nn.Module):
         self.logvars = nn.Parameter(torch.zeros(components, size))
 
     def kl(self, posterior: Gaussian) -> Tensor:
-        """KL(q || p) in nats, an unbiased estimate by one draw: (B,); it can be negative."""
+        """KL(q || p) in nats, (B,), an unbiased estimate from one draw; it can be negative."""
         draw = posterior.sample()
         return posterior.log_prob(draw) - self.log_prob(draw)
 

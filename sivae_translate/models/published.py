@@ -1,10 +1,9 @@
-"""The residual networks of the published Soft-IntroVAE (arXiv 2012.13253, appendix), for comparison; our own
-are the default.
+"""The residual networks of the published Soft-IntroVAE (arXiv 2012.13253, appendix), for comparison.
 
-They have BatchNorm, whose running statistics would mix real images, reconstructions and samples while
-training, so that a model made other images after loading than before. Here the averaged model is always in
-evaluation mode, and `settle` measures its statistics anew before it is shown or saved: the encoder's on real
-images, the decoder's on draws from the prior.
+They have BatchNorm, whose running statistics mix real images, reconstructions and samples during training, so
+that a loaded model would produce other images than before. Here the averaged model is always in evaluation
+mode, and `settle` measures its statistics again before it is used or saved: the encoder's on real images, the
+decoder's on draws from the prior.
 """
 
 from __future__ import annotations
@@ -23,12 +22,13 @@ SLOPE = 0.2
 
 
 class PublishedBlock(nn.Module):
-    """Two 3x3 convolutions with BatchNorm, added to the input, or to its 1x1 convolution where the channels
-    change.
+    """A residual block of two 3x3 convolutions with BatchNorm.
+
+    If the number of channels changes, the input passes a 1x1 convolution.
 
     Args:
-        narrow: channels in.
-        wide: channels out.
+        narrow: input channels.
+        wide: output channels.
     """
 
     def __init__(self, narrow: int, wide: int) -> None:
@@ -110,7 +110,7 @@ class PublishedDecoder(nn.Module):
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Whether a model has statistics to settle."""
+    """Whether a model has BatchNorm statistics."""
     return any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
@@ -122,17 +122,16 @@ def settle(
     batches: Iterable[Tensor],
     seed: int = 0,
 ) -> None:
-    """Measure the running statistics anew: means over batches of real images, and over as many batches of
-    prior draws.
+    """Measure the running statistics again, on real images and on the same number of prior draws.
 
     Both networks are in evaluation mode afterwards.
 
     Args:
-        encoder: takes images.
-        decoder: takes latents and a style of no dimensions.
-        prior: of the latents.
+        encoder: the encoder.
+        decoder: the decoder, from latents and a style without dimensions.
+        prior: prior of the latents.
         batches: real images (B, C, H, W).
-        seed: of the draws.
+        seed: seed of the draws.
     """
     norms = [
         module

@@ -1,12 +1,12 @@
-"""How networks change resolution: from pixels to features, down, up, and from features to pixels.
+"""Layers that change resolution: from pixels to features, down, up, and from features to pixels.
 
 ``shuffle`` rearranges 2x2 pixels into channels and back, and never computes at full resolution. It is fast on
-CPUs, and leaves a woven texture with periods of 2 to 4 px. ``antialiased`` is the same with encoders that see
-a smoothed image.
+CPUs but leaves a woven texture with periods of 2 to 4 px. ``antialiased`` is the same, but encoders see a
+smoothed image.
 
-``smooth`` has a convolution at full resolution at both ends; on the way down a low-pass filter comes before
-sampling (arXiv 1904.11486), on the way up interpolation before the convolutions that follow. No layer treats
-even and odd pixels differently, so that none has a texture of its own. At equal steps its fine detail is
+``smooth`` has convolutions at full resolution at both ends, a low-pass filter before downsampling (arXiv
+1904.11486), and interpolation before the convolutions that follow upsampling. No layer treats even and odd
+pixels differently, so none produces a texture of its own. After the same number of steps, its fine detail is
 softer so far (experiment 62).
 """
 
@@ -24,30 +24,28 @@ from sivae_translate.models.norms import activated, activation
 Resampling: TypeAlias = Literal["smooth", "shuffle", "antialiased"]
 
 PATCH = 2
-"""Pixels a side that ``shuffle`` makes channels of, and the step between two resolutions of all networks."""
+"""Side of the pixel blocks that ``shuffle`` turns into channels, and ratio of two resolutions."""
 _TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
 def low_pass(channels: int) -> Tensor:
-    """The filter of `halved`, [1, 3, 3, 1] / 8 both ways for each channel: (C, 1, 4, 4)."""
+    """The filter of `halved`, [1, 3, 3, 1] / 8 in both directions for each channel: (C, 1, 4, 4)."""
     taps = torch.tensor(_TAPS) / sum(_TAPS)
     return (taps[:, None] * taps).expand(channels, 1, -1, -1).contiguous()
 
 
 def halved(x: Tensor, kernel: Tensor) -> Tensor:
-    """Half the side, after a filter (`low_pass`): (B, C, H, W) to (B, C, H/2, W/2)."""
+    """Downsample after a filter (`low_pass`): (B, C, H, W) to (B, C, H/2, W/2)."""
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, stride=2, groups=x.shape[1])
 
 
 def doubled(x: Tensor) -> Tensor:
-    """Twice the side, interpolated bilinearly; (B, C, H, W) to (B, C, 2H, 2W)."""
+    """Upsample bilinearly: (B, C, H, W) to (B, C, 2H, 2W)."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def smoothed(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) under the filter [1, 2, 1] / 4 both ways, which the finest stripes and chequers do
-    not pass.
-    """
+    """Filter images (B, C, H, W) with [1, 2, 1] / 4 in both directions, which removes the finest stripes."""
     return F.avg_pool2d(F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 2, 1), 2, 1)
 
 
@@ -56,7 +54,7 @@ class ShuffleStem(nn.Conv2d):
 
     Args:
         channels: image channels.
-        width: of the features.
+        width: channels of the features.
         antialias: smooth the image first.
     """
 
@@ -72,10 +70,10 @@ class ShuffleStem(nn.Conv2d):
 
 
 class ShuffleDown(nn.Conv2d):
-    """2x2 features into channels, then a 1x1 convolution: that is one of 2x2 with a stride of 2.
+    """2x2 features into channels, then a 1x1 convolution, which is a 2x2 convolution with stride 2.
 
     Attributes:
-        pass_shapes: in which shapes training may put weights in the parameters' places.
+        pass_shapes: shapes in which training may substitute the parameters' weights.
     """
 
     def __init__(self, narrow: int, wide: int) -> None:
@@ -113,7 +111,7 @@ class ShuffleExit(nn.Conv2d):
 
 
 class SmoothDown(nn.Module):
-    """A low-pass filter and every second pixel, then a 1x1 convolution."""
+    """A low-pass filter, downsampling, then a 1x1 convolution."""
 
     kernel: Tensor
 
@@ -170,7 +168,7 @@ class SmoothExit(nn.Module):
 
 
 def full_width(width: int) -> int:
-    """Channels at full resolution, where arithmetic is dearest: half those at half the resolution."""
+    """Channels at full resolution, where arithmetic is most expensive: half of those at half resolution."""
     return max(width // 2, 8)
 
 
@@ -197,7 +195,7 @@ def make_exit(width: int, channels: int, resampling: Resampling) -> nn.Module:
 
 
 def _as_conv3x3(conv: nn.Conv2d, gain: float = 1.0) -> None:
-    """Initial weights as `conv3x3` gives them."""
+    """Initialise like `conv3x3`."""
     nn.init.kaiming_normal_(conv.weight, a=0.2)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # the bias exists
     with torch.no_grad():

@@ -1,16 +1,15 @@
-"""How typical an image is: its scores compared with those of validation images, stored with the weights.
+"""Typicality: how an image's scores compare with those of validation images, stored with the weights.
 
-Four numbers are read off an image: the squared error of its reconstruction, the KL of its content, the KL of
-its style to the prior of the domain that fits it best, and its complexity: the bits that the model needs for
-it (those three, the error as the density of a Gaussian) less the bits of the image as a PNG (arXiv
-1909.11480). Without the last, a simple image would pass for typical whatever it shows, since its
-reconstruction has little error.
+Four numbers are computed for an image: the squared error of its reconstruction, the KL of its content, the KL
+of its style to the prior of the domain that fits best, and its complexity: the bits that the model needs
+(from those three, with a Gaussian density for the error) minus the bits of the image as a PNG (arXiv
+1909.11480). Without the last, any simple image would seem typical, since its reconstruction error is small.
 
-Each number is measured from that domain's median over training images, or from that of all where the domain
-has few, in deviations of the upper tail (`UPPER`). The largest of the four is the image's score, and which
-one it is is the reason. With n of N validation images below it, the image's percentile is 100 n / (N + 1).
-Among N + 1 images of one kind each is as likely as any other to be the least typical, so an image of the
-training's kind reaches the percentile 100 - a with a probability of at most a % (conformal prediction).
+Each number is expressed as the distance from its median over training images of that domain (or of all
+domains, if the domain has few images), in deviations of the upper tail (`UPPER`). The largest of the four is
+the image's score and gives the reason. With n of N validation images below it, the image's percentile is 100
+n / (N + 1). Among N + 1 exchangeable images each is equally likely to be the least typical, so an
+in-distribution image reaches the percentile 100 - a with a probability of at most a % (conformal prediction).
 """
 
 from __future__ import annotations
@@ -31,22 +30,21 @@ from sivae_translate.utils.pictures import png_bits
 
 REASONS = ("reconstruction", "content", "style", "complexity")
 WORDS = {
-    "reconstruction": "it cannot be rebuilt well",
+    "reconstruction": "it cannot be reconstructed well",
     "content": "its content is unlike that of the training images",
     "style": "its style fits none of the domains",
     "complexity": "it is far simpler than it seems to the model",
 }
 PNG_LEVEL = 6
-"""Compression for the size as a PNG: three times as fast as the best at 1 % more. At lower levels the
-libraries that go by the name of zlib differ by tens of per cent, and what is typical on one machine would not
-be so on another."""
+"""Compression level for the size as a PNG: three times as fast as the highest, for 1 % more bytes. At lower
+levels, implementations of zlib differ by tens of per cent, so calibrations would not carry over between
+machines."""
 FEWEST = 16
-"""Training images from which on a domain has a median and a deviation of its own; those of two or three are
-worth nothing."""
+"""Minimum number of training images for a domain to have its own median and deviation, which are unreliable
+for few images."""
 UPPER, DEVIATIONS = 0.99, 2.326
-"""A normal distribution's quantile of 99 % lies so many standard deviations above its median. The upper tail
-is measured, since that of errors is far longer than a normal one: in other units they would drown the other
-numbers."""
+"""Standard deviations between the median and the 99 % quantile of a normal distribution. The unit is that of
+the upper tail, since the tail of errors is far longer than a normal one and would otherwise dominate."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,9 @@ class Verdict:
     """How unusual an image is.
 
     Attributes:
-        percentile: 0 to 100 N / (N + 1), see above.
-        reason: which of `REASONS` is the most unusual.
-        score: how many deviations that lies above the median.
+        percentile: 0 to 100 N / (N + 1), see the module's docstring.
+        reason: the most unusual number, one of `REASONS`.
+        score: its distance from the median in deviations.
     """
 
     percentile: float
@@ -72,12 +70,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is typical of a model's inputs.
+    """Statistics of typical images.
 
     Attributes:
-        medians: (D, 4), by domain and reason; one domain without labels. (D, 3) in older files, which know no
+        medians: (D, 4), by domain and reason; one domain without labels. (D, 3) in older files, which have no
             complexity.
-        deviations: of the upper tail, of the same shape.
+        deviations: deviations of the upper tail, in the same shape.
         levels: (N,) sorted scores of the validation images.
     """
 
@@ -87,26 +85,26 @@ class Calibration:
 
     @property
     def highest(self) -> float:
-        """The percentile of an image beyond all validation images: no higher one can be reached."""
+        """The highest possible percentile, that of an image beyond all validation images."""
         return 100 * len(self.levels) / (len(self.levels) + 1)
 
     def highest_whole(self, most: float) -> float:
-        """The highest whole percentile that can be reached, but at most ``most``."""
+        """The highest possible whole percentile, but at most ``most``."""
         return float(min(most, math.floor(self.highest)))
 
     @classmethod
     def fit(
         cls, training: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], count: int
     ) -> Calibration:
-        """From `measure` of training images for medians and deviations, of validation images for levels.
+        """Fit medians and deviations to training images, and levels to validation images.
 
-        Were both from the same images, these would seem a little more typical than new ones.
+        With the same images for both, they would seem slightly more typical than new images.
 
         Args:
-            training: (M, 4) and (M,), the domain that fits each image best.
-            validation: (N, 4) and (N,).
-            count: D. A domain that fits fewer than `FEWEST` of the training images is described by all of
-                them.
+            training: result of `measure`: (M, 4) and (M,).
+            validation: result of `measure`: (N, 4) and (N,).
+            count: number of domains D. A domain that fits fewer than `FEWEST` of the training images uses
+                the statistics of all.
         """
         values, index = training[0].cpu().double().numpy(), training[1].cpu().numpy()
         groups = [
@@ -118,17 +116,17 @@ class Calibration:
             np.stack([np.quantile(g, UPPER, axis=0) - m for g, m in zip(groups, medians, strict=True)])
             / DEVIATIONS
         )
-        floor = 1e-3 * np.abs(medians) + 1e-6  # where all images agree, as with the style KL of a plain model
+        floor = 1e-3 * np.abs(medians) + 1e-6  # if all images agree, as for the style KL of a plain model
         scale = cls(medians, np.maximum(spreads, floor), np.empty(0))
         return cls(scale.medians, scale.deviations, np.sort(scale.scores(*validation).max(1)))
 
     def scores(self, numbers: Tensor, domains: Tensor) -> np.ndarray:
-        """Deviations from the median, (N, 4), or as many as are stored."""
+        """Distances from the median in deviations, (N, 4), or (N, 3) for older files."""
         values, index = numbers.cpu().double().numpy()[:, : self.medians.shape[1]], domains.cpu().numpy()
         return np.asarray((values - self.medians[index]) / self.deviations[index])
 
     def verdicts(self, numbers: Tensor, domains: Tensor) -> list[Verdict]:
-        """A verdict for each image, from its `measure`."""
+        """A verdict for each image, from the result of `measure`."""
         scores = self.scores(numbers, domains)
         below = np.searchsorted(self.levels, scores.max(1), side="left")
         shares = 100 * below / (len(self.levels) + 1)
@@ -151,10 +149,10 @@ class Calibration:
 
 @torch.no_grad()
 def measure(model: LatentModel, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The four numbers of each image, (B, 4), and the domain that fits its style best, (B,).
+    """Compute the four numbers of each image, (B, 4), and the domain that fits its style best, (B,).
 
     Args:
-        model: in evaluation mode, its pixel variance fitted.
+        model: a model in evaluation mode with fitted pixel variance.
         images: (B, C, H, W) in [0, 1].
     """
     posterior = model.encode(images)
@@ -172,11 +170,11 @@ def closest_domain(model: LatentModel, style: Gaussian) -> tuple[Tensor, Tensor]
     """The domain whose prior fits each style best.
 
     Args:
-        model: with or without domains.
-        style: posteriors of (B, S).
+        model: a model with or without domains.
+        style: style posteriors with parameters (B, S).
 
     Returns:
-        KL to that domain's prior in nats, (B,), and its index, (B,); without domains KL to N(0, I) and 0.
+        KL to that domain's prior in nats, (B,), and its index, (B,); without domains, KL to N(0, I) and 0.
     """
     if not model.domains:
         kl = style.kl()

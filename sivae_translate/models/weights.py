@@ -1,6 +1,4 @@
-"""A trained model as one safetensors file: weights, and as metadata its configuration, its domains and facts
-about its training.
-"""
+"""Model files: one safetensors file with weights, and with settings, domains and facts as metadata."""
 
 from __future__ import annotations
 
@@ -31,18 +29,18 @@ from sivae_translate.utils.tensor_files import (
 
 FORMAT = "sivae-translate 1"
 BEST = "best.safetensors"
-"""The best checkpoint of a run so far, as a model file in its folder."""
+"""Model file of the best checkpoint so far, in the run folder."""
 VARIANCE = "variance"
 UNCHECKED_PARAMETERS = 50_000_000
-"""A model that may have more is compared with the shapes in its file before it is allocated."""
+"""Models that may have more parameters are compared with the shapes in the file before allocation."""
 MOST_DOMAINS = 100_000
 LONGEST_NAME = 1000
 
 
 def _checked_name(name: object) -> str:
-    """A domain's name. pydantic's own type refuses those of folders whose names are no UTF-8."""
+    """Validate a domain's name; pydantic's own type rejects names that are not UTF-8."""
     if not isinstance(name, str) or len(name) > LONGEST_NAME:
-        raise ValueError(f"a name is a string of {LONGEST_NAME} characters at most")
+        raise ValueError(f"a name is a string of at most {LONGEST_NAME} characters")
     return name
 
 
@@ -55,14 +53,14 @@ PRETRAINED = {"glyphs": "glyphs.safetensors", "glyphs-64": "glyphs-64.safetensor
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a model file holds.
+    """The content of a model file.
 
     Attributes:
-        model: in evaluation mode, on the CPU, float32.
-        config: the run's settings.
-        domains: names, in the order of the domain indices; one unnamed domain without labels.
-        facts: about the training (steps, minutes, last metrics).
-        calibration: what is typical of validation images, or None where there were none.
+        model: the model, in evaluation mode, on the CPU, in float32.
+        config: settings of the run.
+        domains: names of the domains, in the order of their indices; one unnamed domain without labels.
+        facts: facts about the training (steps, minutes, last metrics).
+        calibration: scores of validation images, or None if there were none.
     """
 
     model: LatentModel
@@ -80,10 +78,10 @@ def save_model(
     facts: Mapping[str, object],
     calibration: Calibration | None = None,
 ) -> None:
-    """Write a model file, whole or not at all. The user's paths are left out: they mean nothing elsewhere.
+    """Write a model file atomically, without the user's paths.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     settings = config.model_dump(mode="json")
     settings["data"]["root"] = settings["data"]["cache"] = settings["training"]["fine_tune"] = None
@@ -96,10 +94,10 @@ def save_model(
 
 
 def load_model(path: Path) -> SavedModel:
-    """Read a model file. Its settings and shapes are checked before anything is allocated.
+    """Read a model file, checking settings and shapes before anything is allocated.
 
     Raises:
-        CheckpointError: missing, damaged, or no model of this library.
+        CheckpointError: the file is missing, damaged, or not a model of this library.
     """
     about, config = _read_about(path)
     count = len(about.domains)
@@ -112,12 +110,14 @@ def load_model(path: Path) -> SavedModel:
         raise damaged(path, error.what) from error
     except TensorFileError as error:
         raise damaged(path, str(error)) from error
-    weights.setdefault(VARIANCE, torch.tensor(0.0))  # files older than the likelihood have none: not fitted
+    weights.setdefault(
+        VARIANCE, torch.tensor(0.0)
+    )  # files older than the likelihood have no variance: not fitted
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     _check_shapes(path, {name: tuple(value.shape) for name, value in weights.items()}, shapes)
     for name, value in weights.items():
         if not value.is_floating_point() or not value.isfinite().all():
-            raise damaged(path, f"'{name}' has numbers that are not finite, or no fractions")
+            raise damaged(path, f"'{name}' has values that are not finite or not floating-point")
     model.load_state_dict(weights, strict=True)
     calibration = about.calibration.fitted() if about.calibration else None
     if calibration is not None and len(calibration.medians) != max(1, model.domains):
@@ -127,10 +127,10 @@ def load_model(path: Path) -> SavedModel:
 
 
 def read_facts(path: Path) -> dict[str, object]:
-    """The facts about a model's training, without its weights.
+    """Read the facts about a model's training, without its weights.
 
     Raises:
-        CheckpointError: missing, damaged, or no model of this library.
+        CheckpointError: the file is missing, damaged, or not a model of this library.
     """
     return _read_about(path)[0].facts
 
@@ -139,12 +139,12 @@ def damaged(path: Path, reason: str) -> CheckpointError:
     """The error for a model file that cannot be used."""
     return CheckpointError(
         f"cannot read the model {path}: {reason}",
-        remedy="copy it anew, use another (best.safetensors and model.safetensors of a run), or train again",
+        remedy="copy it again, use another file (a run has best.safetensors, too), or train again",
     )
 
 
 class _Calibration(BaseModel):
-    """`Calibration` as a model file holds it."""
+    """`Calibration`, as stored in a model file."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -166,7 +166,7 @@ class _Calibration(BaseModel):
 
 
 class _About(BaseModel):
-    """What a model file says about itself."""
+    """Metadata of a model file."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -177,10 +177,10 @@ class _About(BaseModel):
 
 
 def _read_about(path: Path) -> tuple[_About, Config]:
-    """What a model file says about itself, and its settings.
+    """Read a model file's metadata and settings.
 
     Raises:
-        CheckpointError: missing, damaged, or no model of this library.
+        CheckpointError: the file is missing, damaged, or not a model of this library.
     """
     try:
         metadata = read_metadata(path)
@@ -188,7 +188,7 @@ def _read_about(path: Path) -> tuple[_About, Config]:
         raise damaged(path, str(error)) from error
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} is no model of this library", remedy="name a model.safetensors that training wrote"
+            f"{path} is not a model of this library", remedy="name a model.safetensors that training wrote"
         )
     try:
         about = _About.model_validate(json.loads(metadata["about"]))
@@ -199,13 +199,13 @@ def _read_about(path: Path) -> tuple[_About, Config]:
         problem = error.errors()[0]
         raise damaged(path, f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
     except (KeyError, ValueError, RecursionError) as error:
-        raise damaged(path, "what it says about itself is no JSON") from error
+        raise damaged(path, "its metadata is not JSON") from error
 
 
 def _check_shapes(
     path: Path, stored: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Raises CheckpointError where names or shapes differ."""
+    """Raise CheckpointError if names or shapes differ."""
     names = {*stored, VARIANCE} ^ {*expected, VARIANCE}
     differing = [name for name in stored if name in expected and tuple(stored[name]) != tuple(expected[name])]
     if names or differing:
@@ -215,29 +215,29 @@ def _check_shapes(
 
 
 def find_model(source: str | Path) -> Path:
-    """The model file that a name, a run folder or a path stands for.
+    """Find the model file for a name, a run folder or a path.
 
-    A pretrained model's name, as a string, is that model also where a run of the same name lies beside;
+    A pretrained model's name, given as a string, takes precedence over a run folder of the same name;
     ``./glyphs`` or a `Path` is the run.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no such model.
     """
     path, name = Path(source), str(source)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
-    except OSError:  # such as a name longer than any file may have
+    except OSError:  # such as a name that is too long for a file
         is_file = is_folder = False
     if isinstance(source, str) and name in PRETRAINED:
         if is_file or (is_folder and (path / "model.safetensors").is_file()):
-            console.print(f"{name} is the model that ships; ./{name} is yours")
+            console.print(f"{name} is the pretrained model; ./{name} is your run")
         return asset_path(PRETRAINED[name])
     if is_file:
         return path
     if is_folder:
         if (path / "model.safetensors").is_file():
             return path / "model.safetensors"
-        raise CheckpointError(f"{path} holds no model.safetensors", remedy=_finish(path))
+        raise CheckpointError(f"{path} has no model.safetensors", remedy=_finish(path))
     raise CheckpointError(
         f"there is no run, file or pretrained model '{name if len(name) < 300 else name[:300] + '...'}'",
         remedy=f"pretrained models are {', '.join(PRETRAINED)}",
@@ -245,7 +245,7 @@ def find_model(source: str | Path) -> Path:
 
 
 def _finish(run: Path) -> str:
-    """What to do with a run folder without a model."""
+    """The remedy for a run folder without a model."""
     if not (run / "checkpoints").is_dir():
         return "name a run"
     finish = f"sivae-translate train --out {run} --resume"

@@ -210,7 +210,7 @@ def test_the_number_format_is_the_users_choice(tiny_run: Path, pixels: np.ndarra
 def test_missing_foreign_and_damaged_models_are_explained(tiny_run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="glyphs"):
         Translator.from_pretrained("nothing-here")
-    with pytest.raises(CheckpointError, match=r"holds no model\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):
         Translator.from_pretrained(tmp_path)
     whole = (tiny_run / "model.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])

@@ -187,7 +187,7 @@ def test_what_is_no_model_file_is_named(tmp_path: Path, name: str) -> None:
 
 def test_an_unfinished_run_offers_its_best_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(CheckpointError, match="holds no model") as caught:
+    with pytest.raises(CheckpointError, match="has no model") as caught:
         find_model(tmp_path)
     assert "best.safetensors" not in caught.value.remedy
     assert f"--out {tmp_path} --resume" in caught.value.remedy
@@ -215,6 +215,6 @@ def test_a_folder_called_like_a_pretrained_model_does_not_hide_it(
     own = tmp_path / "glyphs" / "model.safetensors"
     own.write_bytes(FIXTURE.read_bytes())
     assert find_model("glyphs") == shipped
-    assert "glyphs is the model that ships; ./glyphs is yours" in capsys.readouterr().err
+    assert "glyphs is the pretrained model; ./glyphs is your run" in capsys.readouterr().err
     assert find_model("./glyphs").samefile(own)
     assert find_model(Path("glyphs")).samefile(own)
