@@ -309,8 +309,7 @@ class Decoder(nn.Module):
         self.exit = make_exit(coarse_first[-1], channels, resampling)
 
     def forward(self, content: Tensor | None, style: Tensor) -> Tensor:
-        """Decode content (B, Cc, h, w) and style (B, S) to images (B, C, H, W) before the sigmoid, in
-        float32.
+        """Decode content (B, Cc, h, w) and style (B, S) to float32 images (B, C, H, W) before the sigmoid.
 
         The content is None for a decoder without content channels.
         """

@@ -1,4 +1,4 @@
-r"""What every objective is made of: the ELBO of real images, and the fakes' part of both halves.
+r"""The base of all objectives: the ELBO of real images, and the part of fakes in both halves.
 
 With ``scale`` = 1 / (C H W) and f running over the two kinds of fakes, reconstructions and translations or
 prior samples,
@@ -7,12 +7,12 @@ prior samples,
     encoders &: scale\,(\beta_{rec} L_{rec}(x) + KL(x) + \gamma_{back} \beta_{rec} L_{back}(x)) + push(f) \\
     decoder &: scale\,(\beta_{rec} L_{rec}(x) + KL_s(x) + \gamma_{back} \beta_{rec} L_{back}(x)) + pull(f)
 
-The objectives, one file each, say what push and pull are. KL(f) is taken under the prior of the domain that f
+The objectives, one file each, define push and pull. KL(f) is taken under the prior of the domain that f
 claims to be in. In the encoders' half fakes are detached; in the decoder's half the encoders are frozen.
 
-L_back is the back-translation error: a translation f of x, taken as an image like any other, is translated
-back and compared with x. Since f is detached, the model cannot hide x in it, as it can with a cycle loss that
-is differentiated through f.
+L_back is the back-translation error: a translation f of x is treated as an ordinary image, translated back
+and compared with x. Since f is detached, the model cannot hide x in it, as it can with a cycle loss whose
+gradient passes through f.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from sivae_translate.objectives.terms import exp_elbo, steeper_above
 class Objective(ABC):
     """What the encoders and the decoder minimise.
 
-    A step calls `forward`, then `encoder_loss` and, after the encoders have moved, `decoder_loss`.
+    A step calls `forward`, then `encoder_loss` and, after the encoders are updated, `decoder_loss`.
 
     Args:
         config: weights and times.
         model: the model in training.
-        scale: 1 / (C H W) when left out; the 2D laboratory sets the paper's 1/2.
+        scale: 1 / (C H W) by default; the 2D laboratory uses the paper's 1/2.
     """
 
     def __init__(self, config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> None:
@@ -53,11 +53,11 @@ class Objective(ABC):
 
     @abstractmethod
     def encoder_loss(self, state: RealState, weights: Weights) -> Tensor:
-        """What the encoders minimise; scalar."""
+        """The loss of the encoders; scalar."""
 
     @abstractmethod
     def decoder_loss(self, state: RealState, weights: Weights) -> Tensor:
-        """What the decoder and the priors minimise, with the encoders as they are now; scalar."""
+        """The loss of the decoder and the priors, with the updated encoders; scalar."""
 
     def weights(self, progress: float) -> Weights:
         """Weights in force at a share ``progress`` of the training."""
@@ -68,30 +68,30 @@ class Objective(ABC):
         return self.passes.forward(batch, weights)
 
     def companions(self) -> dict[str, nn.Module]:
-        """What belongs into a checkpoint beside the model."""
+        """Modules that checkpoints store besides the model."""
         return {}
 
     def encoder_parameters(self) -> list[nn.Parameter]:
-        """What the encoders' half moves."""
+        """Parameters that the encoders' half updates."""
         return self.model.encoder_parameters()
 
     def networks(self) -> list[nn.Module]:
-        """What the passes call."""
+        """Networks that the passes call."""
         model, lpips = self.model, self.passes.lpips
         frozen = [] if lpips is None else [lpips]
         return [model.content_encoder, model.style_encoder, model.decoder, *frozen]
 
     @property
     def rests(self) -> bool:
-        """Whether some of the encoders' half takes no part in a phase."""
+        """Whether some parameters of the encoders' half are unused in a phase."""
         return False
 
     def after_step(self, step: int) -> None:  # noqa: B027 - a hook that most objectives leave empty
-        """Called when both halves have moved for the ``step``-th time, counted from 1."""
+        """Called after step ``step``, counted from 1."""
 
     @torch.no_grad()
     def metrics(self, state: RealState, weights: Weights) -> dict[str, Tensor | float]:
-        """Whether training is healthy: means over the batch; errors summed over pixels, KLs in nats.
+        """Metrics of training: means over the batch of errors summed over pixels and KLs in nats.
 
         They stay on the device; `as_numbers` fetches them.
         """
@@ -111,7 +111,7 @@ class Objective(ABC):
 
 
 def as_numbers(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """Metrics as numbers of Python, fetched from the device at once: it is waited for a single time.
+    """Convert metrics to Python numbers, with a single transfer from the device.
 
     >>> as_numbers({"loss": torch.tensor(1.5), "rate": 0.25})
     {'loss': 1.5, 'rate': 0.25}
@@ -124,7 +124,7 @@ def as_numbers(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
 
 
 class Introspective(Objective):
-    r"""An objective with fakes: the ELBO alone until ``introspection_from``, then push and pull beside it.
+    r"""An objective with fakes: only the ELBO until ``introspection_from``, then also push and pull.
 
     .. math::
         pull(f) = \tfrac{scale}{2} \sum_f (\beta_{kl\_fake} KL(f) + \gamma_r \beta_{rec} L_{rec}(f))
@@ -138,7 +138,7 @@ class Introspective(Objective):
 
     @abstractmethod
     def push(self, state: GameState, weights: Weights) -> Tensor:
-        """What pushes the encoders' KL of fakes upwards; scalar."""
+        """The term that pushes the encoders' KL of fakes up; scalar."""
 
     def encoder_loss(self, state: RealState, weights: Weights) -> Tensor:
         """Minus the ELBO of real images, and the push on fakes."""
@@ -163,12 +163,12 @@ class Introspective(Objective):
         return loss + self._consistency(fakes, reading)
 
     def pull(self, fakes: Fakes, reading: FakePosterior, weights: Weights) -> Tensor:
-        """What pulls the decoder's fakes towards likely codes; scalar.
+        """The term that pulls the decoder's fakes towards likely codes; scalar.
 
         Args:
-            fakes: attached to the decoder.
-            reading: what the encoders, after they have moved, make of them.
-            weights: in force now.
+            fakes: fakes attached to the decoder.
+            reading: their posteriors under the updated encoders.
+            weights: current loss weights.
         """
         cost = weights.beta_kl_fake * reading.kl
         if weights.gamma_r:
@@ -186,9 +186,9 @@ class Introspective(Objective):
         return weights_at(self.config, progress, introspective=True)
 
     def forward(self, batch: Batch, weights: Weights) -> RealState:
-        """The passes that both halves share; takes note of the KL that real images have without fakes."""
+        """The passes that both halves share; also tracks the KL of real images without fakes."""
         state = super().forward(batch, weights)
-        # Without a phase of its own, as after training.fine_tune, it is the KL of the first batch.
+        # Without a phase before fakes, as after training.fine_tune, it is the KL of the first batch.
         if not weights.introspection or not self.real_kl.read()[0]:
             self.real_kl.update(state.kl_content, state.kl_style)
         if self.critic is None or not isinstance(state, GameState):
@@ -199,7 +199,7 @@ class Introspective(Objective):
         return replace(state, places=PlaceKL(real, fake))
 
     def companions(self) -> dict[str, nn.Module]:
-        """The KL of real images without fakes, under the name that checkpoints have for it."""
+        """The KL of real images without fakes, by its name in checkpoints."""
         critic = {} if self.critic is None else {"critic": self.critic}
         return {"usual": self.real_kl, **critic}
 
@@ -209,27 +209,27 @@ class Introspective(Objective):
         return [*super().encoder_parameters(), *critic]
 
     def networks(self) -> list[nn.Module]:
-        """The model's and the critic's."""
+        """Networks of the model and the critic of places."""
         return [*super().networks(), *([] if self.critic is None else [self.critic.encoder])]
 
     @property
     def rests(self) -> bool:
-        """The critic does until there are fakes."""
+        """The critic of places is unused until there are fakes."""
         return self.critic is not None
 
     def beta_neg(self, weights: Weights) -> float:
-        """The weight of a fake's KL in the push: as configured, or balanced on the KL of real images."""
+        """The weight of a fake's KL in the push: as configured, or balanced with the KL of real images."""
         if weights.beta_neg is not None:
             return weights.beta_neg
         content = self.passes.fake_content_kl
         _, kl_content, kl_style = self.real_kl.read()
-        # A content code that fakes are not scored by is not pulled against the push either.
+        # If fakes are not scored by their content, the content is not pulled against the push either.
         pull = weights.beta_kl * content * kl_content + weights.beta_style * kl_style
         dimensions = self.model.style_dim + (math.prod(self.model.content_shape) if content else 0)
         return balanced_beta_neg(self.undisturbed_kl(), pull, self.scale, dimensions)
 
     def undisturbed_kl(self) -> float:
-        """KL of real images while no fakes took part, weighted as that of fakes; nats."""
+        """KL of real images before fakes took part, weighted like that of fakes; nats."""
         _, content, style = self.real_kl.read()
         return self.passes.fake_content_kl * content + style
 
@@ -240,29 +240,32 @@ class Introspective(Objective):
         if not isinstance(state, GameState):
             return metrics
         second, reading = state.fakes.kinds[1], state.fake_posterior
-        kl, beta_neg = reading.kl[second], self.beta_neg(weights)
+        kl = reading.kl[second]
         metrics["kl_real"] = self.passes.fake_content_kl * metrics["kl_content"] + metrics["kl_style"]
         metrics["kl_fake"] = kl.mean()
         metrics["kl_fake_style"] = reading.style.kl(state.fakes.claimed_prior)[second].mean()
         metrics["kl_difference"] = metrics["kl_fake"] - metrics["kl_real"]
-        metrics["beta_neg"] = beta_neg
+        metrics["beta_neg"] = self.beta_neg(weights)
         if state.places is not None:
             metrics["kl_places_real"] = state.places.real.mean()
             metrics["kl_places_fake"] = state.places.fake.mean()
-        error = self.detached_error(state)
-        error = error if isinstance(error, float) else error[second]
-        metrics["exp_elbo"] = exp_elbo(error, kl, self.scale, weights.beta_rec, beta_neg)
+        metrics["exp_elbo"] = exp_elbo(self.fake_cost(state, weights)[second], self.scale)
         return metrics
 
-    def detached_error(self, state: GameState) -> Tensor | float:
-        """L_rec of the detached fakes, (2B,); 0.0, and one pass less, without ``fake_reconstruction``."""
+    def fake_cost(self, state: GameState, weights: Weights) -> Tensor:
+        """beta_rec * L_rec(f) + beta_neg * KL(f) of the detached fakes, (2B,), for the expELBO.
+
+        Without ``fake_reconstruction``, L_rec and its pass are left out.
+        """
+        cost = self.beta_neg(weights) * state.fake_posterior.kl
         if not self.config.fake_reconstruction:
-            return 0.0
+            return cost
         images = state.fakes.images.detach()
-        return self.passes.fake_error(images, state.fake_posterior, self.model.logits, images)
+        error = self.passes.fake_error(images, state.fake_posterior, self.model.logits, images)
+        return weights.beta_rec * error + cost
 
     def _consistency(self, fakes: Fakes, reading: FakePosterior) -> Tensor:
-        """Scale * weighted squared distance between the codes of fakes and those that the encoders find."""
+        """Scale * weighted squared distance between the codes of fakes and those of the encoders."""
         config, total = self.config, fakes.images.new_zeros((), dtype=torch.float32)
         codes: Codes = fakes.codes
         if config.content_consistency:

@@ -4,7 +4,7 @@ r"""Bootstrap Soft-IntroVAE (arXiv 2012.13253, section 4): the decoder maximises
     L_E &= -ELBO(x) + \tfrac14 \sum_f E[\exp(-2\,scale\,(\beta_{rec} L_{rec}(f) + \beta_{neg} KL(f)))] \\
     L_D &= -ELBO(x) + \tfrac{scale}{2} \sum_f (\beta_{kl\_fake} KL(f) + \gamma_r \beta_{rec} L_{rec}'(f))
 
-L_rec' is taken under a decoder that lags: a copy that is renewed every ``target_steps`` steps. Its gradient
+L_rec' uses a target decoder: a copy of the decoder that is updated every ``target_steps`` steps. Its gradient
 flows into the fake itself, through the frozen encoders and the frozen copy. gamma_r is 0.5 to 1 in the paper.
 """
 
@@ -33,15 +33,15 @@ class BootstrapSoftIntroVAE(SoftIntroVAE):
         return self.passes.fake_error(fakes.images, reading, self._target_logits, fakes.images)
 
     def companions(self) -> dict[str, nn.Module]:
-        """The target decoder beside what every introspective objective keeps."""
+        """The target decoder, and the modules of every introspective objective."""
         return {**super().companions(), "target_decoder": self.target}
 
     def networks(self) -> list[nn.Module]:
-        """The target decoder's passes, too."""
+        """Networks including the target decoder."""
         return [*super().networks(), self.target]
 
     def after_step(self, step: int) -> None:
-        """Renew the target decoder every ``target_steps`` steps."""
+        """Update the target decoder every ``target_steps`` steps."""
         if step % self.config.target_steps == 0:
             self.target.load_state_dict(self.model.decoder.state_dict())
 

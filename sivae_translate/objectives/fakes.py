@@ -1,10 +1,10 @@
-"""The passes of a step: real images, reconstructions, other fakes, and what the encoders make of them.
+"""The passes of a step: real images, reconstructions, other fakes, and their posteriors.
 
 They are the same for every objective. The second kind of fakes are translations with some prior samples; a
-plain model, which has no domains to translate between, makes prior samples alone.
+plain model, which has no domains to translate between, only has prior samples.
 
-The decoder's forward pass is shared: its weights are the same in both halves of a step, so one graph serves
-the encoders' gradient and, after the encoders have moved, the decoder's.
+The decoder's forward pass is shared: its weights are the same in both halves of a step, so one graph gives
+the encoders' gradient and, after the encoders are updated, the decoder's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Reconstructions:
 
     Attributes:
         images: (B, C, H, W), attached to the decoder.
-        codes: what they were decoded from, (B, ...).
+        codes: the codes they were decoded from, (B, ...).
         claimed_prior: prior style means of the domains they claim to be in, (B, S).
         claimed_domain: these domains, (B,).
     """
@@ -51,10 +51,10 @@ class Translations:
 
     Attributes:
         images: (B, C, H, W), attached to the decoder.
-        codes: what they were decoded from, (B, ...).
+        codes: the codes they were decoded from, (B, ...).
         claimed_prior: prior style means of the domains they claim to be in, (B, S).
         claimed_domain: these domains, (B,).
-        samples: how many of them, the first ones, are prior samples: their content is a draw from the prior.
+        samples: the number of prior samples, which come first: their content is drawn from the prior.
     """
 
     images: Tensor
@@ -70,7 +70,7 @@ class Fakes:
 
     Attributes:
         images: (2B, C, H, W), attached to the decoder.
-        codes: what they were decoded from, detached; (2B, ...).
+        codes: the codes they were decoded from, detached; (2B, ...).
         claimed_prior: detached; (2B, S).
         claimed_domain: (2B,).
     """
@@ -82,7 +82,7 @@ class Fakes:
 
     @classmethod
     def join(cls, first: Reconstructions, second: Translations) -> Fakes:
-        """Both kinds side by side."""
+        """Concatenate both kinds."""
         content = torch.cat([first.codes.content, second.codes.content])
         style = torch.cat([first.codes.style, second.codes.style])
         return cls(
@@ -94,17 +94,17 @@ class Fakes:
 
     @property
     def kinds(self) -> tuple[slice, slice]:
-        """Where the two kinds are."""
+        """Slices of the two kinds."""
         half = len(self.images) // 2
         return slice(0, half), slice(half, None)
 
 
 @dataclass(frozen=True)
 class FakePosterior:
-    """What the encoders make of fakes.
+    """Posteriors of fakes.
 
     Attributes:
-        content: q(c | f), or None where ``fake_content_kl`` is 0 and fakes are scored by their style alone.
+    content: q(c | f), or None if ``fake_content_kl`` is 0 and fakes are scored by their style alone.
         style: q(s | f).
         kl: KL under the prior that each fake claims, the content's weighted by ``fake_content_kl``; (2B,).
     """
@@ -116,7 +116,7 @@ class FakePosterior:
 
 @dataclass(frozen=True)
 class PlaceKL:
-    """What the critic of places, before it moves, makes of real images and of the detached fakes.
+    """KLs of places of real images and of detached fakes, before the critic is updated.
 
     Attributes:
         real: (B, h, w), in nats.
@@ -129,16 +129,16 @@ class PlaceKL:
 
 @dataclass(frozen=True)
 class RealState:
-    """What both halves of a step share while no fakes take part.
+    """The passes that both halves of a step share, without fakes.
 
     Attributes:
-        posterior: q(c | x), q(s | x).
-        codes: what x was reconstructed from: a draw from the posterior, its styles swapped within domains or
-            replaced by their priors' means.
+    posterior: q(c | x), q(s | x).
+    codes: the codes that x was reconstructed from: a draw from the posterior, with styles swapped within
+    domains or replaced by prior means.
         kl_content: KL of the content posteriors under the prior, (B,).
         kl_style: KL of the style posteriors under the images' own domains' priors, (B,).
-        errors: by metric name, (B,) each: ``reconstruction`` is L_rec(x), LPIPS with its weight included;
-            ``back_translation`` is L_back(x), there while it has a weight.
+        errors: (B,) by metric name: ``reconstruction`` is L_rec(x), including weighted LPIPS;
+        ``back_translation`` is L_back(x), if its weight is not 0.
     """
 
     posterior: Posterior
@@ -150,12 +150,12 @@ class RealState:
 
 @dataclass(frozen=True)
 class GameState(RealState):
-    """What both halves share while fakes take part.
+    """The passes that both halves share, with fakes.
 
     Attributes:
         fakes: both kinds, attached to the decoder.
-        fake_posterior: what the encoders, before they move, make of the detached fakes.
-        places: KLs of places, where a critic scores them.
+        fake_posterior: posteriors of the detached fakes, before the encoders are updated.
+        places: KLs of places, if there is a critic of places.
     """
 
     fakes: Fakes
@@ -164,14 +164,14 @@ class GameState(RealState):
 
 
 class Passes:
-    """Runs a model forwards as the objectives need it.
+    """Runs the forward passes of a model that the objectives need.
 
     Args:
         config: weights and times.
-        model: translation or plain model.
+        model: a translation or plain model.
 
     Raises:
-        ConfigError: the configuration asks for something that this model does not have.
+        ConfigError: a setting does not apply to this model.
     """
 
     def __init__(self, config: ObjectiveConfig, model: LatentModel) -> None:
@@ -180,11 +180,11 @@ class Passes:
         self.fake_content_kl = fake_content_weight(config, model)
         if config.prior_style and model.domains < 2:
             raise ConfigError(
-                "objective.prior_style takes the style of an image's domain, but there is only one domain",
-                remedy="leave it out, or train with domain labels",
+                "objective.prior_style uses the style of an image's domain, but there is only one domain",
+                remedy="omit it, or train with domain labels",
             )
         self.lpips = Lpips.load(device=model.style_prior.means.device) if config.perceptual else None
-        # A BatchNorm would mix reconstructions and samples; other networks take both in one batch.
+        # BatchNorm would mix reconstructions and samples; other networks take both in one batch.
         self.parts = 2 if has_batch_norm(model) else 1
 
     def forward(self, batch: Batch, weights: Weights) -> RealState:
@@ -217,7 +217,7 @@ class Passes:
         model, count = self.model, len(batch.domain)
         mixed, samples = self._mix_in_samples(target)
         translations = Translations(model.decode(mixed), mixed, *claimed, samples)
-        # Where the content of fakes is scored, all of them are encoded in one pass, reconstructions included.
+        # If the content of fakes is scored, all fakes are encoded in one pass, including reconstructions.
         later = back and bool(self.fake_content_kl) and samples < count
         if later or not back:
             logits, returned = model.logits(codes), None
@@ -236,7 +236,7 @@ class Passes:
         return GameState(posterior, codes, *self.real_kl(batch, posterior), errors, fakes, reading)
 
     def _content_elsewhere(self, target: Codes) -> Gaussian:
-        """Posteriors of the content of all images, translated to ``target`` without a gradient."""
+        """Content posteriors of all images, translated to ``target`` without gradients."""
         with torch.no_grad():
             translations = self.model.decode(target)
         return self.content(translations)
@@ -245,8 +245,8 @@ class Passes:
         """Logits of the reconstructions, and of the last images translated back, in one pass.
 
         Args:
-            codes: of the reconstructions, (B, ...).
-            content: posteriors of the translations of the last N images.
+            codes: codes of the reconstructions, (B, ...).
+            content: content posteriors of the translations of the last N images.
 
         Returns:
             (B, C, H, W) and (N, C, H, W).
@@ -258,7 +258,7 @@ class Passes:
         return logits, returned
 
     def _errors(self, batch: Batch, logits: Tensor, returned: Tensor | None) -> dict[str, Tensor]:
-        """L_rec, and L_back of the last images where there are any that have been translated back."""
+        """L_rec, and L_back of the images that were translated back, if any."""
         back = {}
         if returned is not None:
             images = batch.images[len(batch.images) - len(returned) :]
@@ -295,16 +295,15 @@ class Passes:
         return reconstruction_error(logits, target, self.config.likelihood)
 
     def real_error(self, logits: Tensor, images: Tensor) -> Tensor:
-        """L_rec, (B,), of real images (B, C, H, W): of their pixels, and LPIPS times their number.
+        """L_rec, (B,), of real images (B, C, H, W): pixel error, plus LPIPS times the number of pixels.
 
-        Fakes are scored without LPIPS: there it would say how alike a fake and its copy are, at twice the
-        cost.
+        Fakes are scored without LPIPS, which would compare a fake with its copy at twice the cost.
         """
         error = self.error(logits, images)
         if self.lpips is None:
             return error
-        # AlexNet looks at every fourth pixel: were it always the same ones, a texture of that period would
-        # cost nothing.
+        # AlexNet samples every fourth pixel: without random shifts, a texture of that period would cost
+        # nothing.
         shift = tuple(torch.randint(STRIDE, (2,)).tolist())
         decoded, real = (torch.roll(x, shift, (2, 3)) for x in (self.model.observed(logits), images))
         distance: Tensor = self.lpips(decoded, real, exact=False)
@@ -329,16 +328,16 @@ class Passes:
 
 
 def fake_content_weight(config: ObjectiveConfig, model: LatentModel) -> float:
-    """Weight of the content KL of fakes: as configured, or by style alone where there are several domains.
+    """Weight of the content KL of fakes: as configured, or 0 if there are several domains, else 1.
 
     Raises:
-        ConfigError: it is 0, but the model has no style.
+        ConfigError: it is 0 but the model has no style.
     """
     if config.fake_content_kl is None:
         return 0.0 if model.domains > 1 else 1.0
     if config.fake_content_kl == 0 and not model.translates:
         raise ConfigError(
-            "objective.fake_content_kl is 0, but a plain model has only its latent to score fakes by",
-            remedy="leave it out",
+            "objective.fake_content_kl is 0, but a plain model can only score fakes by its latent",
+            remedy="omit it",
         )
     return config.fake_content_kl

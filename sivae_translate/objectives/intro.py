@@ -16,11 +16,11 @@ from sivae_translate.objectives.schedule import MARGIN, Weights
 
 
 class IntroVAE(Introspective):
-    """The hinge; the reconstruction error of fakes takes no part in it. See `Objective` for the arguments."""
+    """The hinge objective, without the reconstruction error of fakes. See `Objective` for the arguments."""
 
     @property
     def margin(self) -> float:
-        """Nats: as configured, or a little more than real images had while no fakes took part (`MARGIN`)."""
+        """In nats: as configured, or `MARGIN` times the KL of real images before fakes took part."""
         return MARGIN * self.undisturbed_kl() if self.config.margin is None else self.config.margin
 
     def push(self, state: GameState, weights: Weights) -> Tensor:
@@ -30,5 +30,5 @@ class IntroVAE(Introspective):
         return strength * torch.relu(margin - first).mean() + strength * torch.relu(margin - second).mean()
 
     def beta_neg(self, weights: Weights) -> float:
-        """As configured; 1 when left out, since the hinge's reach is set by its margin."""
+        """As configured; 1 by default, since the margin determines the reach of the hinge."""
         return 1.0 if weights.beta_neg is None else weights.beta_neg

@@ -1,4 +1,4 @@
-"""Schedules of the loss weights: the content code opens, then introspection starts; and balanced weights."""
+"""Schedules of the loss weights, and the automatic balance of beta_neg."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Weights:
     """The weights of one step.
 
     Attributes:
-        beta_rec: of reconstruction errors.
-        beta_kl: of the content KL of real images.
-        beta_style: of their style KL.
-        beta_neg: of the KL of fakes where the encoders push it up; None is still to be balanced.
-        beta_kl_fake: of the KL of fakes in the decoder's half.
-        back_translation: of the back-translation error; 0 leaves its passes out.
-        gamma_r: of the reconstruction error of fakes in the decoder's half; 0 leaves its pass out.
+        beta_rec: weight of reconstruction errors.
+        beta_kl: weight of the content KL of real images.
+        beta_style: weight of their style KL.
+        beta_neg: weight of the KL of fakes in the encoders' half; None is balanced automatically.
+        beta_kl_fake: weight of the KL of fakes in the decoder's half.
+        back_translation: weight of the back-translation error; 0 skips its passes.
+        gamma_r: weight of the reconstruction error of fakes in the decoder's half; 0 skips its pass.
         introspection: whether fakes take part.
     """
 
@@ -38,24 +38,24 @@ class Weights:
 
 
 BALANCE = 0.75
-"""The KL, as a share of that of real images, at which the push on fakes and the pull on real images are
-equally strong."""
+"""The KL, as a fraction of that of real images, at which the push on fakes and the pull on real images
+balance."""
 LEAST_KL = 6.0
-"""That KL is at least this many nats, or one a dimension: below, fakes and real images cannot be told
-apart."""
+"""Lower bound of that KL in nats, at most 1 per dimension: below, fakes and real images cannot be
+distinguished."""
 MARGIN = 1.2
-"""The hinge's margin, as a multiple of that KL: at 1 or below, a fake as unlikely as a real image is not
-pushed at all; far above it real images are pushed along with fakes."""
+"""The hinge's margin, as a multiple of that KL: at 1 or below, a fake as likely as a real image is not pushed
+at all; far above 1, real images are pushed along with fakes."""
 AVERAGED_STEPS = 50
-"""Steps over which the KL of real images is averaged."""
+"""Number of steps over which the KL of real images is averaged."""
 
 
 class RealKL(nn.Module):
-    """The KL of real images while no fakes took part, in nats; beta_neg (`balanced_beta_neg`) and the hinge's
-    margin follow it.
+    """The KL of real images before fakes took part, in nats.
 
-    It must not be the running KL: with fakes in the game the push raises the KL of real images as well, a
-    beta_neg that follows it reaches further, and the two inflate each other without end.
+    It determines beta_neg (`balanced_beta_neg`) and the hinge's margin. The current KL must not be used: with
+    fakes, the push raises the KL of real images as well, a beta_neg that follows it reaches further, and both
+    would grow without bound.
     """
 
     steps: Tensor
@@ -72,7 +72,7 @@ class RealKL(nn.Module):
 
     @torch.no_grad()
     def update(self, content: Tensor, style: Tensor) -> None:
-        """Take in a batch's KLs, (B,) each; averages over about `AVERAGED_STEPS` steps."""
+        """Add the KLs of a batch, (B,) each, to an average over about `AVERAGED_STEPS` steps."""
         self.steps += 1
         share = 1 / self.steps.clamp(max=AVERAGED_STEPS)
         self.content.lerp_(content.mean().to(self.content), share)
@@ -82,8 +82,8 @@ class RealKL(nn.Module):
     def read(self) -> tuple[bool, float, float]:
         """Whether there were any steps, and the KLs of content and style.
 
-        They are read from the device once after each `update`: while fakes are in the game nothing changes
-        here, and a step waits for nothing.
+        They are read from the device once after each `update`: with fakes nothing changes here, so a step
+        does not have to wait for the device.
         """
         if self._read is None:
             steps, content, style = torch.stack([self.steps.float(), self.content, self.style]).tolist()
@@ -92,23 +92,23 @@ class RealKL(nn.Module):
 
 
 def _forget(module: nn.Module, _: object) -> None:
-    """What was read before other values were loaded."""
+    """Discard values that were read before a state was loaded."""
     assert isinstance(module, RealKL)
     module._read = None
 
 
 def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool = True) -> Weights:
-    """Weights at a share ``progress`` of the training, 0 to 1.
+    """Weights at a fraction ``progress`` of the training, 0 to 1.
 
-    The content KL's weight falls geometrically from ``beta_kl_start`` to ``beta_kl`` until
-    ``content_open_at``. At the start little passes through the content code and the decoder learns each
-    domain's look from the style alone; then content is let in bit by bit. Opened at once, the content code
-    carries everything, the style is ignored and translation is the identity.
+    The weight of the content KL falls geometrically from ``beta_kl_start`` to ``beta_kl`` until
+    ``content_open_at``. At first little passes through the content code, and the decoder learns each domain's
+    appearance from the style alone; then the content opens gradually. If it were open from the start, it
+    would carry everything, the style would be ignored and translation would be the identity.
 
     Args:
         config: weights and times.
-        progress: share of the training.
-        introspective: whether the objective has fakes at all.
+        progress: fraction of the training.
+        introspective: whether the objective has fakes.
     """
     opening = min(1.0, progress / config.content_open_at) if config.content_open_at else 1.0
     weights = Weights(
@@ -126,7 +126,7 @@ def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool 
 
 
 def between(start: float, end: float, share: float) -> float:
-    """From start to end: geometrically between positive numbers, else linearly."""
+    """Interpolate from start to end: geometrically between positive numbers, else linearly."""
     if start > 0 and end > 0:
         return float(start * (end / start) ** share)
     return start + (end - start) * share
@@ -141,23 +141,23 @@ def _ramped(ramp: RampConfig, progress: float) -> float:
 
 
 def balanced_beta_neg(kl: float, pull: float, scale: float, dimensions: int) -> float:
-    r"""A beta_neg that suits the KL that real images have without fakes, so that nobody has to choose one.
+    r"""A beta_neg that matches the KL of real images without fakes.
 
-    Of a fake with KL k the two expELBOs push k upwards with scale * beta_neg * exp(-2 scale beta_neg k); of a
-    real image k is pulled down with scale * p, where p = pull / kl. While the encoders cannot tell the
-    two apart, k settles where push and pull are equal:
+    The two expELBOs push the KL k of a fake up with scale * beta_neg * exp(-2 scale beta_neg k), and that of
+    a real image is pulled down with scale * p, where p = pull / kl. As long as the encoders cannot
+    distinguish the two, k settles where push and pull are equal:
 
     .. math:: k = \frac{1}{2\,scale\,\beta_{neg}} \ln \frac{\beta_{neg}}{p}
 
-    This solves for the larger of the two beta_neg that put that point at `BALANCE` times the KL of real
-    images, but not below `LEAST_KL`: fakes as unlikely as real images are hardly pushed any more, likelier
-    ones are. Where no solution exists, it gives the beta_neg that comes nearest, 1 / (2 scale k).
+    This returns the larger of the two beta_neg for which this point is `BALANCE` times the KL of real images,
+    but not below `LEAST_KL`: fakes as likely as real images are hardly pushed, likelier ones are. If there is
+    no solution, it returns the nearest beta_neg, 1 / (2 scale k).
 
     Args:
-        kl: KL of real images, weighted as that of fakes; nats.
-        pull: the same, with the weights that real images' KLs have in the loss.
+        kl: KL of real images in nats, weighted like that of fakes.
+        pull: the same KL, with its weights in the loss.
         scale: 1 / (C H W).
-        dimensions: of the codes that fakes are scored by.
+        dimensions: number of dimensions of the codes that fakes are scored by.
 
     Returns:
         beta_neg > 0.

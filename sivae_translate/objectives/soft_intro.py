@@ -16,10 +16,9 @@ from sivae_translate.objectives.terms import exp_elbo
 
 
 class SoftIntroVAE(Introspective):
-    """The exponential needs no margin. See `Objective` for the arguments."""
+    """Soft-IntroVAE, which needs no margin. See `Objective` for the arguments."""
 
     def push(self, state: GameState, weights: Weights) -> Tensor:
         """A quarter of the mean expELBO, of both kinds of fakes; scalar."""
-        error, kl, beta_neg = self.detached_error(state), state.fake_posterior.kl, self.beta_neg(weights)
-        # There are as many fakes of either kind.
-        return 0.5 * exp_elbo(error, kl, self.scale, weights.beta_rec, beta_neg)
+        # Both kinds have the same number of fakes.
+        return 0.5 * exp_elbo(self.fake_cost(state, weights), self.scale)

@@ -1,4 +1,4 @@
-"""Which style an image is decoded with in training: its own domain's, or another's for translations."""
+"""The styles that images are decoded with in training: of their own domain, or of another."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sivae_translate.models.latent import LatentModel
 def reconstruction_styles(
     style: Tensor, domain: Tensor, model: LatentModel, config: ObjectiveConfig
 ) -> Tensor:
-    """Styles that images are reconstructed with: another image's of their domain, or its prior's mean.
+    """Styles for reconstructions: swapped with other images of the domain, or replaced by prior means.
 
     Args:
         style: draws from the images' own posteriors, (B, S).
-        domain: (B,), images of one domain side by side.
-        model: for the prior means.
+        domain: (B,); images of a domain are adjacent.
+        model: gives the prior means.
         config: ``style_swap`` and ``prior_style``.
 
     Returns:
@@ -31,15 +31,15 @@ def reconstruction_styles(
 
 
 def swap_styles(style: Tensor, domain: Tensor, share: float) -> Tensor:
-    """Give a share of the images the style of another image of their domain.
+    """Give a fraction of the images the style of another image of their domain.
 
-    Then the style code can hold only what the images of a domain have in common. Leave it out (share 0) where
-    styles differ within a domain and the style code should tell them apart.
+    Then the style code can only contain what the images of a domain have in common. Turn it off (share 0) if
+    styles differ within a domain and the style code should distinguish them.
 
     Args:
         style: (B, S).
-        domain: (B,), images of one domain side by side.
-        share: 0 to 1.
+        domain: (B,); images of a domain are adjacent.
+        share: fraction, 0 to 1.
 
     Returns:
         (B, S).
@@ -57,16 +57,16 @@ def swap_styles(style: Tensor, domain: Tensor, share: float) -> Tensor:
 
 
 def translation_styles(style: Tensor, domain: Tensor, model: LatentModel) -> tuple[Tensor, Tensor, Tensor]:
-    """Target styles for translations, the prior means of the domains they belong to, and these domains.
+    """Target styles of translations, the prior means of their domains, and these domains.
 
-    With labels, half are draws from another domain's prior (what translating to a domain's style uses) and
-    half are codes of other images of the batch (what translating to a reference uses). Without labels all are
-    codes of other images.
+    With labels, half are draws from another domain's prior (as in translation to a domain) and half are codes
+    of other images of the batch (as in translation to a reference). Without labels, all are codes of other
+    images.
 
     Args:
         style: detached draws from the images' own posteriors, (B, S).
         domain: (B,).
-        model: for the prior means.
+        model: gives the prior means.
 
     Returns:
         (B, S), (B, S) and (B,).

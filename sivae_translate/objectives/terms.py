@@ -1,4 +1,4 @@
-r"""The terms that every objective is made of, one number an image.
+r"""The terms of all objectives, one number per image.
 
 .. math::
     L_{rec}(x) &= \sum_{pixels} e(x, \hat x) \\
@@ -20,10 +20,9 @@ Likelihood = Literal["bernoulli", "gaussian", "laplace", "points"]
 
 
 def reconstruction_error(logits: Tensor, target: Tensor, likelihood: Likelihood) -> Tensor:
-    r"""How far decoded images are from their targets, summed over an image's pixels and channels; 0 when they
-    are equal.
+    r"""Reconstruction error, summed over an image's pixels and channels; 0 if decoded and target are equal.
 
-    - ``bernoulli``: binary cross-entropy less the target's own entropy, i.e. KL(target || decoded) of each
+    - ``bernoulli``: binary cross-entropy minus the target's entropy, i.e. KL(target || decoded) of each
       pixel. Sharp for ink on paper, and its gradient with respect to the logits does not vanish where the
       sigmoid saturates.
     - ``gaussian``: squared error of the sigmoid (the paper's).
@@ -33,7 +32,7 @@ def reconstruction_error(logits: Tensor, target: Tensor, likelihood: Likelihood)
     Args:
         logits: (B, C, H, W), before the sigmoid.
         target: (B, C, H, W) in [0, 1].
-        likelihood: which of the four.
+        likelihood: one of the four.
 
     Returns:
         (B,) non-negative.
@@ -50,34 +49,29 @@ def reconstruction_error(logits: Tensor, target: Tensor, likelihood: Likelihood)
     return error.sum(tuple(range(1, error.ndim)))
 
 
-def exp_elbo(error: Tensor | float, kl: Tensor, scale: float, beta_rec: float, beta_neg: float) -> Tensor:
-    """ExpELBO of fakes (Soft-IntroVAE, eq. 5, with alpha = 2): one number in (0, 1] an image, then the mean
-    of these.
+def exp_elbo(cost: Tensor, scale: float) -> Tensor:
+    """Mean expELBO of fakes (Soft-IntroVAE, eq. 5, with alpha = 2), in (0, 1].
 
     Args:
-        error: reconstruction errors (B,), or 0.0 when they take no part.
-        kl: (B,).
+        cost: beta_rec * L_rec + beta_neg * KL of fakes, (B,).
         scale: 1 / (C * H * W).
-        beta_rec: weight of the error.
-        beta_neg: weight of the KL.
 
     Returns:
         scalar.
     """
-    push = beta_neg * kl if isinstance(error, float) else beta_rec * error + beta_neg * kl
-    return torch.exp(-2 * scale * push).mean()
+    return torch.exp(-2 * scale * cost).mean()
 
 
 STEEP = 9.0
-"""What a nat beyond the capacity costs more than one below it."""
+"""Additional cost of a nat beyond the capacity, relative to one below it."""
 
 
 def steeper_above(kl: Tensor, capacity: float | None) -> Tensor:
-    """A KL whose nats beyond a capacity count `STEEP` + 1 times, or the KL as it is where there is none.
+    """Count nats of a KL beyond a capacity `STEEP` + 1 times; without a capacity, the KL is unchanged.
 
-    Up to the capacity the style can be the cheaper place for information, beyond it the content is, so that
-    the style takes the few nats that explain most (colours) and leaves the rest. The capacity is that of
-    beta-VAE (arXiv 1804.03599, eq. 8), one-sided: a style that needs less is not made to use it.
+    Up to the capacity, the style can be the cheaper place for information; beyond it, the content is. So the
+    style takes the few nats that explain most (colours) and leaves the rest. The capacity is that of beta-VAE
+    (arXiv 1804.03599, eq. 8), but one-sided: a style that needs less is not forced to use it.
 
     Args:
         kl: (B,).

@@ -43,8 +43,8 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(
     capsys: pytest.CaptureFixture[str], tiny_run: Path, folder: Path, tmp_path: Path
 ) -> None:
     (folder / "broken.png").unlink()
-    told = ("--like", folder / "a.png", "--out", tmp_path / "out", "--dtype", "float32")
-    code, text = call(capsys, "translate", tiny_run, folder, *told)
+    options = ("--like", folder / "a.png", "--out", tmp_path / "out", "--dtype", "float32")
+    code, text = call(capsys, "translate", tiny_run, folder, *options)
     assert code == 0, text
     assert len(list((tmp_path / "out").rglob("*.png"))) == 4
 

@@ -135,10 +135,10 @@ def test_likelihood_and_complexity_are_the_models_likelihood_and_its_bits_less_a
     assert noise_of_draws < 12  # of about 1,200
     np.testing.assert_allclose(scores["likelihood"], again.mean(0), atol=4 * noise_of_draws)
     assert (scores["elbo"] > scores["likelihood"] - 1).all()  # the ELBO is the looser bound
-    for image, nats, score in zip(images, scores["likelihood"], scores["complexity"], strict=True):
+    for image, likelihood, score in zip(images, scores["likelihood"], scores["complexity"], strict=True):
         buffer = io.BytesIO()
         Image.fromarray(image[..., 0]).save(buffer, format="png", optimize=True)
-        assert score == pytest.approx(nats / np.log(2) + 8 * 1024 - 8 * buffer.tell())
+        assert score == pytest.approx(likelihood / np.log(2) + 8 * 1024 - 8 * buffer.tell())
 
 
 def test_regret_is_what_fitting_the_posterior_gains(run: Path) -> None:

@@ -262,9 +262,9 @@ def test_the_command_lists_unusual_files_or_stops_at_them(
     with pytest.raises(SystemExit) as stop:
         main([*arguments, "--out", str(tmp_path / "a"), "--check", "warn"])
     assert stop.value.code == 0
-    told = capsys.readouterr().err
-    assert "1 are unlike the training data" in told
-    assert "odd" in told
+    message = capsys.readouterr().err
+    assert "1 are unlike the training data" in message
+    assert "odd" in message
     assert len(list((tmp_path / "a").rglob("*.png"))) == 4
     with pytest.raises(SystemExit) as stop:
         main([*arguments, "--out", str(tmp_path / "b"), "--check", "raise"])

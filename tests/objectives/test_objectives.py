@@ -86,11 +86,11 @@ def test_bernoulli_error_is_finite_for_pure_black_and_white() -> None:
 
 
 def test_exp_elbo_is_the_mean_of_exponentials_not_the_exponential_of_the_mean() -> None:
-    error, nats = torch.tensor([10.0, 0.0]), torch.tensor([4.0, 1.0])
+    error, kl = torch.tensor([10.0, 0.0]), torch.tensor([4.0, 1.0])
     expected = (
         torch.exp(torch.tensor(-2 * 0.01 * (0.5 * 10 + 3 * 4))) + torch.exp(torch.tensor(-2 * 0.01 * 3.0))
     ) / 2
-    torch.testing.assert_close(exp_elbo(error, nats, 0.01, 0.5, 3.0), expected)
+    torch.testing.assert_close(exp_elbo(0.5 * error + 3.0 * kl, 0.01), expected)
 
 
 def test_kl_weighs_content_and_style_and_takes_style_under_the_own_domains_prior() -> None:
@@ -105,8 +105,8 @@ def test_kl_weighs_content_and_style_and_takes_style_under_the_own_domains_prior
         Independent(Normal(posterior.style.mean, (posterior.style.logvar / 2).exp()), 1),
         Independent(Normal(means, 1.0), 1),
     )
-    nats = Passes(ObjectiveConfig(), model).real_kl(batch, posterior)
-    torch.testing.assert_close(2 * nats[0] + 4 * nats[1], 2 * content + 4 * style)
+    kl = Passes(ObjectiveConfig(), model).real_kl(batch, posterior)
+    torch.testing.assert_close(2 * kl[0] + 4 * kl[1], 2 * content + 4 * style)
 
 
 # ---- the two halves
@@ -155,14 +155,14 @@ def transcription(model: Any, config: Any, batch: Batch, shared: Any, weights: A
                 [model.decode(shared.fakes.codes[:count]), model.decode(shared.fakes.codes[count:])]
             )
         posterior = model.encode(fakes)
-        nats = config.fake_content_kl * gauss_kl(posterior.content, 0) + gauss_kl(
+        kl = config.fake_content_kl * gauss_kl(posterior.content, 0) + gauss_kl(
             posterior.style, shared.fakes.claimed_prior
         )
         error = 0.0
         if config.fake_reconstruction:
             drawn = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style))
             error = bce(model.logits(drawn), fakes)
-        value = torch.exp(-2 * SCALE * (config.beta_rec * error + config.beta_neg * nats))
+        value = torch.exp(-2 * SCALE * (config.beta_rec * error + config.beta_neg * kl))
         return 0.25 * (value[:count].mean() + value[count:].mean())
 
     def fake_terms_of_decoder() -> Any:
@@ -170,12 +170,12 @@ def transcription(model: Any, config: Any, batch: Batch, shared: Any, weights: A
             [model.decode(shared.fakes.codes[:count]), model.decode(shared.fakes.codes[count:])]
         )
         posterior = model.encode(fakes)
-        nats = weights.beta_kl_fake * (
+        kl = weights.beta_kl_fake * (
             config.fake_content_kl * gauss_kl(posterior.content, 0)
             + gauss_kl(posterior.style, shared.fakes.claimed_prior)
         )
         gap = (posterior.content.mean - shared.fakes.codes.content).square().sum((1, 2, 3)).mean()
-        loss = 0.5 * (nats[:count].mean() + nats[count:].mean()) + config.content_consistency * gap
+        loss = 0.5 * (kl[:count].mean() + kl[count:].mean()) + config.content_consistency * gap
         return SCALE * loss
 
     return real_terms, fake_terms_of_encoders, fake_terms_of_decoder
@@ -241,8 +241,8 @@ def test_before_introspection_both_losses_are_minus_the_elbo_of_a_vae(
     shared: Any = objective.forward(batch, weights)
     posterior = model.encode(batch.images)
     rebuilt = model.decode(Codes(fixed_sample(posterior.content), fixed_sample(posterior.style)))
-    nats = 0.3 * posterior.content.kl() + posterior.style.kl(model.prior_style(batch.domain, 6))
-    expected = SCALE * ((rebuilt - batch.images).square().sum((1, 2, 3)) + nats).mean()
+    kl = 0.3 * posterior.content.kl() + posterior.style.kl(model.prior_style(batch.domain, 6))
+    expected = SCALE * ((rebuilt - batch.images).square().sum((1, 2, 3)) + kl).mean()
     assert not isinstance(shared, GameState)
     torch.testing.assert_close(objective.encoder_loss(shared, weights), expected)
     torch.testing.assert_close(objective.decoder_loss(shared, weights), expected)
@@ -374,18 +374,18 @@ def test_introvae_is_a_hinge_on_the_kl_of_fakes(monkeypatch: pytest.MonkeyPatch)
     objective, model, _batch, shared, weights = plain_terms(monkeypatch, "introvae", margin=6.0, beta_neg=3.0)
     elbo = objective.negative_elbo(shared, weights)
     posterior = model.encode(shared.fakes.images.detach())
-    nats = posterior.content.kl() + posterior.style.kl(shared.fakes.claimed_prior)
-    assert nats.min() < 6 < nats.max()  # both sides of the hinge are tried
+    kl = posterior.content.kl() + posterior.style.kl(shared.fakes.claimed_prior)
+    assert kl.min() < 6 < kl.max()  # both sides of the hinge are tried
     hinge = (
         SCALE
         * 3.0
         / 2
-        * sum(torch.clamp(6.0 - nats[half], min=0).mean() for half in (slice(0, 6), slice(6, 12)))
+        * sum(torch.clamp(6.0 - kl[half], min=0).mean() for half in (slice(0, 6), slice(6, 12)))
     )
     torch.testing.assert_close(objective.encoder_loss(shared, weights) - elbo, hinge)
     torch.testing.assert_close(
         objective.decoder_loss(shared, weights) - elbo,
-        SCALE * 0.5 * (nats[:6].mean() + nats[6:].mean()),
+        SCALE * 0.5 * (kl[:6].mean() + kl[6:].mean()),
     )
 
 
@@ -485,8 +485,8 @@ def test_bootstraps_gradient_flows_into_the_fakes_through_the_lagging_decoder(
     posterior = model.encode(fakes)
     codes = Codes(fixed_sample(posterior.content), fixed_sample(posterior.style))
     error = squared(torch.sigmoid(objective.target(codes.content, codes.style)), fakes)
-    nats = posterior.content.kl() + posterior.style.kl(shared.fakes.claimed_prior)
-    terms = 0.5 * SCALE * (error[:6].mean() + error[6:].mean() + nats[:6].mean() + nats[6:].mean())
+    kl = posterior.content.kl() + posterior.style.kl(shared.fakes.claimed_prior)
+    terms = 0.5 * SCALE * (error[:6].mean() + error[6:].mean() + kl[:6].mean() + kl[6:].mean())
     plain = torch.autograd.grad(objective.negative_elbo(shared, weights) + terms, decoders, allow_unused=True)
     for a, b in zip(ours, plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-12)
@@ -553,11 +553,11 @@ def test_a_plain_models_fakes_are_reconstructions_and_prior_samples(
     weights = objective.weights(0.5)
     torch.manual_seed(5)
     shared: Any = objective.forward(batch, weights)
-    nats = model.encode(batch.images).content.kl()
+    kl = model.encode(batch.images).content.kl()
     error = squared(
         model.decode(Codes(fixed_sample(model.encode(batch.images).content), torch.zeros(6, 0))), batch.images
     )
-    expected = SCALE * (error + config.beta_kl * nats).mean()
+    expected = SCALE * (error + config.beta_kl * kl).mean()
     torch.testing.assert_close(objective.negative_elbo(shared, weights), expected)
     assert "back_translation" not in shared.errors
     if name == "elbo":
@@ -600,7 +600,7 @@ def test_the_content_weight_falls_geometrically_then_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nats", "weight", "values", "dimensions", "point"),
+    ("kl", "weight", "values", "dimensions", "point"),
     [
         (40.0, 1.0, 3072, 256, 30.0),  # three quarters of the real images' KL
         (0.8, 0.4, 1024, 32, 6.0),  # never below 6 nats
@@ -608,12 +608,12 @@ def test_the_content_weight_falls_geometrically_then_stays() -> None:
     ],
 )
 def test_balanced_beta_neg_makes_push_and_pull_equal_at_its_point(
-    nats: Any, weight: Any, values: Any, dimensions: Any, point: Any
+    kl: Any, weight: Any, values: Any, dimensions: Any, point: Any
 ) -> None:
     scale = 1 / values
-    beta_neg = balanced_beta_neg(nats, weight * nats, scale, dimensions)
+    beta_neg = balanced_beta_neg(kl, weight * kl, scale, dimensions)
     k = torch.tensor([point], dtype=torch.float64, requires_grad=True)
-    push = torch.autograd.grad(2 * 0.25 * exp_elbo(0.0, k, scale, 1.0, beta_neg), k)[0]  # two kinds of fakes
+    push = torch.autograd.grad(2 * 0.25 * exp_elbo(beta_neg * k, scale), k)[0]  # two kinds of fakes
     assert -push.item() == pytest.approx(scale * weight, rel=1e-6)
     assert (
         2 * scale * beta_neg * point > 1
@@ -637,11 +637,11 @@ def test_beta_neg_is_balanced_on_the_kl_that_real_images_had_before_fakes_entere
     )
     objective: Any = make_objective(config, model)
     with torch.no_grad():
-        nats = [part.mean().item() for part in objective.passes.real_kl(batch, model.encode(batch.images))]
+        kl = [part.mean().item() for part in objective.passes.real_kl(batch, model.encode(batch.images))]
     for _ in range(3):
         objective.forward(batch, objective.weights(0.0))
     size = model.style_dim + math.prod(model.content_shape)
-    expected = balanced_beta_neg(sum(nats), 0.5 * nats[0] + 2 * nats[1], SCALE, size)
+    expected = balanced_beta_neg(sum(kl), 0.5 * kl[0] + 2 * kl[1], SCALE, size)
     assert objective.beta_neg(objective.weights(1.0)) == pytest.approx(expected, rel=1e-5)
     objective.forward(
         Batch(1 - batch.images**4, batch.domain), objective.weights(1.0)
@@ -709,11 +709,11 @@ def test_encoder_augmentation_is_off_by_default_and_differentiable_when_on() -> 
 
 
 def test_style_beyond_its_capacity_costs_ten_times_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    nats = torch.tensor([0.0, 5.0, 8.0, 11.0], dtype=torch.float64)
+    kl = torch.tensor([0.0, 5.0, 8.0, 11.0], dtype=torch.float64)
     torch.testing.assert_close(
-        steeper_above(nats, 8.0), torch.tensor([0.0, 5.0, 8.0, 38.0], dtype=torch.float64)
+        steeper_above(kl, 8.0), torch.tensor([0.0, 5.0, 8.0, 38.0], dtype=torch.float64)
     )
-    assert steeper_above(nats, None) is nats
+    assert steeper_above(kl, None) is kl
     monkeypatch.setattr(Gaussian, "sample", fixed_sample)
     batch, losses = tiny_batch(), []
     for capacity in (None, 1e-3):
@@ -733,13 +733,13 @@ def test_lpips_joins_the_error_of_real_images_as_if_every_pixel_had_it() -> None
         Passes(ObjectiveConfig(likelihood="laplace", perceptual=weight), model) for weight in (0.0, 0.5)
     )
     logits = torch.randn(batch.images.shape, dtype=torch.float64, requires_grad=True)
-    judge, pixels, made = Lpips.load(), plain.real_error(logits, batch.images), logits.sigmoid()
+    lpips, pixels, made = Lpips.load(), plain.real_error(logits, batch.images), logits.sigmoid()
     rolled = [
         tuple(torch.roll(x, (down, right), (2, 3)) for x in (made, batch.images))
         for down in range(4)
         for right in range(4)
     ]
-    expected = torch.stack([pixels + 0.5 * SIZE**2 * judge(*pair) for pair in rolled])
+    expected = torch.stack([pixels + 0.5 * SIZE**2 * lpips(*pair) for pair in rolled])
     found = torch.stack([both.real_error(logits, batch.images) for _ in range(12)])
     nearest = (
         (found[:, None] - expected).abs().sum(2).min(1)
