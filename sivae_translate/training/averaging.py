@@ -1,4 +1,4 @@
-"""The averaged weights, which are what a run ships."""
+"""The averaged weights, which a run saves as its model."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from sivae_translate.models.published import has_batch_norm, settle
 
 
 def average_of(model: LatentModel) -> LatentModel:
-    """A copy that starts the average, in evaluation mode and without gradients."""
+    """A copy of the model that starts the average, in evaluation mode without gradients."""
     return deepcopy(model).requires_grad_(False).eval()
 
 
 @torch.no_grad()
 def update_average(average: LatentModel, model: LatentModel, decay: float, step: int) -> None:
-    """Move the averaged weights; the average is short at first, or it would remember the initial weights.
+    """Update the averaged weights; the average is short at first, to forget the initial weights.
 
     Args:
-        average: moved in place.
-        model: the weights after the step.
-        decay: of the average, 0 to 1.
-        step: steps before this one.
+        average: the average, updated in place.
+        model: the model after the step.
+        decay: decay of the average, 0 to 1.
+        step: number of steps before this one.
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), share)
 
 
 def settle_average(average: LatentModel, batches: Iterable[Tensor]) -> None:
-    """Give the average's BatchNorms, where the published networks have them, statistics of their own.
+    """Measure the statistics of the average's BatchNorms, which the published networks have.
 
     Args:
-        average: changed in place; left alone without BatchNorms.
+        average: changed in place, unless it has no BatchNorms.
         batches: real images (B, C, H, W) on its device; not iterated without BatchNorms.
     """
     if has_batch_norm(average):

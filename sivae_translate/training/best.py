@@ -1,4 +1,4 @@
-"""The best checkpoint of a run: which may be, and what its file says."""
+"""The best checkpoint of a run: when one can be the best, and the score in its file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from sivae_translate.objectives.base import Objective
 from sivae_translate.utils.errors import CheckpointError
 
 MEASURE = "KID / trivial + LPIPS, 1"
-"""Name of the score in model files: only scores of one kind are compared."""
+"""Name of the score in model files: only scores of the same kind are compared."""
 
 
 def best_score(out: Path) -> float | None:
-    """The score of best.safetensors as the file itself says it; whatever a checkpoint claims may be untrue
-    after a kill between two files.
+    """The score in best.safetensors; that in a checkpoint may be wrong if the process was killed.
 
     Returns:
-        None where there is no such file, or one that is damaged or has another kind of score.
+        None if the file is missing or damaged, or has another kind of score.
     """
     try:
         validation = read_facts(out / BEST).get("validation")
@@ -30,10 +29,10 @@ def best_score(out: Path) -> float | None:
 
 
 def in_last_phase(objective: Objective, share: float) -> bool:
-    """Whether no weight of the objective moves any more and fakes take part, where they ever do.
+    """Whether the objective's weights are final and fakes take part, if they ever do.
 
     Args:
-        objective: the run's.
-        share: of the training that is done, 0 to 1.
+        objective: objective of the run.
+        share: completed fraction of the training, 0 to 1.
     """
     return objective.weights(share) == objective.weights(1.0)

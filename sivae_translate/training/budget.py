@@ -1,4 +1,4 @@
-"""How long a run trains, and the learning rate along the way."""
+"""The budget of a run, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from sivae_translate.training.checkpoints import Progress
 
 DEFAULT_STEPS = 10_000
 FINAL_RATE = 0.05
-"""The learning rate ends at this share of its height."""
+"""Final learning rate, as a fraction of the highest."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A number of steps or of minutes.
+    """A budget in steps or minutes.
 
     Attributes:
-        config: with one budget in steps, epochs or minutes, or none: `DEFAULT_STEPS`.
-        images: training images, which an epoch passes over once.
+        config: settings with a budget in steps, epochs or minutes, or none for `DEFAULT_STEPS`.
+        images: number of training images, for epochs.
     """
 
     config: TrainingConfig
@@ -35,12 +35,12 @@ class Budget:
 
     @property
     def unit(self) -> str:
-        """What `spent` and `total` count."""
+        """Unit of `spent` and `total`."""
         return "seconds" if self.steps is None else "steps"
 
     @property
     def total(self) -> float:
-        """The whole budget, in steps or in seconds."""
+        """The whole budget in steps or seconds."""
         steps = self.steps
         if steps is not None:
             return steps
@@ -48,15 +48,15 @@ class Budget:
         return 60 * self.config.minutes
 
     def spent(self, progress: Progress) -> float:
-        """What is spent, in steps or in seconds."""
+        """The spent budget in steps or seconds."""
         return progress.seconds if self.steps is None else progress.step
 
     def share(self, progress: Progress) -> float:
-        """How much of the budget is spent, 0 to 1."""
+        """The spent fraction of the budget, 0 to 1."""
         return min(1.0, self.spent(progress) / self.total)
 
     def learning_rate(self, progress: Progress) -> float:
-        """Rises over the first steps, stays, falls linearly at the end; lowered by rollbacks."""
+        """The learning rate: warm-up, constant, linear decay at the end; halved by every rollback."""
         training = self.config
         rise = min(1.0, (progress.step + 1) / max(1, training.warmup_steps))
         left = (1 - self.share(progress)) / max(1e-9, 1 - training.decay_from)

@@ -1,4 +1,4 @@
-"""Checkpoints: folders of safetensors and JSON that appear whole or not at all."""
+"""Checkpoints: folders of safetensors and JSON files, written atomically."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from sivae_translate.utils.files import replacing_folder, whole_folders
 from sivae_translate.utils.tensor_files import TensorFileError, write_tensors
 
 FORMAT = 2
-"""2: validation has other images than in 1, so that a run of 1 has been trained on some of them."""
+"""In format 1 validation used other images, so a run of format 1 was trained on some of today's."""
 
 
 WEIGHTS, MOMENTS, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.json"
-"""The files of a checkpoint."""
+"""Files of a checkpoint."""
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
-"""What Adam keeps for a parameter."""
+"""State of Adam for each parameter."""
 OLD_GUARD_NAMES = {"retreats": "rollbacks", "seen": "observations"}
-"""Names that the guard's state had in checkpoints of earlier versions."""
+"""Earlier names of the guard's state."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
-        step: steps done.
-        seconds: of training so far, with loading, validation and pictures.
-        best_score: that of best.safetensors, for information: what counts is what that file says.
-        guard: the guard's state.
-        started_from: the model whose weights it started from, with the steps and minutes of all trainings
+        step: number of completed steps.
+        seconds: training time so far, including loading, validation and pictures.
+        best_score: score of best.safetensors, for information only: the score in that file counts.
+        guard: state of the guard.
+        started_from: the model that fine-tuning started from, with the steps and minutes of all trainings
             before this run.
-        domains: names, in their order; None in checkpoints of earlier versions.
+        domains: names of the domains, in order; None in checkpoints of earlier versions.
     """
 
     step: int = 0
@@ -63,7 +63,7 @@ def save(
     """Write a checkpoint folder: weights.safetensors, optimizer.safetensors, progress.json.
 
     Raises:
-        OutputError: the folder cannot be written; an older checkpoint of that name is still there.
+        OutputError: the folder cannot be written; an older checkpoint of that name is kept.
     """
     weights = {
         f"{name}.{key}": value
@@ -83,10 +83,10 @@ def save(
 def load(
     folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> Progress:
-    """Read a checkpoint folder into modules and optimizers of the same sizes.
+    """Load a checkpoint into modules and optimizers of the same sizes.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or does not fit the modules.
+        CheckpointError: a file is missing or damaged, or does not match the modules.
     """
     weights = read_tensors(folder / WEIGHTS)
     moments = read_tensors(folder / MOMENTS)
@@ -98,10 +98,10 @@ def load(
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
-    """Load every tensor of a module, strictly.
+    """Load all tensors of a module, strictly.
 
     Raises:
-        CheckpointError: names, shapes or types differ, or a number is not finite.
+        CheckpointError: names, shapes or types differ, or a value is not finite.
     """
     types = {name: value.dtype for name, value in module.state_dict().items()}
     for name, value in weights.items():
@@ -115,7 +115,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], where: Path) 
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise CheckpointError(
-            f"{where} does not fit the model: {detail}", remedy="use the configuration it was made with"
+            f"{where} does not fit the model: {detail}", remedy="use the configuration it was trained with"
         ) from error
 
 
@@ -132,21 +132,21 @@ def prune(root: Path, keep: int) -> None:
 
 
 def _steps(root: Path) -> dict[int, Path]:
-    """The checkpoints in a folder by their steps."""
+    """The checkpoints in a folder by step."""
     return {step: path for name, path in whole_folders(root).items() if (step := _step(name)) is not None}
 
 
 def _step(name: str) -> int | None:
-    """The step of a checkpoint's name; None for another name."""
+    """The step in a checkpoint's name; None for other names."""
     match = re.fullmatch(r"step-(\d{8,18})", name)
     return int(match[1]) if match else None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file of a checkpoint.
+    """Read all tensors of a checkpoint's safetensors file.
 
     Raises:
-        CheckpointError: missing or damaged.
+        CheckpointError: the file is missing or damaged.
     """
     try:
         return tensor_files.read_tensors(path)
@@ -155,10 +155,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_progress(folder: Path) -> Progress:
-    """Where a checkpoint stands.
+    """Read the progress in a checkpoint.
 
     Raises:
-        CheckpointError: its file is missing or damaged, or of another format.
+        CheckpointError: the file is missing or damaged, or has another format.
     """
     path = folder / PROGRESS
     try:
@@ -166,10 +166,10 @@ def read_progress(folder: Path) -> Progress:
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, str(error)) from error
     if not isinstance(state, dict) or not isinstance(state.get("guard"), dict):
-        raise damaged(path, "it has no state of the guard")
+        raise damaged(path, "the state of the guard is missing")
     if state.pop("format", None) != FORMAT:
         raise CheckpointError(
-            f"{folder} has another checkpoint format than {FORMAT}", remedy="use the version that wrote it"
+            f"{folder} has a checkpoint format other than {FORMAT}", remedy="use the version that wrote it"
         )
     state["guard"] = {OLD_GUARD_NAMES.get(name, name): value for name, value in state["guard"].items()}
     try:
@@ -193,13 +193,13 @@ def damaged(path: Path, reason: str) -> CheckpointError:
 
 
 class _Stored(BaseModel):
-    """What a checkpoint's JSON may hold."""
+    """A part of a checkpoint's JSON."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class _StoredGuard(_Stored):
-    """`Guard`, with bounds."""
+    """The stored `Guard`, with bounds."""
 
     learning_rate_scale: Annotated[float, Field(gt=0, le=1)]
     rollbacks: Annotated[int, Field(ge=0)]
@@ -210,7 +210,7 @@ class _StoredGuard(_Stored):
 
 
 class _StoredProgress(_Stored):
-    """`Progress`, with bounds."""
+    """The stored `Progress`, with bounds."""
 
     step: Annotated[int, Field(ge=0, lt=10**18)]
     seconds: Annotated[float, Field(ge=0)]
@@ -232,10 +232,10 @@ def _moments(optimizer: torch.optim.Optimizer) -> list[tuple[str, Tensor]]:
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor], folder: Path) -> None:
-    """Adam's moments, which must be those of the same parameters.
+    """Load Adam's moments, which must belong to the same parameters.
 
     Raises:
-        CheckpointError: names or shapes differ, or a number is not finite.
+        CheckpointError: names or shapes differ, or a value is not finite.
     """
     path = folder / MOMENTS
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -243,11 +243,11 @@ def _load_moments(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor
     for name, value in moments.items():
         index, _, key = name.partition(".")
         if not index.isdecimal() or int(index) >= len(parameters) or key not in ADAM:
-            raise damaged(path, f"it holds '{name[:80]}', which this run does not have")
+            raise damaged(path, f"it has '{name[:80]}', which is not part of this run")
         like = parameters[int(index)]
         if value.shape != (torch.Size() if key == "step" else like.shape) or not value.isfinite().all():
             raise damaged(path, f"'{name}' has another shape or is not finite")
-        # Fused Adam walks through memory, so a moment must lie in memory as its parameter does
+        # Fused Adam ignores strides, so a moment must have the memory format of its parameter
         # (channels_last).
         laid_out = value if key == "step" else torch.empty_like(like).copy_(value)
         state.setdefault(int(index), {})[key] = laid_out

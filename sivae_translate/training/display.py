@@ -1,4 +1,4 @@
-"""What a training shows while it runs: a bar on a terminal, a line now and then in a file."""
+"""The display of a running training: a progress bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sivae_translate.training.report import health
 from sivae_translate.utils.progress import console, progress_bar
 
 SECONDS = 60.0
-"""Least time between two lines."""
+"""Minimum time between two lines in seconds."""
 
 
 class Display:
-    """Shows where a training stands; see `shown`.
+    """Shows the progress of a training; see `shown`.
 
     Args:
-        budget: of the run.
-        bar: on a terminal, with its only task; None elsewhere.
+        budget: budget of the run.
+        bar: progress bar with a single task on a terminal; None elsewhere.
         silent: show nothing.
     """
 
@@ -36,12 +36,12 @@ class Display:
             self.task = bar.add_task(f"training ({budget.unit})", total=budget.total, rate="", health="")
 
     def show(self, progress: Progress, rate: float, metrics: Mapping[str, float]) -> None:
-        """After a step.
+        """Update the display after a step.
 
         Args:
-            progress: where the run stands.
-            rate: steps a second.
-            metrics: of the step, or an empty dictionary where none were taken.
+            progress: progress of the run.
+            rate: steps per second.
+            metrics: metrics of the step, or an empty dictionary.
         """
         if self.bar is not None and self.task is not None:
             spent = self.budget.spent(progress)
@@ -56,7 +56,7 @@ class Display:
 
 
 def line(budget: Budget, progress: Progress, rate: float, metrics: Mapping[str, float]) -> str:
-    """Step, losses, rate and time left."""
+    """A line with step, losses, rate and time left."""
     spent, total = budget.spent(progress), budget.total
     if budget.steps is None:
         place, left = f"step {progress.step} ({spent / 60:.1f} of {total / 60:g} min)", total - spent
@@ -68,10 +68,10 @@ def line(budget: Budget, progress: Progress, rate: float, metrics: Mapping[str, 
 
 @contextmanager
 def shown(budget: Budget, *, silent: bool = False) -> Iterator[Display]:
-    """A display of a training that begins: a bar where standard error is a terminal.
+    """The display of a training: a progress bar if standard error is a terminal.
 
-    Elsewhere it prints a line for the first metrics and the last, and between them every ``log_every`` steps
-    or every minute, whichever is rarer.
+    Otherwise it prints a line for the first and last metrics, and between them every ``log_every`` steps or
+    every minute, whichever is less frequent.
     """
     if silent or not console.is_terminal:
         yield Display(budget, None, silent=silent)

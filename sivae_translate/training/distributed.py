@@ -1,7 +1,8 @@
-"""One run in several processes, as torchrun starts them: who is who, and what they must agree on.
+"""Runs with several processes, started by torchrun.
 
-Gradients are averaged by DistributedDataParallel (`sivae_translate.training.step`). Here are the few numbers
-besides: metrics are means over processes, and when one of them is to stop, all stop after the same step.
+Gradients are averaged by DistributedDataParallel (`sivae_translate.training.step`). This module exchanges a
+few other numbers: metrics are means over processes, and if one process has to stop, all stop after the same
+step.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class World:
     """The processes of a run.
 
     Attributes:
-        rank: of this process; 0 is the one that writes.
-        size: how many there are.
-        local: place of this process on its machine, which is the number of its GPU.
+        rank: rank of this process; rank 0 writes files.
+        size: number of processes.
+        local: rank of this process on its machine, which is the index of its GPU.
     """
 
     rank: int = 0
@@ -36,11 +37,11 @@ class World:
 
     @property
     def writes(self) -> bool:
-        """Whether checkpoints, logs and pictures are this process's job."""
+        """Whether this process writes checkpoints, logs and pictures."""
         return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """The device of a setting; with several processes each has a GPU of its own.
+        """The device for a setting; with several processes, each has its own GPU.
 
         Raises:
             ConfigError: see `pick_device`.
@@ -49,29 +50,29 @@ class World:
         return torch.device("cuda", self.local) if self.size > 1 and device.type == "cuda" else device
 
     def share(self, batch: int) -> int:
-        """How many images of a batch are this process's.
+        """How many images of a batch this process gets.
 
         Raises:
-            ConfigError: they cannot be shared out evenly, or each process would have fewer than two.
+            ConfigError: they cannot be divided evenly, or each process would get fewer than two.
         """
         if batch % self.size or batch < 2 * self.size:
             raise ConfigError(
-                f"training.batch = {batch} cannot be shared by {self.size} processes",
+                f"training.batch = {batch} cannot be divided among {self.size} processes",
                 remedy=f"give a multiple of {self.size}, {2 * self.size} or more",
             )
         return batch // self.size
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait for all processes."""
         if self.size > 1:
             dist.barrier()
 
     def greatest(self, values: Sequence[float], device: torch.device) -> list[float]:
-        """The greatest of each number over processes."""
+        """The maximum of each number over processes."""
         return self._reduced(values, device, dist.ReduceOp.MAX) if self.size > 1 else list(values)
 
     def mean(self, metrics: Mapping[str, float], device: torch.device) -> dict[str, float]:
-        """Figures, which have the same names everywhere, as means over processes."""
+        """Means of metrics over processes; all processes have the same names."""
         if self.size == 1 or not metrics:
             return dict(metrics)
         sums = self._reduced(list(metrics.values()), device, dist.ReduceOp.SUM)
@@ -88,10 +89,10 @@ class World:
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """The processes that torchrun has started, or this one alone.
+    """Join the processes that torchrun has started, or use only this one.
 
     Raises:
-        ConfigError: the processes do not find each other.
+        ConfigError: the processes cannot connect to each other.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -109,8 +110,8 @@ def joined() -> Iterator[World]:
         ) from error
     try:
         yield world
-        # Gloo's threads may still hold the last sums' tensors; one that frees them while Python ends would
-        # abort the process.
+        # Gloo's threads may still hold tensors of the last sums; freeing them while Python exits would abort
+        # the process.
         world.wait()
     finally:
         gc.collect()

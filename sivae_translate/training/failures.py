@@ -1,4 +1,4 @@
-"""What can end a training from outside: disks, memory, loader processes; each is one clear error."""
+"""External failures of a training (disks, memory, loader processes) as clear errors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sivae_translate.utils.files import cannot_write
 
 DISK = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EISDIR}
 DISK |= {errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EDQUOT, errno.ESTALE}
-"""Errors of the system that are about a file or its disk."""
+"""System errors that concern a file or its disk."""
 
 NO_MEMORY = ("can't allocate memory", "not enough memory")
-"""What torch says of the CPU's, as a RuntimeError."""
+"""torch's messages for lack of CPU memory, which are RuntimeErrors."""
 
 
 @contextmanager
 def explained(out: Path) -> Iterator[None]:
-    """Turn errors of the system while a run trains into errors with a remedy.
+    """Turn system errors during training into errors with a remedy.
 
     Args:
         out: the run folder.
@@ -44,14 +44,14 @@ def explained(out: Path) -> Iterator[None]:
             raise cannot_write(path, error) from error
         raise TrainingError(f"the system refuses: {error}", remedy=f"once it does not, {resume}") from error
     except (MemoryError, torch.OutOfMemoryError) as error:
-        what = str(error).partition(". ")[0] or "the memory does not suffice"
+        what = str(error).partition(". ")[0] or "there is not enough memory"
         raise TrainingError(what, remedy=smaller) from error
     except RuntimeError as error:
         if any(words in str(error) for words in NO_MEMORY):
-            raise TrainingError("the memory does not suffice for a step", remedy=smaller) from error
+            raise TrainingError("there is not enough memory for a step", remedy=smaller) from error
         if not str(error).startswith("DataLoader worker"):
             raise
         raise TrainingError(
             f"a loader process ended: {str(error).splitlines()[0].strip()}",
-            remedy=f"where memory is short, set fewer data.workers; {resume}",
+            remedy=f"if memory is short, reduce data.workers; {resume}",
         ) from error

@@ -1,4 +1,4 @@
-"""The run folder: what killed trainings have left in it."""
+"""Cleaning up the run folder after killed trainings."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from sivae_translate.utils.files import remove_leftovers
 
 
 def tidy(out: Path, step: int) -> None:
-    """Remove what killed trainings have left in a run folder, which is this training's alone.
+    """Remove leftovers of killed trainings from a run folder that this training has locked.
 
     Args:
         out: the run folder.
-        step: of the checkpoint that this training has read, or 0.
+        step: step of the checkpoint that this training has read, or 0.
 
     Raises:
-        OutputError: another training has used the folder since that was read.
+        OutputError: another training has continued the run since then.
     """
     for folder in (out, out / "pictures", out / "checkpoints"):
         remove_leftovers(folder, exclusive=True)
     newest = checkpoints.latest(out / "checkpoints")
     if newest is not None and checkpoints.read_progress(newest).step != step:
         raise OutputError(
-            f"another training has continued the run in {out} meanwhile", remedy="resume once more"
+            f"another training has continued the run in {out} in the meantime", remedy="resume again"
         )

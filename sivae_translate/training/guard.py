@@ -1,4 +1,4 @@
-"""Is training healthy? If not, go back to the last good state with a lower learning rate."""
+"""The guard: if training diverges, return to the last good state with a lower learning rate."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass
 MEMORY = 0.9
 """Decay of the running means, per observation."""
 PATIENCE = 20
-"""Observations of a collapsed KL difference that are tolerated, and also those after the start that do not
-count."""
+"""How many observations of a collapsed KL difference are tolerated, and how many after the start of fakes are
+ignored."""
 
 
 @dataclass
 class Guard:
     """Watches the loss, the gradients and the KL difference.
 
-    A healthy introspective VAE gives fakes about the KL of real images or more. When the KL of fakes falls to
-    less than half of that of real images and stays there, the encoders have lost the game: they find fakes
-    more likely than anything real.
+    A healthy introspective VAE gives fakes at least about the KL of real images. If the KL of fakes stays
+    below half of that of real images, the encoders have lost the game: fakes seem likelier to them than real
+    images.
 
     Attributes:
         learning_rate_scale: halved by each rollback.
-        rollbacks: how many there have been.
+        rollbacks: number of rollbacks so far.
         kl_real: running mean in nats; None before introspection.
         kl_fake: running mean in nats; None before introspection.
-        collapsed: observations in a row with a collapsed KL difference.
-        observations: those with fakes.
+        collapsed: consecutive observations with a collapsed KL difference.
+        observations: number of observations with fakes.
     """
 
     learning_rate_scale: float = 1.0
@@ -38,7 +38,7 @@ class Guard:
     observations: int = 0
 
     def problem(self, metrics: Mapping[str, float]) -> str | None:
-        """What is wrong with the metrics of a step, in words, or None.
+        """Describe what is wrong with the metrics of a step, or None.
 
         Args:
             metrics: an objective's `metrics`, and the gradient norms.
@@ -61,7 +61,7 @@ class Guard:
         return None
 
     def rolled_back(self) -> Guard:
-        """The guard after a rollback: half the learning rate, running means forgotten."""
+        """The guard after a rollback: half the learning rate, and running means reset."""
         return Guard(learning_rate_scale=0.5 * self.learning_rate_scale, rollbacks=self.rollbacks + 1)
 
 

@@ -1,10 +1,10 @@
-"""The weights that a step's passes compute with, and the gradients of a step by few operators.
+"""Casting weights and summing gradients of a step with few operators.
 
-A network is run more than once in a step, with its weights in autocast's precision. Left to autograd, every
-weight is cast in every half of a step, its gradient is cast back, and the gradients of its uses are added:
-four small operators for each of a hundred weights. Here copies in the lower precision stay from step to step
-and are renewed by one operator a network; every call of a network gets leaves of its own that share the
-copies' memory, and one operator adds up the gradients of all.
+A network runs more than once in a step, with weights in autocast's precision. With plain autograd, every
+weight is cast in every half of a step, its gradient is cast back, and the gradients of all uses are added:
+four small operators for each of a hundred weights. Here copies in the lower precision persist between steps
+and are updated by one operator per network; every call of a network gets its own leaf tensors that share the
+copies' memory, and one operator sums all gradients.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 
 CAST = (nn.Conv2d, nn.Linear)
-"""Modules whose weights autocast takes in the lower precision."""
+"""Modules whose weights autocast casts to the lower precision."""
 
 
 class Leaves:
-    """Hands every call of a network weights that only this call uses, and collects their gradients.
+    """Gives every call of a network its own leaf weights, and collects their gradients.
 
     Args:
-        networks: whose calls have leaves of their own; other parameters are their own leaves.
-        dtype: that convolutions and matrix products take weights in; None as they are.
+        networks: networks whose calls get their own leaves; other parameters are their own leaves.
+        dtype: precision of weights of convolutions and matrix products; None leaves them unchanged.
     """
 
     def __init__(self, networks: Iterable[nn.Module], dtype: torch.dtype | None) -> None:
@@ -35,9 +35,9 @@ class Leaves:
         self._views: dict[nn.Parameter, Tensor] = {}
 
     def renew(self, moved: Iterable[nn.Parameter] | None = None) -> None:
-        """Forget the copies of parameters that have moved, or of all, as at the start of a step.
+        """Discard the copies of updated parameters, or of all, as at the start of a step.
 
-        Networks that moved within a step are constants for the rest of it.
+        Networks that are updated within a step are constant for the rest of it.
         """
         changed = None if moved is None else set(moved)
         for network in self._networks:
@@ -55,11 +55,11 @@ class Leaves:
             yield
 
     def differentiate(self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool) -> None:
-        """The gradients of parameters, from those of all their leaves, into their ``grad``.
+        """Compute gradients of parameters from those of all their leaves, into their ``grad``.
 
         Args:
-            loss: scalar, made in the contexts of this step.
-            parameters: whose gradients are wanted.
+            loss: scalar, computed in the contexts of this step.
+            parameters: parameters to compute gradients of.
             retain: keep the graph.
         """
         leaves: dict[nn.Parameter, list[Tensor]] = {parameter: [parameter] for parameter in parameters}
@@ -80,10 +80,7 @@ class Leaves:
             torch._foreach_add_(totals, list(added.values()))
 
     def _first(self, gradients: dict[nn.Parameter, Tensor]) -> None:
-        """Gradients in their parameters' precision, and where they lie in memory as these do.
-
-        Fused Adam walks through memory.
-        """
+        """Give gradients the precision and memory format of their parameters, as fused Adam requires."""
         moved = []
         for parameter, gradient in gradients.items():
             alike = gradient.dtype == parameter.dtype and gradient.shape == parameter.shape
@@ -98,7 +95,7 @@ class Leaves:
             torch._foreach_copy_([target for target, _ in moved], [gradient for _, gradient in moved])
 
     def _shaped(self, parameter: nn.Parameter, like: Tensor) -> Tensor:
-        """A parameter's gradient in the shape that a leaf's has."""
+        """A parameter's gradient, in the shape of a leaf's gradient."""
         total = parameter.grad
         assert total is not None
         if total.shape == like.shape:
@@ -110,7 +107,7 @@ class Leaves:
 
 
 class _Network:
-    """One network's weights and the leaves of its calls."""
+    """The weights of a network and the leaves of its calls."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype | None) -> None:
         self.module, self.dtype = module, dtype
@@ -118,7 +115,7 @@ class _Network:
         self.start()
 
     def _lay_out(self) -> None:
-        """Find the weights, and make their copies."""
+        """Find the weights and create their copies."""
         self.slots: list[tuple[dict[str, Any], str]] = []
         self.masters: list[nn.Parameter] = []
         self.values: list[Tensor] = []
@@ -141,9 +138,9 @@ class _Network:
                 self.values.append(value.view(shapes[name]) if name in shapes else value)
 
     def start(self) -> None:
-        """A step begins."""
+        """Start a step."""
         self.calls, self.stale, self.constant = 0, True, False
-        # A model that was sent elsewhere after the last step has its weights in other memory.
+        # The weights of a model that was moved after the last step are in other memory.
         if any(
             value.dtype == master.dtype and value.data_ptr() != master.data_ptr()
             for value, master in zip(self.values, self.masters, strict=True)
@@ -152,7 +149,7 @@ class _Network:
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """Calls in this context use leaves; afterwards the weights are the parameters again."""
+        """Make calls in this context use leaves; afterwards, the weights are the parameters again."""
         hook = self.module.register_forward_pre_hook(self._take_leaves)
         try:
             yield
@@ -161,7 +158,7 @@ class _Network:
             self._fill(self.masters)
 
     def used(self) -> Iterator[tuple[nn.Parameter, list[Tensor]]]:
-        """Every parameter with the leaves that it has had in this step."""
+        """Every parameter with its leaves of this step."""
         for master, *used in zip(self.masters, *self.leaves[: self.calls], strict=True):
             yield master, used
 
@@ -190,9 +187,7 @@ class _Network:
 
 
 def _lie_alike(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors of one shape lie alike in memory; where there is one of something, its stride says
-    nothing.
-    """
+    """Whether two tensors of the same shape have the same layout, ignoring strides of single items."""
     if one.stride() == other.stride():
         return True
     strides = zip(one.shape, one.stride(), other.stride(), strict=True)

@@ -1,4 +1,4 @@
-"""One training at a time in a run folder."""
+"""The lock of a run folder, which allows one training at a time."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sivae_translate.utils.errors import OutputError
 
 NAME = ".lock"
 PATIENCE = 1.0
-"""Seconds after which a lock that nobody has finished writing counts as left over."""
+"""Seconds after which an incomplete lock file counts as a leftover."""
 
 _held: set[Path] = set()
-"""Locks of this process: another may have had its number before, on this machine or in a container."""
+"""Locks of this process, since another process may have had the same ID before."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run folder's lock, a file that names the owner's host and process, while the block runs.
 
-    A lock whose process on this machine has ended is taken over. A process on another machine cannot be
-    looked up and counts as alive.
+    A lock whose process on this machine has ended is taken over. A process on another machine counts as
+    alive, since it cannot be looked up.
 
     Args:
-        folder: it exists and can be written to.
+        folder: an existing, writable folder.
 
     Raises:
         OutputError: another training holds the lock, or it cannot be written.
@@ -45,14 +45,14 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         _held.discard(path)
         if _read(path) == own:
-            with contextlib.suppress(OSError):  # gone read-only: it is stale as soon as this process ends
+            with contextlib.suppress(OSError):  # read-only now; the lock is stale once this process ends
                 path.unlink(missing_ok=True)
 
 
 def _create(path: Path, owner: dict[str, Any]) -> bool:
-    """Write the lock; False where there is one."""
+    """Write the lock; returns False if there is one already."""
     try:
-        with path.open("x", encoding="utf-8") as file:  # for one process only, also at the same time
+        with path.open("x", encoding="utf-8") as file:  # atomic: only one process succeeds
             json.dump(owner, file)
     except FileExistsError:
         return False
@@ -67,12 +67,12 @@ def _remove_stale(path: Path) -> None:
     Raises:
         OutputError: the owner is alive.
     """
-    with _one_at_a_time(path.parent):  # so that nobody removes the lock that another has just made
+    with _one_at_a_time(path.parent):  # so that nobody removes a lock that was just created
         owner = _read(path)
         if owner is not None and _is_alive(owner, path):
             raise OutputError(
-                f"{path.parent} is in use by the training of process {owner['pid']} on {owner['host']}",
-                remedy=f"choose another --out or wait for it; if there is no such training, remove {path}",
+                f"{path.parent} is in use by process {owner['pid']} on {owner['host']}",
+                remedy=f"choose another --out or wait; if there is no such training, remove {path}",
             )
         try:
             path.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def _remove_stale(path: Path) -> None:
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Processes of this machine enter one after the other; where the system has no such locks, at once."""
+    """Let processes of this machine enter one at a time, if the system supports file locks."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -99,7 +99,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The owner; None where there is no lock, or nothing that becomes readable as one."""
+    """The owner; None if there is no lock or it stays unreadable."""
     patience = time.monotonic() + PATIENCE
     while True:
         try:
@@ -116,7 +116,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _is_alive(owner: dict[str, Any], path: Path) -> bool:
-    """Whether a lock's process still runs, as far as this machine can tell."""
+    """Whether a lock's process is still running, as far as this machine can tell."""
     if owner["host"] != socket.gethostname() or not isinstance(owner["pid"], int):
         return True
     if owner["pid"] == os.getpid():
@@ -125,14 +125,14 @@ def _is_alive(owner: dict[str, Any], path: Path) -> bool:
         os.kill(owner["pid"], 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # it belongs to another user
         pass
     started = _started(owner["pid"])
     return owner["started"] is None or started is None or started == owner["started"]
 
 
 def _started(pid: int) -> int | None:
-    """When a process began, in ticks since the machine did; None where that is not known."""
+    """Start time of a process in ticks since boot; None if it is not known."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""Metrics of a run: JSON lines always, TensorBoard on request."""
+"""Log of a run's metrics: JSON lines, and TensorBoard if requested."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from sivae_translate.utils.files import cannot_write, write_text
 
 
 class MetricsLog:
-    """Appends to metrics.jsonl; lines after a step that a run resumes from or goes back to are dropped: no
-    step is there twice.
+    """Appends to metrics.jsonl.
+
+    Lines after the step that a run resumes from or rolls back to are removed, so that no step occurs twice.
 
     Args:
-        folder: the run's.
-        resumed_step: 0 for a new run.
-        tensorboard: write events to folder/tensorboard too.
+        folder: the run folder.
+        resumed_step: step of the checkpoint; 0 for a new run.
+        tensorboard: also write events to folder/tensorboard.
 
     Raises:
-        ConfigError: TensorBoard is to be written but is not installed.
+        ConfigError: ``tensorboard`` is set but it is not installed.
     """
 
     def __init__(self, folder: Path, resumed_step: int, tensorboard: bool) -> None:
@@ -39,12 +40,12 @@ class MetricsLog:
             self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_step)
 
     def forget_after(self, step: int) -> None:
-        """Drop the lines after a step, and those that are damaged."""
+        """Remove lines after a step, and damaged lines."""
         earlier = [line for line in read_metrics(self.path.parent) if line["step"] <= step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in earlier))
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One line.
+        """Write a line.
 
         Raises:
             OutputError: it cannot be written.
@@ -65,7 +66,7 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """All lines of a run's metrics.jsonl; those that a crash or a disk has damaged are left out."""
+    """All lines of a run's metrics.jsonl except damaged ones."""
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return []
@@ -74,7 +75,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def _parsed(line: str) -> dict[str, float] | None:
-    """The numbers of a line by name, a whole "step" among them; None for anything else."""
+    """The numbers of a line by name, including an integer "step"; None for anything else."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):

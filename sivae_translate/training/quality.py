@@ -1,14 +1,13 @@
-r"""How good a model's images are, without any truth: a score for choosing among checkpoints.
+r"""A score of a model's images without truths, for choosing among checkpoints.
 
 .. math:: \frac{\mathrm{KID}(\text{fakes}, \text{real})}{\mathrm{KID}(\text{trivial}, \text{real})}
     + \mathrm{LPIPS}(x, \text{there and back})
 
-The error of a pixel would be lowest for a model that blurs. KID (arXiv 1801.01401, here in the features of
-the shipped AlexNet) compares how images look: translations into a domain with real images of that domain. It
-is measured in units of the better of two trivial answers, the domain's mean image and the untranslated
-sources, so a blurred model and one that changes nothing have 1 there or more. LPIPS sees to it that an image
-still comes back with its own content. The images and the draws are the same at each checkpoint, so that
-scores can be compared.
+Pixel errors would favour models that blur. KID (arXiv 1801.01401, here in the features of the shipped
+AlexNet) compares translations into a domain with real images of that domain. Its unit is that of the better
+of two trivial solutions, the domain's mean image and the untranslated sources, so a model that blurs or
+changes nothing has 1 or more. LPIPS ensures that an image keeps its content when it is translated there and
+back. The images and draws are the same at each checkpoint, so that scores can be compared.
 """
 
 from __future__ import annotations
@@ -35,24 +34,24 @@ from sivae_translate.models.lpips import Lpips
 from sivae_translate.utils.selection import spread
 
 TARGETS = 8
-"""Domains that images are translated to; of more domains, some spread evenly."""
+"""Most target domains; of more domains, an evenly spread choice."""
 SOURCES = 128
-"""Images that are translated, over all targets; each twice, by the target's prior mean and by a draw."""
+"""Number of images to translate over all targets, each with the target's prior mean and with a draw."""
 REAL = 64
-"""Real images of a target; training images make up for validation images that are missing."""
+"""Number of real images of a target; missing validation images are replaced by training images."""
 BATCH = 32
 LEAST_UNIT = 0.01
-"""The unit of KID is at least this share of the mean image's: domains that look alike differ by chance."""
+"""Lower bound of the unit of KID, as a fraction of that of the mean image, for domains that look alike."""
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Score:
-    """How good a model's images are; less is better.
+    """The score of a model's images; lower is better.
 
     Attributes:
-        kid: of its fakes, in units of the better trivial answer's; 0 is real.
-        lpips: of images that are translated there and back, or reconstructed.
+        kid: KID of its fakes, in units of that of the better trivial solution.
+        lpips: LPIPS of images translated there and back, or reconstructed.
     """
 
     kid: float
@@ -60,11 +59,11 @@ class Score:
 
     @property
     def total(self) -> float:
-        """What checkpoints are compared by."""
+        """The score that checkpoints are compared by."""
         return self.kid + self.lpips
 
     def facts(self) -> dict[str, float]:
-        """For a model file."""
+        """Facts for a model file."""
         return {"score": self.total, **asdict(self)}
 
 
@@ -72,10 +71,11 @@ class Quality:
     """Scores a model on validation images.
 
     Args:
-        model: in evaluation mode.
-        splits: one a domain.
-        images: those of a domain at some positions that can be read, (B, C, H, W) on the model's device.
-        autocast: around the model's passes.
+        model: a model in evaluation mode.
+        splits: the split of each domain.
+        images: returns the readable images of a domain at given positions, (B, C, H, W) on the model's
+            device.
+        autocast: context of the model's passes.
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class Quality:
 
     @torch.no_grad()
     def score(self) -> Score | None:
-        """The score; None without validation images, or where the model gives numbers that are not finite.
+        """The score; None without validation images, or if the model's outputs are not finite.
 
-        No global random stream is used.
+        No global random generator is used.
         """
         device = self.model.style_prior.means.device
         generator = torch.Generator(device).manual_seed(SEED)
@@ -120,7 +120,7 @@ class Quality:
         return Score(round(float(kid), 6), round(float(distance), 6))
 
     def _reference(self, target: int, lpips: Lpips) -> _Reference | None:
-        """What a target's fakes are made of and compared with; None where no source can be read."""
+        """The sources and real images of a target; None if none can be read."""
         translates = self.model.domains > 1
         origins = [index for index in range(len(self.splits)) if index != target or not translates]
         pool = [(index, position) for index in origins for position in self.splits[index].validation]
@@ -148,7 +148,7 @@ class Quality:
     def _translated(
         self, images: Tensor, domains: Tensor, target: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Fakes that should look like the target domain, and what the images come back as, (B, C, H, W)."""
+        """Fakes in the target domain, and images translated there and back, (B, C, H, W)."""
         model, count = self.model, len(images)
         own = model.encode(images)
         if not model.translates:
@@ -165,14 +165,14 @@ class Quality:
 
 @dataclass(frozen=True)
 class _Reference:
-    """What a target's fakes are made of and compared with.
+    """The sources of a target's fakes, and what they are compared with.
 
     Attributes:
         sources: batches of images of other domains.
-        domains: of each.
-        real: `appearance` of real images of the target, scaled.
-        scale: of each of its numbers, (1, F).
-        unit: KID of the better trivial answer.
+        domains: domain of each source.
+        real: scaled `appearance` of real images of the target.
+        scale: scale of each feature, (1, F).
+        unit: KID of the better trivial solution.
     """
 
     sources: tuple[Tensor, ...]
@@ -184,5 +184,5 @@ class _Reference:
 
 @lru_cache(maxsize=2)
 def _lpips(device: str) -> Lpips:
-    """LPIPS, loaded when it is first needed: it takes a second."""
+    """LPIPS, loaded on first use, which takes a second."""
     return Lpips.load(device=device)

@@ -1,4 +1,4 @@
-"""What a run shows: picture grids, curves, and report.html."""
+"""Reports of a run: picture grids, curves, and report.html."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sivae_translate.utils.files import write_text
 from sivae_translate.utils.text import html_text
 
 SOURCES = 8
-"""Source images in a grid."""
+"""Number of source images in a grid."""
 SHOWN_DOMAINS = 8
-"""Target domains in a grid; a set with hundreds shows its first ones."""
+"""Most target domains in a grid."""
 SAMPLE_COLUMNS = 6
-"""Columns of samples in the grid of a plain model."""
+"""Number of columns of samples in the grid of a plain model."""
 
 
 def health(metrics: Mapping[str, float]) -> str:
-    """The quantities that tell whether training is healthy, in a few words."""
+    """A short summary of the metrics that show whether training is healthy."""
     words = [
         f"rec {metrics['reconstruction']:.4g}",
         f"kl {metrics['kl_content']:.3g}+{metrics['kl_style']:.3g}",
@@ -46,10 +46,9 @@ def health(metrics: Mapping[str, float]) -> str:
 def save_grid(
     model: LatentModel, data: DomainData, path: Path, autocast: Callable[[], AbstractContextManager[object]]
 ) -> None:
-    """Sources, their reconstructions, their translations to each domain, and samples of each domain: one row
-    a source.
+    """Write a grid of sources with their reconstructions, translations to each domain, and samples.
 
-    They are training images, so that no choice is made by looking at test images.
+    The sources are training images, so that nothing is chosen by looking at test images.
     """
     device = model.style_prior.means.device
     domains = list(range(len(data.domains)))
@@ -84,17 +83,17 @@ def save_grid(
 
 
 def _readable(source: ImageSource, start: int) -> np.ndarray:
-    """The first image from a place on that can be read; the loader reports the others."""
+    """The first readable image from a position on; the loader reports the others."""
     for index in range(start, start + len(source)):
         with suppress(DataError):
             return source[index % len(source)]
     raise DataError(
-        "no image of a domain can be read any more", remedy="check that the data folder is still there"
+        "no image of a domain can be read any more", remedy="check that the data folder still exists"
     )
 
 
 def write_report(folder: Path, config: Config, facts: Mapping[str, object]) -> None:
-    """curves.png and report.html, from metrics.jsonl and grid.png."""
+    """Write curves.png and report.html, from metrics.jsonl and grid.png."""
     lines = read_metrics(folder)
     panels = {
         "reconstruction error": ["reconstruction", "back_translation"],
@@ -125,7 +124,7 @@ def _inline(picture: Path) -> str:
 
 
 def _page(folder: Path, config: Config, facts: Mapping[str, object]) -> str:
-    """A page that stands alone: its pictures are inside it."""
+    """A self-contained page with embedded pictures."""
     rows = "".join(
         f"<tr><td>{html_text(str(k))}</td><td>{html_text(str(v))}</td></tr>" for k, v in facts.items()
     )
@@ -141,14 +140,14 @@ def _page(folder: Path, config: Config, facts: Mapping[str, object]) -> str:
 
 
 def facts(folder: Path, config: Config, progress: Progress, images: int, processes: int) -> dict[str, object]:
-    """Facts about a training that travel with its model.
+    """Facts about a training, stored in its model file.
 
     Args:
-        folder: the run's.
-        config: its settings.
-        progress: where it stands.
-        images: training images.
-        processes: how many share the run.
+        folder: the run folder.
+        config: settings of the run.
+        progress: progress of the run.
+        images: number of training images.
+        processes: number of processes.
     """
     lines = read_metrics(folder)
     return {

@@ -1,4 +1,4 @@
-"""Resuming: what must agree between a run and the settings and data that it is continued with."""
+"""Resuming: checks that a run matches the settings and data that it is continued with."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ FREE = {
         *("checkpoint_every", "keep_checkpoints", "tensorboard", "max_rollbacks", "learning_rate", "batch"),
     },
 }
-"""Settings that may change when a run is resumed: where the data lies, how long and how fast, and what the
-remedies of errors name."""
+"""Settings that may change when a run is resumed: the location of the data, budget and speed, and settings
+that the remedies of errors name."""
 SPLIT = "split.json"
-"""File of a run folder with the names of each domain's training and validation images."""
+"""File in the run folder with the names of each domain's training and validation images."""
 SHOWN = 6
-"""Names that a message lists before it counts the rest."""
+"""How many names a message lists before it counts the rest."""
 PARTS = ("train", "validation")
-"""Of a `NamedSplit`, as the file names them."""
+"""Parts of a `NamedSplit`, by their names in the file."""
 
 
 def require_same_run(config: Config, out: Path) -> None:
-    """Raises CheckpointError when the run in ``out`` had other settings than may change (`FREE`)."""
+    """Raise CheckpointError if settings differ from those of the run in ``out``, except `FREE` ones."""
     before, now = (one.model_dump() for one in (load_config(out / "config.yaml"), config))
     bound = [
         f"{section}.{name}"
@@ -52,7 +52,7 @@ def require_same_run(config: Config, out: Path) -> None:
 
 
 def require_same_domains(out: Path, checkpoint: Path, domains: Sequence[str]) -> None:
-    """Raises CheckpointError when the data has other domains than the run in ``out``, or in another order."""
+    """Raise CheckpointError if the data's domains or their order differ from those of the run in ``out``."""
     before = checkpoints.read_progress(checkpoint).domains or _domains_of_model(out)
     if before is None or list(before) == list(domains):
         return
@@ -63,24 +63,24 @@ def require_same_domains(out: Path, checkpoint: Path, domains: Sequence[str]) ->
     ]
     raise CheckpointError(
         f"the run in {out} has the domains {_quoted(before)}; the data has {_quoted(domains)} "
-        f"({'; '.join(differences) or 'their order is another'})",
-        remedy="give the folders the names that the run knows, in --data FOLDER, or train a new run in "
+        f"({'; '.join(differences) or 'in another order'})",
+        remedy="give the folders in --data FOLDER the names that the run has, or train a new run in "
         "another --out",
     )
 
 
 def _quoted(domains: Sequence[str]) -> str:
-    """The first domains' names."""
+    """The first names of domains, quoted."""
     return _listed([f"'{name}'" if name else "images without labels" for name in domains])
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many there are more."""
+    """The first names, and how many more there are."""
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _domains_of_model(out: Path) -> tuple[str, ...] | None:
-    """Of the best model so far: checkpoints of earlier versions do not name the domains."""
+    """Domains of the best model so far, since checkpoints of earlier versions do not have them."""
     for name in ("best.safetensors", "model.safetensors"):
         with suppress(CheckpointError):
             return load_model(out / name).domains
@@ -89,10 +89,10 @@ def _domains_of_model(out: Path) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class ChosenSplit:
-    """Which images a run trains on, and what has changed since it stopped.
+    """The split of a run, and what has changed since it stopped.
 
     Attributes:
-        splits: one a domain.
+        splits: the split of each domain.
         changes: a line for each domain whose images have changed.
     """
 
@@ -101,19 +101,20 @@ class ChosenSplit:
 
 
 def choose_split(config: Config, data: DomainData, out: Path, checkpoint: Path | None) -> ChosenSplit:
-    """A new split, or that of a run that is resumed: none of its validation images is ever trained on, and
-    new images are only trained on. Earlier versions stored none; their runs get the split of the data as it
-    is.
+    """Create a new split, or restore that of a resumed run.
+
+    Validation images of a resumed run are never trained on, and new images are only trained on. Earlier
+    versions did not store the split; their runs get a new split of the current data.
 
     Args:
         config: settings.
         data: the data.
         out: the run folder.
-        checkpoint: the one that the run resumes from; None for a new run.
+        checkpoint: the checkpoint to resume from; None for a new run.
 
     Raises:
-        CheckpointError: the run was started with other settings or domains; its split is damaged; or no
-            training image of a domain is left.
+        CheckpointError: the run was started with other settings or domains, its split is damaged, or none of
+            a domain's training images is left.
     """
     if checkpoint is not None:
         require_same_run(config, out)
@@ -129,7 +130,7 @@ def choose_split(config: Config, data: DomainData, out: Path, checkpoint: Path |
             raise CheckpointError(
                 f"none of the {len(before.train)} training images of {_quoted([domain])} in {out} is in "
                 f"the data, such as {before.train[0]}",
-                remedy="name the folder that holds them (--data FOLDER), or start a new run from its weights "
+                remedy="name the folder that has them (--data FOLDER), or start a new run from its weights "
                 f"(--training.fine-tune {out} and another --out)",
             )
         if change := _difference(before, names):
@@ -138,7 +139,7 @@ def choose_split(config: Config, data: DomainData, out: Path, checkpoint: Path |
 
 
 def _difference(before: NamedSplit, names: Sequence[str]) -> str:
-    """What has changed in a domain, in words; empty where nothing has."""
+    """Describe what has changed in a domain; empty if nothing has."""
     present = set(names)
     new = len(present - {*before.train, *before.validation})
     parts = [f"{new} new {'image' if new == 1 else 'images'}, for training"] if new else []
@@ -150,7 +151,7 @@ def _difference(before: NamedSplit, names: Sequence[str]) -> str:
 
 
 def store_split(out: Path, data: DomainData, splits: Sequence[Split]) -> None:
-    """Write the split by the images' names, for `choose_split`.
+    """Write the split by image names, for `choose_split`.
 
     Raises:
         OutputError: the file cannot be written.
@@ -159,11 +160,11 @@ def store_split(out: Path, data: DomainData, splits: Sequence[Split]) -> None:
         domain: asdict(NamedSplit.of(split, names))
         for domain, split, names in zip(data.domains, splits, data.training_names, strict=True)
     }
-    write_text(out / SPLIT, json.dumps(named, indent=0) + "\n")  # in ASCII: file names may be no UTF-8
+    write_text(out / SPLIT, json.dumps(named, indent=0) + "\n")  # in ASCII, since file names may not be UTF-8
 
 
 def _read_split(path: Path, domains: Sequence[str]) -> list[NamedSplit]:
-    """Each domain's stored split.
+    """Read the stored split of each domain.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -177,7 +178,7 @@ def _read_split(path: Path, domains: Sequence[str]) -> list[NamedSplit]:
             raise ValueError("names are missing")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
-            f"cannot read {path}, which says what the run was trained on: {error}",
+            f"cannot read {path}, which lists the images that the run was trained on: {error}",
             remedy="restore the file, or train a new run in another --out; without the file, --resume may "
             "train on validation images",
         ) from error

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM ask a training to save and stop."""
+"""Handling of SIGINT and SIGTERM: training saves a checkpoint and stops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 from sivae_translate.utils.progress import console
 
 
-class Interrupted(Exception):  # noqa: N818 - no error: the user wants to stop
+class Interrupted(Exception):  # noqa: N818 - not an error: the user wants to stop
     """SIGINT or SIGTERM arrived; a checkpoint was saved."""
 
     def __init__(self, signum: int) -> None:
@@ -21,10 +21,10 @@ class Interrupted(Exception):  # noqa: N818 - no error: the user wants to stop
 
 @contextmanager
 def collect_signals(*, silent: bool = False) -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT interrupts. Main thread only.
+    """Collect SIGINT and SIGTERM instead of ending; a second SIGINT interrupts. Main thread only.
 
     Args:
-        silent: say nothing, since another process of the run does.
+        silent: print nothing, since another process of the run does.
     """
     received: list[int] = []
 

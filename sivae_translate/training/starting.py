@@ -1,4 +1,4 @@
-"""Fine-tuning: a run that starts from the weights of a trained model."""
+"""Fine-tuning: starting a run from the weights of a trained model."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sivae_translate.utils.errors import CheckpointError
 
 
 def fine_tune(model: LatentModel, config: Config, domains: tuple[str, ...], source: str) -> dict[str, object]:
-    """Take over the weights of a trained model of the same sizes, or of one for smaller images (`grown`).
+    """Load the weights of a trained model of the same sizes, or of one for smaller images (`grown`).
 
     Args:
-        model: changed in place.
-        config: of the new run.
-        domains: of the new run's data.
+        model: the new model, changed in place.
+        config: settings of the new run.
+        domains: domains of the new run.
         source: run folder, model file or pretrained name.
 
     Returns:
-        the model's name, with the steps and minutes that it was trained for, itself and what it started from.
+        The model's name, with the steps and minutes of its training, including what it started from.
 
     Raises:
         CheckpointError: there is no such model, or its sizes or domains differ.
@@ -32,7 +32,7 @@ def fine_tune(model: LatentModel, config: Config, domains: tuple[str, ...], sour
     if saved.domains != domains:
         raise CheckpointError(
             f"{path} has the domains {', '.join(saved.domains)}, the data has {', '.join(domains)}",
-            remedy="start from a model of the same domains, or leave training.fine_tune out",
+            remedy="start from a model of the same domains, or omit training.fine_tune",
         )
     weights = saved.model.state_dict()
     if saved.config.data.image_size < config.data.image_size:
@@ -50,17 +50,17 @@ def fine_tune(model: LatentModel, config: Config, domains: tuple[str, ...], sour
 
 
 def _require_growable(saved: SavedModel, config: Config, path: Path) -> None:
-    """Raises CheckpointError where more differs than the images' size, which weights alone would not tell."""
+    """Raise CheckpointError if more than the image size differs, which the weights alone would not show."""
     small, large = (
         {"channels": one.data.channels, **one.model.model_dump(include={"kind", "resampling"})}
         for one in (saved.config, config)
     )
     if small["kind"] == "published":
         raise CheckpointError(
-            f"{path} has the published networks, which do not grow", remedy="leave training.fine_tune out"
+            f"{path} has the published networks, which cannot be grown", remedy="omit training.fine_tune"
         )
     if other := [name for name, value in small.items() if value != large[name]]:
         raise CheckpointError(
             f"{path} cannot be grown: it has another {' and '.join(other)}",
-            remedy="change the image size and widths only",
+            remedy="change only the image size and widths",
         )

@@ -1,4 +1,4 @@
-"""One step: both halves of an objective, each moving its own parameters."""
+"""A training step: both halves of an objective, each updating its own parameters."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from sivae_translate.training.leaves import Leaves
 from sivae_translate.utils.memory import keep_freed_memory
 
 FACTOR = "rate_factor"
-"""Key of an optimizer's group for a factor on the learning rate."""
+"""Key of an optimizer's group: a factor on the learning rate."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step did.
+    """The result of a step.
 
     Attributes:
-        objective: what it minimised.
-        state: its passes.
-        weights: the loss weights in force.
-        loss: of the decoder's half, or of both when there are no fakes; scalar.
+        objective: the objective.
+        state: the passes of the step.
+        weights: the loss weights of the step.
+        loss: loss of the decoder's half, or of both without fakes; scalar.
         norms: gradient norm of each half before clipping.
         rate: the learning rate.
     """
@@ -52,10 +52,10 @@ class StepResult:
 
 
 class EncoderHalf(nn.Module):
-    """A batch to the passes that both halves share and the encoders' loss.
+    """Computes the shared passes and the encoders' loss of a batch.
 
     Args:
-        objective: whose half it is; the parameters are its encoders'.
+        objective: the objective; the parameters are those of its encoders.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -64,16 +64,16 @@ class EncoderHalf(nn.Module):
         self.objective = objective
 
     def forward(self, batch: Batch, weights: Weights) -> tuple[RealState, Tensor]:
-        """The passes, and a scalar."""
+        """The shared passes and the loss, a scalar."""
         state = self.objective.forward(batch, weights)
         return state, self.objective.encoder_loss(state, weights)
 
 
 class DecoderHalf(nn.Module):
-    """The shared passes to the decoder's loss.
+    """Computes the decoder's loss from the shared passes.
 
     Args:
-        objective: whose half it is; the parameters are its decoder's and its priors'.
+        objective: the objective; the parameters are those of its decoder and priors.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -83,23 +83,23 @@ class DecoderHalf(nn.Module):
         self.objective = objective
 
     def forward(self, state: RealState, weights: Weights) -> Tensor:
-        """A scalar."""
+        """The loss, a scalar."""
         return self.objective.decoder_loss(state, weights)
 
 
 class Stepper:
-    """Moves the encoders, then the decoder with the encoders as they are then.
+    """Updates the encoders, then the decoder with the updated encoders.
 
-    Each half is a module that ends in its loss, so that in a run of several processes
-    DistributedDataParallel wraps it and averages its gradients.
+    Each half is a module whose output is its loss, so that DistributedDataParallel can wrap it and average
+    its gradients in a run with several processes.
 
     Args:
-        objective: what both halves minimise; its weights and hooks are called from here alone.
-        clip_norm: largest gradient norm of each half; None is no clipping.
-        betas: Adam's.
-        replicas: independent models in one, whose losses are means over all their samples; their gradients
-            are scaled back.
-        processes: how many have a share of each batch.
+        objective: the objective; only this class calls its weights and hooks.
+        clip_norm: largest gradient norm of each half; None turns clipping off.
+        betas: betas of Adam.
+        replicas: number of independent models in one, whose losses are means over all samples; their
+            gradients are rescaled.
+        processes: number of processes that share each batch.
         means_rate: factor on the learning rate of the domains' prior means.
     """
 
@@ -135,14 +135,14 @@ class Stepper:
         number: int,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> StepResult:
-        """Move both halves once.
+        """Update both halves once.
 
         Args:
-            batch: real data.
-            progress: share of the training that is done, 0 to 1.
-            rate: Adam's learning rate.
-            number: of this step, counted from 1.
-            autocast: around the passes.
+            batch: real images.
+            progress: completed fraction of the training, 0 to 1.
+            rate: learning rate of Adam.
+            number: number of this step, counted from 1.
+            autocast: context of the passes.
         """
         weights = self.objective.weights(progress)
         with self._passes(autocast):
@@ -169,11 +169,11 @@ class Stepper:
         autocast: Callable[[], AbstractContextManager[object]],
         moved: Sequence[nn.Parameter] | None = None,
     ) -> Iterator[None]:
-        """Around the passes of a half.
+        """The context of a half's passes.
 
         Args:
-            autocast: their precision.
-            moved: what has moved since the first half; None in the first one.
+            autocast: context with their precision.
+            moved: parameters updated since the first half; None in the first half.
         """
         with autocast():
             if self.processes > 1:  # DistributedDataParallel waits for gradients of the parameters themselves
@@ -188,10 +188,10 @@ class Stepper:
                 yield
 
     def _decoder_groups(self, means_rate: float) -> list[dict[str, Any]]:
-        """Adam's groups of the decoder's half: one, or the prior means apart at a rate of their own."""
+        """Adam's groups of the decoder's half: one, or two if the prior means have their own rate."""
         if (
             means_rate == 1
-        ):  # one group keeps the parameters' order, by which checkpoints number Adam's moments
+        ):  # a single group keeps the order of parameters, which numbers Adam's moments in checkpoints
             return [{"params": self.decoders}]
         means = self.objective.model.style_prior.means
         others = [parameter for parameter in self.decoders if parameter is not means]
@@ -200,7 +200,7 @@ class Stepper:
     def _differentiate(
         self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool = False
     ) -> None:
-        """Gradients of some parameters alone, into their ``grad``."""
+        """Compute gradients of the given parameters only, into their ``grad``."""
         total = loss * self.replicas if self.replicas > 1 else loss
         if self.leaves is None:
             total.backward(inputs=list(parameters), retain_graph=retain)  # type: ignore[no-untyped-call]
@@ -208,7 +208,7 @@ class Stepper:
             self.leaves.differentiate(total, parameters, retain=retain)
 
     def _move(self, half: Literal["encoders", "decoder"], rate: float) -> Tensor:
-        """Clip, then Adam; returns the gradient's norm before clipping."""
+        """Clip the gradient, then update with Adam; returns the norm before clipping."""
         parameters = self.encoders if half == "encoders" else self.decoders
         if self.clip_norm is None:
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -223,11 +223,11 @@ class Stepper:
 
 
 def _average_gradients(half: nn.Module, rests: bool = False) -> DistributedDataParallel:
-    """A half whose gradients are means over processes. BatchNorms keep statistics of their own.
+    """Wrap a half so that its gradients are means over processes; BatchNorms keep separate statistics.
 
     Args:
-        half: to wrap.
-        rests: some of it takes no part in a phase; it is looked for at every step, which costs time.
+        half: the half to wrap.
+        rests: some parameters are unused in a phase; searching for them at every step costs time.
     """
     return DistributedDataParallel(
         half, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=rests

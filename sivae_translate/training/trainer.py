@@ -1,4 +1,4 @@
-"""Training: build, resume, loop, finish; the parts are modules of their own."""
+"""Training: build, resume, loop, finish; the parts are separate modules."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ from sivae_translate.utils.files import require_writable, write_text
 from sivae_translate.utils.progress import console
 
 SETTLING_BATCHES = 8
-"""Batches that the statistics of BatchNorms are measured on."""
+"""Number of batches that the statistics of BatchNorms are measured on."""
 NOT_FINITE = "the weights are not finite"
 
 
 class Trainer:
-    """Trains a model and leaves a run folder: config.yaml, model.safetensors, checkpoints, metrics, pictures.
+    """Trains a model and writes a run folder: config.yaml, model.safetensors, checkpoints, metrics, pictures.
 
-    What step n does depends on the weights, the seed and n alone: random streams are seeded anew at each
-    step. A run that was killed and resumed therefore ends with the same weights as one that was not, given a
-    budget in steps or epochs and the same number of CPU threads.
+    Step n depends only on the weights, the seed and n: random generators are seeded again at each step. A run
+    that was killed and resumed therefore ends with the same weights as one that was not, given a budget in
+    steps or epochs and the same number of CPU threads.
 
     Args:
         config: settings.
         out: the run folder; `run` writes to it.
         resume: continue from the last checkpoint in ``out``.
-        data: the data, when it is loaded already; otherwise ``config.data`` says where it is.
+        data: the data; by default it is loaded as ``config.data`` says.
         world: the processes that share the run; each takes an equal part of every batch, and the first one
             writes.
 
     Raises:
-        ConfigError: the settings do not fit together, or ``out`` holds another run and ``resume`` is not set.
+        ConfigError: the settings are invalid, or ``out`` has another run and ``resume`` is not set.
         CheckpointError: ``resume`` is set and the checkpoint cannot be read or the run was started with other
             settings or domains.
         DataError: the data cannot be used.
@@ -81,7 +81,7 @@ class Trainer:
         checkpoint = checkpoints.latest(out / "checkpoints")
         if checkpoint and not resume:
             raise ConfigError(
-                f"{out} already holds a run", remedy="choose another --out, or continue it with --resume"
+                f"{out} already has a run", remedy="choose another --out, or continue it with --resume"
             )
         self.data = data if data is not None else load_data(config.data)
         self.problems: list[str] = []
@@ -97,7 +97,7 @@ class Trainer:
             self.progress = checkpoints.load(checkpoint, self.modules, self.stepper.optimizers)
 
     def _build(self, start: str | None) -> None:
-        """The model, from trained weights where ``start`` names some; its average, objective and batches."""
+        """Build the model (from the weights of ``start``, if given), its average, objective and batches."""
         training = self.config.training
         torch.manual_seed(training.seed)
         layout = torch.channels_last if training.channels_last else torch.contiguous_format
@@ -121,21 +121,21 @@ class Trainer:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """What a checkpoint holds."""
+        """The modules in a checkpoint."""
         return {"model": self.model, "ema": self.ema, **self.objective.companions()}
 
     def run(self) -> Path:
         """Train until the budget is spent.
 
         Returns:
-            the run folder, with model.safetensors in it.
+            The run folder, which contains model.safetensors.
 
         Raises:
-            TrainingError: training went wrong more often than ``training.max_rollbacks`` allows, a loader
-                process was killed, or memory has run out; the last good state is saved.
+            TrainingError: training diverged more often than ``training.max_rollbacks`` allows, a loader
+            process was killed, or memory ran out; the last good state is saved.
             Interrupted: SIGINT or SIGTERM; a checkpoint was saved.
-            OutputError: another training uses the run folder; or the disk is full, and the previous
-                checkpoint is whole.
+            OutputError: another training uses the run folder, or the disk is full; the previous
+            checkpoint is intact.
             DataError: too many images cannot be read.
         """
         require_writable(self.out)
@@ -143,8 +143,8 @@ class Trainer:
             return self._run()
 
     def _run(self) -> Path:
-        """`run`, in a folder that is this training's alone."""
-        self.world.wait()  # all processes have read what was there before
+        """`run`, after the folder is locked."""
+        self.world.wait()  # until all processes have read the folder
         if self.world.writes:
             tidy(self.out, self.progress.step)
         self.open_run()
@@ -159,7 +159,7 @@ class Trainer:
         return self.out
 
     def open_run(self) -> None:
-        """Say what is trained on, write the configuration and open the log."""
+        """Print what is trained on, write the configuration and open the log."""
         self._say("\n".join([summary(self.data, self.split.splits), *self.split.changes]))
         if self.world.writes:
             write_text(self.out / "config.yaml", to_yaml(self.config))
@@ -167,7 +167,7 @@ class Trainer:
             self.log = MetricsLog(self.out, self.progress.step, self.config.training.tensorboard)
 
     def _train(self, display: Display, received: Sequence[int]) -> str | None:
-        """Step until the budget is spent, or something is wrong: then what."""
+        """Train until the budget is spent; returns what is wrong if training diverges."""
         last = time.monotonic()
         if self.budget.share(self.progress) >= 1:
             return None
@@ -177,8 +177,7 @@ class Trainer:
             self._note_unreadable(batch.unreadable)
             metrics = self.step(batch.to(self.device))
             now = time.monotonic()
-            # The budget pays for everything, loading, validation and pictures included; the rate is that of
-            # the steps alone.
+            # The budget includes loading, validation and pictures; the rate counts only the steps.
             self.progress.seconds, last = self.progress.seconds + now - last, now
             self.rate = 1 / (now - began) if not self.rate else 0.95 * self.rate + 0.05 / (now - began)
             metrics = self.world.mean(metrics, self.device)
@@ -191,7 +190,7 @@ class Trainer:
         return None
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One step of both halves; metrics every ``training.log_every`` steps, else an empty dict."""
+        """Run a step; returns metrics every ``training.log_every`` steps, else an empty dict."""
         step, training = self.progress.step, self.config.training
         torch.manual_seed((training.seed + self.world.rank * 1_009) * 1_000_003 + step)
         share, rate = self.budget.share(self.progress), self.budget.learning_rate(self.progress)
@@ -201,7 +200,7 @@ class Trainer:
         return {} if (step + 1) % training.log_every else result.metrics()
 
     def _record(self, metrics: dict[str, float]) -> str | None:
-        """Log, pictures and checkpoint, where the step is due for them; what is wrong, if anything."""
+        """Write log, pictures and checkpoint when they are due; returns what is wrong, if anything."""
         step, training = self.progress.step, self.config.training
         if metrics and self.log:
             own = {"steps_per_second": self.rate, "seconds": self.progress.seconds}
@@ -216,7 +215,7 @@ class Trainer:
         return self.checkpoint() if due else None
 
     def _stop_if_asked(self, received: Sequence[int]) -> None:
-        """All processes agree on the time spent, and stop together when one of them has a signal."""
+        """Agree with all processes on the time spent, and stop together if one of them has a signal."""
         values = [self.progress.seconds, max(received, default=0)]
         self.progress.seconds, signum = self.world.greatest(values, self.device)
         if signum:
@@ -225,10 +224,10 @@ class Trainer:
             raise Interrupted(int(signum))
 
     def roll_back(self, problem: str) -> None:
-        """Back to the last checkpoint with half the learning rate.
+        """Return to the last checkpoint with half the learning rate.
 
         Raises:
-            TrainingError: that was done too often already.
+            TrainingError: there were too many rollbacks already.
         """
         guard, step = self.progress.guard, self.progress.step
         saved = checkpoints.latest(self.out / "checkpoints")
@@ -238,7 +237,7 @@ class Trainer:
             )
         if guard.rollbacks >= self.config.training.max_rollbacks:
             raise TrainingError(
-                f"training went wrong again at step {step}: {problem}; the last good state is {saved}",
+                f"training diverged again at step {step}: {problem}; the last good state is {saved}",
                 remedy="continue with --resume and a lower training.learning_rate or objective.beta_neg, or "
                 "with more training.max_rollbacks",
             )
@@ -253,10 +252,10 @@ class Trainer:
         )
 
     def checkpoint(self) -> str | None:
-        """Validate and save, by the process that writes; the others wait until the checkpoint is there.
+        """Validate and save in the process that writes; the others wait.
 
         Returns:
-            what is wrong, where nothing was saved: weights that are not finite never are.
+            What is wrong if nothing was saved: weights that are not finite never are.
         """
         if not is_finite(self.model):
             return NOT_FINITE
@@ -266,10 +265,10 @@ class Trainer:
         return None
 
     def _validate_and_save(self) -> None:
-        """Validate and save; the best checkpoint of the last phase stays beside the last ones.
+        """Validate and save; the best checkpoint of the last phase is kept besides the last ones.
 
-        Its file is written first: when the process is killed between the two, the steps since the checkpoint
-        before are repeated, and their score is no better than the file's.
+        Its file is written first: if the process is killed before the checkpoint is written, the steps since
+        the previous one are repeated, and their score is no better than that in the file.
         """
         self._settle()
         self.validation.fit_variance(self.config.training.seed)
@@ -298,7 +297,7 @@ class Trainer:
         settle_average(self.ema, batches)
 
     def _finish(self) -> None:
-        """The model, the pictures and the report."""
+        """Write the model, the pictures and the report."""
         if self.log is not None:
             self._save_model("model.safetensors")
             report.save_grid(self.ema, self.data, self.out / "grid.png", self._autocast)
@@ -307,7 +306,7 @@ class Trainer:
         self.world.wait()
 
     def _facts(self) -> dict[str, object]:
-        """Facts about the training that travel with the model."""
+        """Facts about the training, for the model file."""
         return report.facts(self.out, self.config, self.progress, self.budget.images, self.world.size) | {
             "validation": {"measure": MEASURE, **self.score.facts()} if self.score else None,
             "device": str(self.device),
@@ -325,16 +324,16 @@ class Trainer:
         check_unreadable(self.problems, self.config.data.max_unreadable)
 
     def _say(self, text: str, style: str | None = None) -> None:
-        """A line on the terminal, from one process only."""
+        """Print a line, from one process only."""
         if self.world.writes:
             console.print(text, style=style, highlight=False, soft_wrap=True)
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False, data: DomainData | None = None) -> Path:
-    """Train and return the run folder; see `Trainer`. Started by torchrun, all its processes share the run.
+    """Train and return the run folder; see `Trainer`. With torchrun, all its processes share the run.
 
     Raises:
-        TrainingError: another process of the run has ended; or see `Trainer.run`.
+        TrainingError: another process of the run has ended, or see `Trainer.run`.
     """
     with joined() as world:
         trainer = Trainer(config, Path(out), resume=resume, data=data, world=world)
@@ -346,5 +345,5 @@ def train(config: Config, out: str | Path, *, resume: bool = False, data: Domain
             raise TrainingError(
                 f"process {world.rank} of {world.size} lost the others at step {trainer.progress.step}: "
                 f"{error}",
-                remedy=f"see what the others say, then continue with --resume --out {out}",
+                remedy=f"see the messages of the others, then continue with --resume --out {out}",
             ) from error

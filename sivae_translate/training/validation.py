@@ -1,4 +1,4 @@
-"""What a run measures on validation images: its score, and the calibration of typicality."""
+"""Measurements on validation images: the score of a model, and the calibration of typicality."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from sivae_translate.training.quality import Quality, Score
 from sivae_translate.utils.errors import DataError
 
 TRAINING_IMAGES = 256
-"""Training images that the pixel variance and the calibration are fitted on."""
+"""Number of training images that the pixel variance and the calibration are fitted to."""
 BATCH = 64
 
 
 class Validation:
-    """Measures an averaged model on validation images, and some training images for comparison.
+    """Measures an averaged model on validation images, and on some training images.
 
     Args:
         data: the domains.
-        splits: which images of each domain are trained on, and which are for validation.
+        splits: the training and validation images of each domain.
         model: the averaged model.
-        autocast: around its passes.
-        note_unreadable: called with the problem of each image that cannot be read.
+        autocast: context of its passes.
+        note_unreadable: called with the problem of each unreadable image.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class Validation:
         self.quality = Quality(model, splits, self._images, autocast)
 
     def score(self) -> Score | None:
-        """How good the model's images are; None without validation images."""
+        """The score of the model's images; None without validation images."""
         return self.quality.score()
 
     def fit_variance(self, seed: int) -> None:
-        """Fit the model's pixel variance on training images."""
+        """Fit the model's pixel variance to training images."""
         with self.autocast():
             self.model.fit_variance(self._training_images(), torch.Generator(self.device).manual_seed(seed))
 
     def calibration(self) -> Calibration | None:
-        """What is typical of validation images; None without any."""
+        """The calibration of typicality; None without validation images."""
         images = torch.cat([self._images(index, split.validation) for index, split in enumerate(self.splits)])
         if not len(images):
             return None
@@ -64,7 +64,7 @@ class Validation:
         return Calibration.fit(training, self._measure(images), max(1, self.model.domains))
 
     def _measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """`typicality.read` in batches."""
+        """`typicality.measure` in batches."""
         with self.autocast():
             parts = [measure(self.model, part) for part in torch.split(images, BATCH)]
         return torch.cat([numbers for numbers, _ in parts]), torch.cat([domains for _, domains in parts])
@@ -75,7 +75,7 @@ class Validation:
         return torch.cat([self._images(index, split.train[:each]) for index, split in enumerate(self.splits)])
 
     def _images(self, domain: int, positions: np.ndarray) -> Tensor:
-        """Those training images of a domain that are readable, without augmentation, (B, C, H, W)."""
+        """Readable training images of a domain at the given positions, without augmentation, (B, C, H, W)."""
         images = []
         for position in positions:
             try:

@@ -220,7 +220,7 @@ def test_missing_foreign_and_damaged_models_are_explained(tiny_run: Path, tmp_pa
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(1)}, foreign)
-    with pytest.raises(CheckpointError, match="no model of this library"):
+    with pytest.raises(CheckpointError, match="not a model of this library"):
         Translator.from_pretrained(foreign)
 
 
