@@ -23,7 +23,7 @@ from sivae_translate.evaluation.suite import MetricSuite
 from sivae_translate.evaluation.translation import evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
-from sivae_translate.training.trainer import train
+from sivae_translate.training.launch import train
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.resources import config_path
 from sivae_translate.utils.tables import markdown_table

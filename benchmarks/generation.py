@@ -22,8 +22,8 @@ from sivae_translate.config import load_config
 from sivae_translate.data.loading import load_data
 from sivae_translate.evaluation.generation import GenerationSuite
 from sivae_translate.inference.translator import Translator
+from sivae_translate.training.launch import train
 from sivae_translate.training.log import read_metrics
-from sivae_translate.training.trainer import train
 from sivae_translate.utils import pictures
 from sivae_translate.utils.choices import ObjectiveName
 from sivae_translate.utils.files import write_json, write_text

@@ -25,8 +25,8 @@ from sivae_translate.evaluation.suite import MetricSuite
 from sivae_translate.evaluation.translation import evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
+from sivae_translate.training.launch import train
 from sivae_translate.training.log import read_metrics
-from sivae_translate.training.trainer import train
 from sivae_translate.utils.files import write_json
 from sivae_translate.utils.resources import config_path
 

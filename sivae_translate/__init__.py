@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sivae_translate.models.codes import Codes, Gaussian, Posterior
     from sivae_translate.models.lpips import Lpips
     from sivae_translate.models.translation import TranslationVAE
-    from sivae_translate.training.trainer import train
+    from sivae_translate.training.launch import train
     from sivae_translate.utils.errors import SivaeError
 
 __version__ = "0.1.0"
@@ -41,7 +41,7 @@ _HOMES = {
     "evaluate": "evaluation.translation",
     "load_config": "config",
     "register_source": "data.sources",
-    "train": "training.trainer",
+    "train": "training.launch",
 }
 
 __all__ = [

@@ -35,9 +35,9 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
     """``sivae-translate train``; 0, or 128 + the signal that stopped it."""
     from sivae_translate.config import load_config
     from sivae_translate.data.loading import at_root
+    from sivae_translate.training.launch import train as run_training
     from sivae_translate.training.memory import require_memory
     from sivae_translate.training.signals import Interrupted
-    from sivae_translate.training.trainer import train as run_training
     from sivae_translate.utils.progress import console
 
     path = _config_path(command, overrides)

@@ -1,8 +1,8 @@
-"""Settings: frozen, validated models; YAML in, overrides on top, errors that suggest the right name.
+"""Settings: frozen, validated models, read from YAML and overrides.
 
 A configuration has four sections: ``data``, ``model``, ``objective`` and ``training``. Every field has a
-default, so an empty file is a valid configuration; the defaults are meant for two folders of photographs that
-nobody has tuned for.
+default, so an empty file is a valid configuration; the defaults are meant for two folders of photographs
+without any tuning.
 """
 
 from sivae_translate.config.kinds import Count, NonNegative, Positive, Share

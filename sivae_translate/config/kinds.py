@@ -1,4 +1,4 @@
-"""Kinds of values that settings have, with their bounds."""
+"""Types of settings, with bounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 MOST = 10**9
-"""Of anything that is counted. Bounds only keep slips and damaged files from being taken at their word."""
+"""Upper bound of counts. Bounds only protect against typos and damaged files."""
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Width = Annotated[int, Field(ge=1, le=8192)]
 Dimension = Annotated[int, Field(ge=1, le=65_536)]

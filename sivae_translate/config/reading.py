@@ -1,4 +1,4 @@
-"""Settings from YAML, with overrides on top; errors suggest the right name."""
+"""Reading settings from YAML and overrides; errors suggest the right name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ S = TypeVar("S", bound=Section)
 
 BUDGETS = ("steps", "epochs", "minutes")
 MOST_PROBLEMS, LONGEST = 10, 200
-"""How many wrong values an error lists, and how many characters it shows of each."""
+"""How many invalid values an error lists, and how many characters of each it shows."""
 OLD_NAMES = {
     "data.hold_out": "data.validation_size",
     "objective.back": "objective.back_translation",
@@ -28,23 +28,19 @@ OLD_NAMES = {
     "training.init": "training.fine_tune",
     "training.retreats": "training.max_rollbacks",
 }
-"""Names that settings had in earlier versions; configurations and model files may still hold them."""
+"""Earlier names of settings, which configurations and model files may still contain."""
 OLD_VALUES = {"vae": "elbo", "back": "back_translation"}
-"""The same for what was renamed among the values of ``objective.name`` and of the ramps' names."""
+"""Earlier values of ``objective.name`` and of the names of ramps."""
 
 
 def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a YAML file and put overrides on top.
+    """Read a YAML file and apply overrides.
 
     Args:
-        path: YAML with the sections data, model, objective, training; None is the defaults. A relative
-            ``data.root`` in it is relative to the working directory.
-        overrides: dotted name to value, such as ``{"training.steps": 20000}``. A budget among them replaces
-            the file's.
-
-    Raises:
-        ConfigError: no such file, not YAML, an unknown name (the nearest known one is suggested), a wrong
-            type or value.
+        path: YAML file with the sections data, model, objective, training; None is the defaults. A relative
+            ``data.root`` is relative to the working directory.
+        overrides: dotted name to value, such as ``{"training.steps": 20000}``. A budget replaces that of the
+            file.
 
     >>> config = load_config(None, {"training.minutes": 60, "data.image_size": 128})
     >>> config.training.minutes, config.data.image_size, config.training.batch
@@ -62,7 +58,7 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
 
 
 def from_dict(values: Mapping[str, Any], source: str) -> Config:
-    """Validate nested settings; names of earlier versions are understood.
+    """Validate nested settings; earlier names are understood.
 
     Raises:
         ConfigError: see `load_config`.
@@ -71,7 +67,7 @@ def from_dict(values: Mapping[str, Any], source: str) -> Config:
 
 
 def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings under today's names, made of settings that may have names of earlier versions."""
+    """Replace earlier names in nested settings."""
     renamed: dict[str, Any] = {}
     for section, entries in values.items():
         if not isinstance(entries, Mapping):
@@ -82,7 +78,7 @@ def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
         }
         renamed[section] = {current[name]: value for name, value in entries.items()}
     model, objective = renamed.get("model"), renamed.get("objective")
-    if isinstance(model, dict) and "antialias" in model:  # of version 0.1, which had one way to resample
+    if isinstance(model, dict) and "antialias" in model:  # from version 0.1, which had one kind of resampling
         smoothed = model.pop("antialias")
         model.setdefault("resampling", "antialiased" if smoothed else "shuffle")
     if isinstance(objective, dict):
@@ -93,7 +89,7 @@ def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ramps_of(objective: dict[str, Any]) -> list[dict[str, Any]]:
-    """The ramps of an objective's settings as dictionaries of their own, in their place."""
+    """Copies of the ramps in an objective's settings, stored in their place."""
     ramps = objective.get("ramps")
     if not isinstance(ramps, list | tuple) or not all(isinstance(ramp, Mapping) for ramp in ramps):
         return []
@@ -102,7 +98,7 @@ def _ramps_of(objective: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def validated(kind: type[S], values: Mapping[str, Any], source: str) -> S:
-    """Settings of some kind from nested values; errors say that these come from ``source``.
+    """Validate nested values as a kind of settings; errors name ``source``.
 
     Raises:
         ConfigError: see `load_config`.
@@ -116,7 +112,7 @@ def validated(kind: type[S], values: Mapping[str, Any], source: str) -> S:
 
 
 def field_names(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every setting's dotted name and a line that describes it."""
+    """Every setting's dotted name and a line of description."""
     for name, info in section.model_fields.items():
         annotation = info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -135,19 +131,19 @@ def field_names(section: type[BaseModel] = Config, prefix: str = "") -> Iterator
 
 
 def to_yaml(config: Config) -> str:
-    """The configuration as YAML that `load_config` reads back to an equal one."""
+    """The configuration as YAML; `load_config` reads it back to an equal one."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The names and values in a file; none for an empty one.
+    """Read the names and values in a YAML file; an empty file has none.
 
     Raises:
-        ConfigError: no such file, not YAML, or no names and values.
+        ConfigError: the file is missing, not YAML, or has no names and values.
     """
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):  # a FIFO would be waited for, for ever
-            raise ConfigError(f"the configuration {path} is no regular file", remedy="name a YAML file")
+        if path.exists() and not (path.is_file() or path.is_dir()):  # reading a FIFO would block forever
+            raise ConfigError(f"the configuration {path} is not a regular file", remedy="name a YAML file")
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(
@@ -156,7 +152,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no settings", remedy="write lines of the form name: value")
+        raise ConfigError(f"{path} has no settings", remedy="write lines of the form name: value")
     return values
 
 
@@ -165,7 +161,7 @@ def _set(values: dict[str, Any], keys: list[str], value: Any, name: str) -> None
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
             raise ConfigError(
-                f"'{name}' lies inside '{key}', which is not a section", remedy="see sivae-translate settings"
+                f"'{name}' is inside '{key}', which is not a section", remedy="see sivae-translate settings"
             )
     values[keys[-1]] = value
 
@@ -195,7 +191,7 @@ def _children(parent: str, kind: type[Section]) -> list[str]:
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The known dotted name that a wrong one stands for, as far as one can tell: it may lack its section."""
+    """The known dotted name closest to an unknown one, which may lack its section."""
     tails = {candidate.rpartition(".")[2]: candidate for candidate in reversed(known)}
     section, _, tail = name.rpartition(".")
     whole = difflib.get_close_matches(name, known, n=1)
@@ -206,4 +202,4 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
 
 def _suggestion(name: str, known: Sequence[str]) -> str:
     near = nearest(name, known)
-    return f"did you mean {near}?" if near else f"known are {', '.join(known)}"
+    return f"did you mean {near}?" if near else f"known names are {', '.join(known)}"

@@ -22,7 +22,7 @@ from sivae_translate.evaluation.translation import check_limit, evaluate
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.studies.benchmark_report import MODEL, MethodResult, as_json, markdown
-from sivae_translate.training.trainer import train
+from sivae_translate.training.launch import train
 from sivae_translate.utils import pictures
 from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.environment import environment, peak_memory

@@ -19,7 +19,7 @@ from sivae_translate.evaluation.translation import evaluate
 from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
-from sivae_translate.training.trainer import train
+from sivae_translate.training.launch import train
 from sivae_translate.utils import pictures
 from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.files import write_json

@@ -24,7 +24,7 @@ from sivae_translate.training.best import MEASURE, best_score, in_last_phase
 from sivae_translate.training.budget import Budget
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.display import Display, shown
-from sivae_translate.training.distributed import World, joined
+from sivae_translate.training.distributed import World
 from sivae_translate.training.failures import explained
 from sivae_translate.training.folder import tidy
 from sivae_translate.training.lock import locked
@@ -327,23 +327,3 @@ class Trainer:
         """Print a line, from one process only."""
         if self.world.writes:
             console.print(text, style=style, highlight=False, soft_wrap=True)
-
-
-def train(config: Config, out: str | Path, *, resume: bool = False, data: DomainData | None = None) -> Path:
-    """Train and return the run folder; see `Trainer`. With torchrun, all its processes share the run.
-
-    Raises:
-        TrainingError: another process of the run has ended, or see `Trainer.run`.
-    """
-    with joined() as world:
-        trainer = Trainer(config, Path(out), resume=resume, data=data, world=world)
-        try:
-            return trainer.run()
-        except RuntimeError as error:
-            if world.size == 1:
-                raise
-            raise TrainingError(
-                f"process {world.rank} of {world.size} lost the others at step {trainer.progress.step}: "
-                f"{error}",
-                remedy=f"see the messages of the others, then continue with --resume --out {out}",
-            ) from error

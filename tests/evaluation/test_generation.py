@@ -19,7 +19,8 @@ from sivae_translate.inference.sampling import sample_files
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.build import make_model
 from sivae_translate.models.weights import load_model
-from sivae_translate.training.trainer import Trainer, train
+from sivae_translate.training.launch import train
+from sivae_translate.training.trainer import Trainer
 from sivae_translate.utils.errors import ConfigError, InputError
 
 

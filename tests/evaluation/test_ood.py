@@ -18,7 +18,7 @@ from sivae_translate.config import from_dict
 from sivae_translate.evaluation import ood, ood_scores, separation
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.typicality import Calibration, Verdict
-from sivae_translate.training.trainer import train
+from sivae_translate.training.launch import train
 from sivae_translate.utils.errors import InputError
 
 

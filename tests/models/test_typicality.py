@@ -19,7 +19,7 @@ from sivae_translate.inference.arguments import CoarseCheckWarning, OutOfDistrib
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.typicality import Calibration, Verdict, measure
 from sivae_translate.models.weights import load_model, save_model
-from sivae_translate.training.trainer import train
+from sivae_translate.training.launch import train
 from sivae_translate.utils.errors import InputError
 
 

@@ -14,8 +14,9 @@ from sivae_translate.models.weights import load_model, read_facts
 from sivae_translate.training import checkpoints
 from sivae_translate.training import trainer as trainers
 from sivae_translate.training.best import MEASURE, best_score, in_last_phase
+from sivae_translate.training.launch import train
 from sivae_translate.training.quality import Score
-from sivae_translate.training.trainer import Trainer, train
+from sivae_translate.training.trainer import Trainer
 from tests.training.conftest import MODEL
 
 SETTINGS: dict[str, Any] = {

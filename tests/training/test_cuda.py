@@ -12,7 +12,7 @@ from sivae_translate.config import from_dict
 from sivae_translate.evaluation import metrics
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips
-from sivae_translate.training.trainer import train
+from sivae_translate.training.launch import train
 from sivae_translate.utils.devices import exact_float32
 from tests.training.conftest import MODEL
 

@@ -27,8 +27,9 @@ from sivae_translate.data.domains import DomainData
 from sivae_translate.training import checkpoints, lock
 from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.failures import explained
+from sivae_translate.training.launch import train
 from sivae_translate.training.signals import Interrupted
-from sivae_translate.training.trainer import Trainer, train
+from sivae_translate.training.trainer import Trainer
 from sivae_translate.utils.errors import DataError, OutputError, TrainingError
 from tests.training.conftest import MODEL
 

@@ -18,8 +18,9 @@ from sivae_translate.config import Config, from_dict
 from sivae_translate.data.domains import DomainData
 from sivae_translate.models.weights import load_model
 from sivae_translate.training import checkpoints
+from sivae_translate.training.launch import train
 from sivae_translate.training.resuming import SPLIT
-from sivae_translate.training.trainer import Trainer, train
+from sivae_translate.training.trainer import Trainer
 from sivae_translate.utils.errors import CheckpointError
 from tests.training.conftest import MODEL, run_until_power_cut
 

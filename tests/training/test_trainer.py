@@ -22,9 +22,10 @@ from sivae_translate.inference.translator import Translator
 from sivae_translate.models.weights import load_model
 from sivae_translate.training import checkpoints
 from sivae_translate.training.guard import Guard
+from sivae_translate.training.launch import train
 from sivae_translate.training.lock import locked
 from sivae_translate.training.log import read_metrics
-from sivae_translate.training.trainer import Trainer, train
+from sivae_translate.training.trainer import Trainer
 from sivae_translate.utils.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from sivae_translate.utils.tensor_files import write_tensors
 from tests.training.conftest import MODEL, run_until_power_cut

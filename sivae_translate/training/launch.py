@@ -1,0 +1,42 @@
+"""Starting a training, in one process or in several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sivae_translate.config import Config
+from sivae_translate.data.domains import DomainData
+from sivae_translate.training.distributed import joined
+from sivae_translate.training.trainer import Trainer
+from sivae_translate.utils.errors import TrainingError
+
+
+def train(config: Config, out: str | Path, *, resume: bool = False, data: DomainData | None = None) -> Path:
+    """Train and return the run folder; see `Trainer`. With torchrun, all its processes share the run.
+
+    Raises:
+        TrainingError: another process of the run has ended, or see `Trainer.run`.
+
+    >>> import tempfile
+    >>> from sivae_translate import DomainData, Translator, load_config
+    >>> rng = np.random.default_rng(0)
+    >>> day, night = (list(rng.integers(low, 255, (8, 32, 32, 3), np.uint8)) for low in (128, 0))
+    >>> sizes = {"data.image_size": 32, "data.workers": 0, "model.widths": [8, 8, 8]}
+    >>> config = load_config(None, {**sizes, "training.steps": 2, "training.batch": 4})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = train(config, f"{folder}/run", data=DomainData.of({"day": day, "night": night}))
+    ...     Translator.from_pretrained(run).domains
+    ('day', 'night')
+    """
+    with joined() as world:
+        trainer = Trainer(config, Path(out), resume=resume, data=data, world=world)
+        try:
+            return trainer.run()
+        except RuntimeError as error:
+            if world.size == 1:
+                raise
+            raise TrainingError(
+                f"process {world.rank} of {world.size} lost the others at step {trainer.progress.step}: "
+                f"{error}",
+                remedy=f"see the messages of the others, then continue with --resume --out {out}",
+            ) from error
