@@ -122,5 +122,5 @@ def test_a_folder_may_be_called_a_number() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="FIFOs")
 def test_a_configuration_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.yaml")
-    with pytest.raises(ConfigError, match="no regular file"):
+    with pytest.raises(ConfigError, match="not a regular file"):
         load_config(tmp_path / "config.yaml")

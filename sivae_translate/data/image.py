@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from sivae_translate.data import ranges
-from sivae_translate.data.plain import orientation_of, to_plain
+from sivae_translate.data.conversion import orientation_of, to_plain
 from sivae_translate.data.reading import DEFAULT, Reading, open_image
 from sivae_translate.utils.errors import InputError
 

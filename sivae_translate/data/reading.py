@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from sivae_translate.data import ranges
+from sivae_translate.data.conversion import orientation_of, to_plain
 from sivae_translate.data.formats import HEAD, find_reader
 from sivae_translate.data.limits import (
     BLOCK,
@@ -22,7 +23,6 @@ from sivae_translate.data.limits import (
     require_regular,
     strip_metadata,
 )
-from sivae_translate.data.plain import orientation_of, to_plain
 from sivae_translate.utils.errors import DataError, InputError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sivae_translate.data.domains import DomainData, ImageSource
 from sivae_translate.data.tensors import to_tensor
-from sivae_translate.evaluation.encoding import BATCH, encode_all
+from sivae_translate.evaluation.posteriors import BATCH, encode_all
 from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import InputError

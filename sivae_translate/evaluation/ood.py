@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from sivae_translate.data.tensors import to_tensor
-from sivae_translate.evaluation.encoding import BATCH
 from sivae_translate.evaluation.intervals import Interval, proportion
 from sivae_translate.evaluation.ood_scores import surprise
+from sivae_translate.evaluation.posteriors import BATCH
 from sivae_translate.evaluation.separation import Separation, separation
 from sivae_translate.inference.arguments import PERCENTILE, unusual
 from sivae_translate.inference.translator import Translator

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from sivae_translate.data.domains import DomainData, ImageSource
 from sivae_translate.data.tensors import to_tensor
-from sivae_translate.evaluation.encoding import encode_all
 from sivae_translate.evaluation.intervals import proportion
+from sivae_translate.evaluation.posteriors import encode_all
 from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.codes import Posterior

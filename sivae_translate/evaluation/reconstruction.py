@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sivae_translate.evaluation.encoding import BATCH
 from sivae_translate.evaluation.intervals import bootstrap
 from sivae_translate.evaluation.metrics import l1
+from sivae_translate.evaluation.posteriors import BATCH
 from sivae_translate.evaluation.results import DomainResult
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.lpips import Lpips

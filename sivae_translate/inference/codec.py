@@ -1,4 +1,4 @@
-"""Decoding and encoding of image files, in the process that asks."""
+"""Decoding and encoding image files in the current process."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ THREADS = 4
 
 
 class Codec:
-    """Reads and writes in this process; several threads may use it at once.
+    """Reads and writes images in this process; several threads may use it at the same time.
 
     Args:
         processor: prepares pictures for the model.
-        encoding: of the files that are written.
+        encoding: format and quality of the files to write.
 
     Attributes:
-        threads: that should use it.
+        threads: number of threads that should use it.
     """
 
     threads = THREADS
@@ -32,12 +32,12 @@ class Codec:
         self.processor, self.encoding = processor, encoding
 
     def chunk(self, batch: int) -> int:
-        """Files of a batch that a call should be given."""
+        """How many files of a batch to pass to a call."""
         del batch
         return 1
 
     def read(self, paths: Sequence[Path]) -> list[Prepared | DataError]:
-        """Each file as the model sees it, or why it cannot be read."""
+        """Prepare each file for the model, or return why it cannot be read."""
         return [self._read(path) for path in paths]
 
     def _read(self, path: Path) -> Prepared | DataError:
@@ -49,12 +49,12 @@ class Codec:
     def write(
         self, pixels: np.ndarray, placements: Sequence[Placement | None], targets: Sequence[Path]
     ) -> None:
-        """Write images, each whole or not at all.
+        """Write images atomically.
 
         Args:
             pixels: uint8 (B, S, S, C).
-            placements: to restore the shapes of their sources by; None leaves an image as it is.
-            targets: the files.
+            placements: placements that restore the sizes of the sources; None keeps the model's size.
+            targets: paths of the files.
 
         Raises:
             OutputError: a file cannot be written.
@@ -65,7 +65,7 @@ class Codec:
             self.encoding.save(restored, target)
 
     def abort(self) -> None:
-        """End reading that is going on; writing is finished."""
+        """Stop reading; writes are completed."""
 
     def close(self) -> None:
-        """Nothing is read or written any more."""
+        """Release all resources."""

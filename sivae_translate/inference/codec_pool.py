@@ -1,8 +1,8 @@
-"""Decoding and encoding of image files by other processes.
+"""Decoding and encoding image files in other processes.
 
-Threads are not enough: opening, naming and moving files takes Python's lock for half a millisecond each, and
-decoding in small blocks, which can be stopped, passes it to and fro. The processes are plain ones that talk
-through pipes. multiprocessing would run the caller's script again in each of them.
+Threads are not enough: opening, naming and moving a file holds Python's lock for half a millisecond, and
+decoding in small blocks, which can be interrupted, keeps acquiring it. The processes communicate through
+pipes; multiprocessing would run the caller's script again in each of them.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.errors import DataError, InputError, OutputError
 
 MOST_WORKERS = 16
-"""Processes that are started unasked: as many encode 3,000 PNG files of 256 px a second."""
+"""Most processes by default; they encode 3,000 PNG files of 256 px per second."""
 LIMIT = 64
 """Most processes; `FREE` of each must leave some of the memory that all share."""
 FEWEST_CORES = 3
-"""With fewer, a model on the CPU leaves processes nothing to run on."""
+"""Minimum number of cores: with fewer, a model on the CPU leaves none for other processes."""
 FEWEST_IMAGES = 500
-"""Fewer are done by threads before processes have started, which takes each some 0.3 s."""
+"""Minimum number of images: threads finish fewer before processes have started, which takes 0.3 s each."""
 MOST_CHUNK = 16
-"""Files in a request: each costs the process that asks a turn of its interpreter's lock."""
+"""Files per request, since each request needs the lock of the requesting process."""
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from sivae_translate.inference.codec_worker import main; main()"
@@ -50,16 +50,16 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class CodecPool(Codec):
-    """Reads and writes in other processes; as many threads as processes should use it.
+    """Reads and writes images in other processes; as many threads as processes should use it.
 
-    The decoders of all processes share the memory that those of one have. A process that dies on a file, or
-    is ended by the time limit, is replaced, and the file counts as unreadable. Where no process can be
-    started, this one does the work.
+    All processes share the memory limit of decoders. A process that dies on a file, or is ended by the time
+    limit, is replaced, and the file counts as unreadable. If no process can be started, the current one does
+    the work.
 
     Args:
         processor: prepares pictures for the model.
-        encoding: of the files that are written.
-        count: processes, 1 to 64.
+        encoding: format and quality of the files to write.
+        count: number of processes, 1 to 64.
     """
 
     def __init__(self, processor: ImageProcessor, encoding: Encoding, count: int) -> None:
@@ -73,7 +73,7 @@ class CodecPool(Codec):
             self._idle.put(process)
 
     def chunk(self, batch: int) -> int:
-        """A half of a process's share, so that none waits for long at the end of a batch."""
+        """Half of a process's share, so that none waits for long at the end of a batch."""
         return min(MOST_CHUNK, max(1, batch // (2 * self.threads)))
 
     def read(self, paths: Sequence[Path]) -> list[Prepared | DataError]:
@@ -82,7 +82,7 @@ class CodecPool(Codec):
         try:
             with self._process() as process:
                 for result in process.read(paths, self.processor, self._allowance):
-                    results.append(result)  # one by one: those before a death count
+                    results.append(result)  # one by one: results before a crash count
         except _CannotStartError:
             return super().read(paths)
         except _DiedError as death:
@@ -90,7 +90,7 @@ class CodecPool(Codec):
                 raise
             if len(paths) == 1:
                 return [_unreadable(paths[0], death)]
-            # Which of the rest it died on is seen when each is read alone.
+            # Reading the rest one by one shows which file it died on.
             return results + [one for path in paths[len(results) :] for one in self.read([path])]
         return results
 
@@ -114,24 +114,24 @@ class CodecPool(Codec):
                 if self._closing or attempt:
                     raise OutputError(
                         f"cannot write {targets[0]}: the process that encodes it {death}",
-                        remedy="free memory, or encode in this process: --workers 0",
+                        remedy="free memory, or encode in the main process: --workers 0",
                     ) from death
 
     def abort(self) -> None:
-        """End reading that is going on; writing is finished."""
+        """Stop reading; writes are completed."""
         self._closing = True
         for process in self._processes:
             process.abort()
 
     def close(self) -> None:
-        """End all processes, and wait until they have."""
+        """End all processes and wait for them."""
         self._closing = True
         for process in self._processes:
             process.close()
 
     @contextmanager
     def _process(self) -> Iterator[_Process]:
-        """A process that nobody else uses; one that dies is replaced."""
+        """Take a free process; one that dies is replaced."""
         process = self._idle.get()
         try:
             yield process
@@ -180,7 +180,7 @@ def codec_for(processor: ImageProcessor, encoding: Encoding, images: int, worker
 
 
 def core_count() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -197,14 +197,14 @@ class _CannotStartError(Exception):
 
 
 class _Process:
-    """One process at work; see `codec_worker`."""
+    """A worker process; see `codec_worker`."""
 
     def __init__(self, settings: Header) -> None:
         self._popen: subprocess.Popen[bytes] | None = None
         self._ready = self._writing = self._aborted = False
         self._state = threading.Lock()
         with suppress(OSError):
-            # A session of its own: Ctrl-C is this process's to answer.
+            # A separate session, so that Ctrl-C only reaches the main process.
             self._popen = subprocess.Popen(
                 [sys.executable, "-c", _START, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
@@ -219,7 +219,7 @@ class _Process:
     def read(
         self, paths: Sequence[Path], processor: ImageProcessor, allowance: Allowance
     ) -> Iterator[Prepared | DataError]:
-        """What becomes of every file, in order."""
+        """The result for each file, in order."""
         self._wait_until_ready()
         self._send({"read": [str(path) for path in paths]})
         with ExitStack() as held:
@@ -254,19 +254,19 @@ class _Process:
             raise OutputError(header["error"], remedy=header["remedy"])
 
     def abort(self) -> None:
-        """End it, unless it is writing."""
+        """End the process, unless it is writing."""
         with self._state:
             self._aborted = True
             if self._popen is not None and not self._writing:
                 self._popen.kill()
 
     def close(self) -> None:
-        """End its input, and wait for it."""
+        """Close its input and wait for it."""
         if self._popen is None:
             return
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
-        with suppress(OSError):  # what was not sent cannot be, where it has died
+        with suppress(OSError):  # if it has died, the rest cannot be sent
             self._popen.stdin.close()
         self._popen.stdout.close()
         self._popen.wait()
@@ -275,7 +275,7 @@ class _Process:
         """Wait for its first message.
 
         Raises:
-            _CannotStartError: there is none.
+            _CannotStartError: there is no message.
         """
         if self._ready:
             return
@@ -306,13 +306,13 @@ class _Process:
         return message
 
     def _code(self) -> int:
-        """Its exit status, once its pipes are closed."""
+        """Its exit status, after its pipes are closed."""
         assert self._popen is not None
         return self._popen.wait()
 
 
 def _result(header: Header, payload: bytes, processor: ImageProcessor) -> Prepared | DataError:
-    """What an answer says of a file."""
+    """The result for a file in an answer."""
     for message, category in header.get("warnings", ()):
         known = IgnoredProfileWarning if category == IgnoredProfileWarning.__name__ else UserWarning
         warnings.warn(message, known, stacklevel=2)
@@ -324,7 +324,7 @@ def _result(header: Header, payload: bytes, processor: ImageProcessor) -> Prepar
 
 
 def _raise_unexpected(header: Header) -> None:
-    """Raises RuntimeError with another process's traceback."""
+    """Raise RuntimeError with the traceback of another process."""
     if "unexpected" in header:
         raise RuntimeError(f"in another process:\n{header['unexpected']}")
 

@@ -1,7 +1,7 @@
-"""A process that decodes and encodes image files for another one; it starts without torch.
+"""A worker process that decodes and encodes image files; it does not import torch.
 
-Messages go through its standard input and output: two lengths, a header in JSON, and bytes. It ends when its
-input does, so none is left when the process that started it is gone, however that ended.
+Messages on standard input and output consist of two lengths, a JSON header, and bytes. The worker ends with
+its input, so none is left over when its parent process ends, for whatever reason.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from sivae_translate.utils.errors import DataError, OutputError
 from sivae_translate.utils.pictures import from_array
 
 FREE = 4 * 2**20
-"""Bytes that a process may take for decoding without asking: some 350,000 pixels."""
+"""Bytes that a worker may use for decoding without asking: about 350,000 pixels."""
 GRACE = 5.0
-"""Seconds beyond the time limit after which a decoder that does not look at the clock is ended."""
+"""Seconds beyond the time limit after which a decoder that ignores it is ended."""
 BUFFER = 2**20
 Header = dict[str, Any]
 
@@ -39,14 +39,14 @@ _LENGTHS = struct.Struct("<II")
 
 
 def send(stream: BinaryIO, header: Header, payload: bytes | memoryview = b"") -> None:
-    """Write a message; names that are no Unicode survive as JSON's escapes."""
+    """Write a message; names that are not Unicode are preserved as JSON escapes."""
     encoded = json.dumps(header).encode()
     stream.write(_LENGTHS.pack(len(encoded), len(payload)) + encoded)
     stream.write(payload)
 
 
 def receive(stream: BinaryIO) -> tuple[Header, bytes] | None:
-    """Read a message; None where the stream ends, even within one."""
+    """Read a message; None at the end of the stream, even within a message."""
     lengths = stream.read(_LENGTHS.size)
     if len(lengths) < _LENGTHS.size:
         return None
@@ -59,11 +59,11 @@ def main() -> None:
     """Serve until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sink = os.fdopen(os.dup(1), "wb", BUFFER)
-    os.dup2(2, 1)  # what a library prints is no message
+    os.dup2(2, 1)  # output of libraries must not mix with messages
     with suppress(BrokenPipeError):
         _Worker(sys.stdin.buffer, sink).serve()
         sink.flush()
-    os._exit(0)  # nothing is left to do, and the sink may be closed at its other end
+    os._exit(0)  # nothing is left to do, and the sink may be closed already
 
 
 class _Worker:
@@ -93,7 +93,7 @@ class _Worker:
             self.sink.flush()
 
     def ask(self, amount: int) -> None:
-        """Wait until so many bytes may be taken."""
+        """Wait until ``amount`` bytes may be used."""
         self._answer({"need": amount})
         self.sink.flush()
         if receive(self.source) is None:
@@ -103,7 +103,7 @@ class _Worker:
         send(self.sink, header, payload)
 
     def _guarded(self, work: Any, *arguments: Any) -> tuple[Header, bytes]:
-        """What some work answers, or its error."""
+        """The result of some work, or its error."""
         try:
             answer: tuple[Header, bytes] = work(*arguments)
         except (DataError, OutputError) as error:
@@ -136,13 +136,13 @@ class _Worker:
 
 
 def as_placement(numbers: Any) -> Placement:
-    """A placement from its JSON."""
+    """Read a placement from JSON."""
     size, source, square = numbers
     return Placement(tuple(size), tuple(source), tuple(square))
 
 
 class _Asking(Allowance):
-    """Memory that is shared with other processes by asking the one that started them."""
+    """Memory that is shared with other workers, by asking the parent process."""
 
     def __init__(self, worker: _Worker) -> None:
         super().__init__(FREE)
@@ -150,7 +150,7 @@ class _Asking(Allowance):
 
     @contextmanager
     def share(self, amount: int) -> Iterator[None]:
-        """Take some bytes; they are given back with the answer to the request."""
+        """Use ``amount`` bytes, which are returned with the answer to the request."""
         if amount > self.total:
             self.worker.clock.stop()  # waiting is not decoding
             self.worker.ask(amount)
@@ -159,7 +159,7 @@ class _Asking(Allowance):
 
 
 class _Alarm:
-    """Ends the process when decoding a file takes too long, whatever code it is in; not on Windows."""
+    """Ends the process if decoding a file takes too long, even in native code; not on Windows."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -168,7 +168,7 @@ class _Alarm:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Around the decoding of a file."""
+        """The context of decoding a file."""
         self.start()
         try:
             yield
@@ -176,11 +176,11 @@ class _Alarm:
             self.stop()
 
     def start(self) -> None:
-        """From now on."""
+        """Start the clock."""
         self._set(self.seconds)
 
     def stop(self) -> None:
-        """No more."""
+        """Stop the clock."""
         self._set(0)
 
     @staticmethod

@@ -72,15 +72,15 @@ def translate_files(
 ) -> BatchResult:
     """Translate files and folders into ``out``, keeping sub-folders and names.
 
-    Each output appears whole or not at all, so an interrupted call is finished by calling it again.
+    Outputs are written atomically, so repeating an interrupted call completes it.
 
     Args:
         translator: the model.
         inputs: files and folders.
-        style: see `Translator.__call__`; None keeps each image's own style, which rebuilds it.
+        style: see `Translator.__call__`; None keeps each image's own style and so reconstructs it.
         out: output folder.
-        overwrite: replace outputs that exist; otherwise they are left alone.
-        strict: stop at the first unreadable file, and at once where a folder has files that are not images.
+        overwrite: replace existing outputs; otherwise they are kept.
+        strict: stop at the first unreadable file, and immediately if a folder has files that are not images.
         size: ``model`` or ``input``; see `Translator.__call__`.
         batch_size: images computed at a time.
         check: ``warn`` lists inputs unlike the training data, ``raise`` stops at the first of them.
@@ -124,10 +124,10 @@ def _require_places(out: Path, grid: Path | None, jobs: Sequence[Job]) -> None:
 
 
 def _missing(jobs: Sequence[Job], overwrite: bool, result: BatchResult) -> list[Job]:
-    """The jobs whose outputs are not there yet, or all of them to overwrite; outputs that stay are noted.
+    """The jobs whose outputs do not exist yet, or all jobs to overwrite; existing outputs are recorded.
 
     Raises:
-        InputError: a folder has an output's name.
+        InputError: a folder has the name of an output.
     """
     result.existing += [job.target for job in jobs if is_there(job.target) and not overwrite]
     existing = set(result.existing)
@@ -164,7 +164,7 @@ class _FolderWork:
     examples: list[tuple[Image.Image, Image.Image]] = field(default_factory=list)
 
     def run(self, jobs: Sequence[Job], batch_size: int, grid: Path | None) -> BatchResult:
-        """All jobs, and the grid; see `translate_files` for what is raised."""
+        """Process all jobs and write the grid; see `translate_files` for the errors."""
         for folder in {job.target.parent for job in jobs}:
             remove_leftovers(folder)
         batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
@@ -185,7 +185,7 @@ class _FolderWork:
 
     @contextmanager
     def _threads(self) -> Iterator[ThreadPoolExecutor]:
-        """Threads that read and write; after an error what has not begun is given up."""
+        """Threads that read and write; after an error, pending work is cancelled."""
         with closing(self.codec), ThreadPoolExecutor(self.codec.threads) as threads:
             try:
                 yield threads
@@ -220,17 +220,17 @@ class _FolderWork:
             yield batch, current
 
     def _parts(self, batch: Sequence[Job]) -> list[Sequence[Job]]:
-        """What a thread does at a time."""
+        """The parts of a batch that a thread processes at a time."""
         size = self.codec.chunk(len(batch))
         return [batch[start : start + size] for start in range(0, len(batch), size)]
 
     def _collect(
         self, batch: Sequence[Job], futures: Sequence[Future[list[Prepared | DataError]]]
     ) -> tuple[list[Job], list[Prepared]]:
-        """What could be read of a batch, and keeps its size where it is to; the rest is noted.
+        """Collect the usable images of a batch and record the others.
 
         Raises:
-            DataError: there is a rest, and ``strict`` is set.
+            DataError: an image is not usable and ``strict`` is set.
         """
         readable, prepared = [], []
         results = (result for future in futures for result in future.result())
@@ -246,7 +246,7 @@ class _FolderWork:
         return readable, prepared
 
     def _size_problem(self, job: Job, placement: Placement) -> DataError | None:
-        """Why the output cannot have its input's size, where it is to have it."""
+        """Why an output that should have its input's size cannot have it, or None."""
         try:
             if self.keep_size:
                 require_whole(placement)
@@ -256,7 +256,7 @@ class _FolderWork:
         return None
 
     def _compute(self, jobs: Sequence[Job], prepared: Sequence[Prepared]) -> np.ndarray:
-        """The translations of a batch, uint8 (B, S, S, C)."""
+        """Translate a batch: uint8 (B, S, S, C)."""
         outputs, verdicts = self.translator.engine.process(
             as_batch(prepared), self.code, check=self.check != "off"
         )
@@ -270,7 +270,7 @@ class _FolderWork:
         prepared: Sequence[Prepared],
         made: np.ndarray,
     ) -> list[Future[None]]:
-        """Begin to write a batch."""
+        """Start writing a batch."""
         room = GRID_ROWS - len(self.examples)
         both = zip((picture.pixels for picture in prepared[:room]), made, strict=False)
         self.examples += [(pictures.from_array(source), pictures.from_array(image)) for source, image in both]

@@ -18,6 +18,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, data: Domain
         TrainingError: another process of the run has ended, or see `Trainer.run`.
 
     >>> import tempfile
+    >>> import numpy as np
     >>> from sivae_translate import DomainData, Translator, load_config
     >>> rng = np.random.default_rng(0)
     >>> day, night = (list(rng.integers(low, 255, (8, 32, 32, 3), np.uint8)) for low in (128, 0))

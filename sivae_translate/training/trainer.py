@@ -26,7 +26,7 @@ from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.display import Display, shown
 from sivae_translate.training.distributed import World
 from sivae_translate.training.failures import explained
-from sivae_translate.training.folder import tidy
+from sivae_translate.training.leftovers import tidy
 from sivae_translate.training.lock import locked
 from sivae_translate.training.log import MetricsLog
 from sivae_translate.training.quality import Score

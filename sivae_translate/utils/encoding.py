@@ -1,4 +1,4 @@
-"""How image files are written: PNG, JPEG or WebP, and how good."""
+"""Writing image files: formats and quality."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sivae_translate.utils.errors import InputError
 from sivae_translate.utils.files import replacing
 
 COMPRESSION = 1
-"""zlib's level for PNG files: at 256 px a quarter of the time of the default 6, for a sixth more bytes
-(docs/performance.md)."""
+"""zlib's level for PNG files: at 256 px it takes a quarter of the time of the default 6, for a sixth more
+bytes (docs/performance.md)."""
 QUALITY = 95
-"""Of JPEG and WebP, unless said otherwise."""
+"""Default quality of JPEG and WebP."""
 LONGEST_SIDE = {"png": 2**31 - 1, "jpg": 65_500, "webp": 16_383}
-"""Pixels a side that a format can hold."""
+"""Longest side of each format in pixels."""
 _PILLOW = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
 
 
@@ -60,18 +60,18 @@ class Encoding:
 
     @property
     def suffix(self) -> str:
-        """The ending of files' names."""
+        """Extension of file names."""
         return f".{self.format}"
 
     def write(self, image: Image.Image, target: Path | BinaryIO) -> None:
-        """Write an image to a file or stream as it is; `save` writes whole files only."""
+        """Write an image directly to a file or stream; `save` writes atomically."""
         options: dict[str, Any] = {"quality": QUALITY if self.quality is None else self.quality}
         if self.format == "png":
             options = {"compress_level": self.compress_level}
         image.save(target, _PILLOW[self.format], **options)
 
     def save(self, image: Image.Image, path: Path) -> None:
-        """Write a grey or RGB image, whole or not at all.
+        """Write a grey or RGB image atomically.
 
         Raises:
             OutputError: the folder cannot be written to.
@@ -80,13 +80,13 @@ class Encoding:
             self.write(image, temporary)
 
     def encode(self, image: Image.Image) -> bytes:
-        """A file's bytes."""
+        """Encode an image to bytes."""
         stream = io.BytesIO()
         self.write(image, stream)
         return stream.getvalue()
 
     def require_fits(self, size: tuple[int, int]) -> None:
-        """Raises InputError where the format cannot hold a picture of this width and height."""
+        """Raise InputError if the format does not support a picture of this width and height."""
         longest = LONGEST_SIDE[self.format]
         if max(size) > longest:
             raise InputError(
@@ -97,4 +97,4 @@ class Encoding:
 
 
 PNG = Encoding()
-"""As it is unless said otherwise."""
+"""The default encoding."""

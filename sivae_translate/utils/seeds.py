@@ -1,4 +1,4 @@
-"""Seeds of random numbers."""
+"""Seeds of random generators."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from numbers import Integral
 from sivae_translate.utils.errors import InputError
 
 END = 2**63
-"""Seeds are smaller: PyTorch takes no larger ones, and NumPy no negative ones."""
+"""Upper bound of seeds: PyTorch accepts no larger ones, and NumPy no negative ones."""
 
 
 def check_seed(seed: int) -> int:
-    """The seed itself.
+    """Check a seed and return it.
 
     Raises:
         InputError: it is not a whole number from 0 to `END` - 1.

@@ -412,7 +412,7 @@ def test_fakes_are_scored_by_style_alone_only_where_there_are_domains() -> None:
         Passes(ObjectiveConfig(fake_content_kl=0.5), tiny_model()).encode_fakes(batch.images, claimed).content
         is not None
     )
-    with pytest.raises(ConfigError, match="only its latent"):
+    with pytest.raises(ConfigError, match="only score fakes by its latent"):
         Passes(ObjectiveConfig(fake_content_kl=0), tiny_plain())
 
 
