@@ -21,8 +21,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, data: Domain
     >>> import numpy as np
     >>> from sivae_translate import DomainData, Translator, load_config
     >>> rng = np.random.default_rng(0)
-    >>> day, night = (list(rng.integers(low, 255, (8, 32, 32, 3), np.uint8)) for low in (128, 0))
-    >>> sizes = {"data.image_size": 32, "data.workers": 0, "model.widths": [8, 8, 8]}
+    >>> day, night = (list(rng.integers(low, 255, (12, 32, 32, 3), np.uint8)) for low in (128, 0))
+    >>> sizes = {"model.widths": [8, 8, 8, 8], "data.workers": 0}
     >>> config = load_config(None, {**sizes, "training.steps": 2, "training.batch": 4})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     run = train(config, f"{folder}/run", data=DomainData.of({"day": day, "night": night}))

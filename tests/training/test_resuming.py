@@ -136,7 +136,7 @@ def test_other_domains_are_refused_by_name(
         Trainer(settings(root), run, resume=True)
     assert "the run in" in caught.value.what
     assert "'day', 'night'" in caught.value.what
-    assert "give the folders the names" in caught.value.remedy
+    assert "give the folders in --data FOLDER the names" in caught.value.remedy
 
 
 def forget_data(run: Path) -> None:

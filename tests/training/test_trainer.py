@@ -277,7 +277,7 @@ def test_a_full_disk_is_reported_and_keeps_the_last_checkpoint(
 
 def test_an_existing_run_is_not_overwritten(tmp_path: Path, data: Any) -> None:
     train(settings(steps=2), tmp_path, data=data)
-    with pytest.raises(ConfigError, match="already holds a run"):
+    with pytest.raises(ConfigError, match="already has a run"):
         Trainer(settings(steps=2), tmp_path, data=data)
 
 
@@ -446,7 +446,7 @@ def test_sigint_and_sigterm_save_a_checkpoint_and_leave(job: Any, tmp_path: Path
 def test_a_run_folder_in_use_is_refused_and_stays_as_it_is(tmp_path: Path, data: Any) -> None:
     train(settings(steps=4), tmp_path, data=data)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    with locked(tmp_path), pytest.raises(OutputError, match="is in use by the training of process"):
+    with locked(tmp_path), pytest.raises(OutputError, match="is in use by process"):
         train(settings(steps=6), tmp_path, data=data, resume=True)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
 
