@@ -1,4 +1,4 @@
-"""How much arithmetic an engine's translations take, and how many it makes a second."""
+"""Operations and throughput of an engine's translations."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sivae_translate.inference.engine import Engine
 
 BATCHES = (1, 64)
 SECONDS = 0.5
-"""That a batch size is measured for, at least one call."""
+"""Seconds to measure a batch size for, at least one call."""
 
 
 def measure_speed(engine: Engine) -> tuple[float, dict[int, float]]:
-    """Translate, or reconstruct with a plain model, noise of the model's size.
+    """Measure translation, or reconstruction for a plain model, with noise of the model's size.
 
     Returns:
-        floating-point operations of an image, and images a second by batch size.
+        Floating-point operations per image, and images per second by batch size.
     """
     with FlopCounterMode(display=False) as counter:
         _work(engine, _noise(engine, 1))
@@ -27,7 +27,7 @@ def measure_speed(engine: Engine) -> tuple[float, dict[int, float]]:
 
 
 def _rate(engine: Engine, batch: int) -> float:
-    """Images a second, the best of some calls."""
+    """Images per second, the best of several calls."""
     images, best, began = _noise(engine, batch), float("inf"), time.perf_counter()
     while best == float("inf") or time.perf_counter() - began < SECONDS:
         _wait(engine.device)

@@ -1,6 +1,6 @@
-"""What a training costs, measured before it begins: arithmetic, steps a second, and the time for all of it.
+"""The cost of a training, measured before it begins: operations, steps per second, and total time.
 
-A copy of the model takes a few steps in each phase of the objective; the training itself is not touched.
+A copy of the model takes a few steps in each phase of the objective; the training itself is not affected.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
 FEWEST_STEPS = 500
 FEWEST_SECONDS = 60.0
-"""Trainings with smaller budgets are over before a forecast is of use."""
+"""Minimum budget: shorter trainings end before a forecast is useful."""
 SLOW = 1.0
-"""Seconds: a step that takes longer is not repeated to measure it warm."""
+"""In seconds: a step that takes longer is not repeated after warm-up."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training in which all steps do the same.
+    """A phase of the training, in which all steps have the same cost.
 
     Attributes:
-        begin: share of the training at which it begins.
-        end: share at which it ends.
-        seconds: that a step takes.
-        flops: floating-point operations of a step, for each image.
+        begin: fraction of the training at which it begins.
+        end: fraction of the training at which it ends.
+        seconds: seconds per step.
+        flops: floating-point operations of a step, per image.
     """
 
     begin: float
@@ -61,10 +61,10 @@ def measure_phases(
     """Take steps with a copy of a model in every phase.
 
     Args:
-        model: on its device; it and the random numbers stay as they are.
+        model: a model on its device; it and the random state are left unchanged.
         config: settings of the training.
-        batch: on the same device.
-        autocast: around passes.
+        batch: a batch on the same device.
+        autocast: context of the passes.
     """
     device = batch.images.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -96,7 +96,7 @@ def _timed(step: Callable[[], None], device: torch.device) -> float:
 
 @contextmanager
 def _synchronised(device: torch.device) -> Iterator[None]:
-    """Around work whose time is taken: nothing else is going on before, and it has ended after."""
+    """The context of timed work, which synchronises the device before and after."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     yield
@@ -105,7 +105,7 @@ def _synchronised(device: torch.device) -> Iterator[None]:
 
 
 def phase_limits(config: Config, objective: Objective) -> list[tuple[float, float]]:
-    """Begin and end of the phases, as shares of the training."""
+    """Begin and end of the phases, as fractions of the training."""
     times = {0.0, 1.0, config.objective.back_translation_from, config.objective.introspection_from}
     limits: list[tuple[float, float]] = []
     kinds: list[tuple[bool, bool]] = []
@@ -121,22 +121,22 @@ def phase_limits(config: Config, objective: Objective) -> list[tuple[float, floa
 
 
 def seconds_left(phases: Sequence[Phase], steps: int, share: float) -> float:
-    """Seconds that the rest of a training of so many steps takes."""
+    """Remaining seconds of a training with a budget of ``steps``."""
     return sum(steps * max(0.0, phase.end - max(share, phase.begin)) * phase.seconds for phase in phases)
 
 
 def steps_left(phases: Sequence[Phase], seconds: float, share: float) -> float:
-    """Steps in the rest of a training of so many seconds."""
+    """Remaining steps of a training with a budget of ``seconds``."""
     return sum(seconds * max(0.0, phase.end - max(share, phase.begin)) / phase.seconds for phase in phases)
 
 
 def describe(phases: Sequence[Phase], budget: Budget, share: float = 0.0) -> str:
-    """Arithmetic, rate, and what is left of the budget, in a line.
+    """A line with operations, rate, and the rest of the budget.
 
     Args:
-        phases: as measured.
-        budget: of the training.
-        share: of it that is spent.
+        phases: measured phases.
+        budget: budget of the training.
+        share: spent fraction of the budget.
     """
     flops = ", ".join(f"{phase.flops / 1e9:.3g}" for phase in phases)
     rates = ", ".join(f"{1 / phase.seconds:.3g}" for phase in phases)
@@ -151,15 +151,15 @@ def describe(phases: Sequence[Phase], budget: Budget, share: float = 0.0) -> str
 
 
 def announce(trainer: Trainer) -> None:
-    """Say what a training that begins or continues costs.
+    """Print the cost of a training that begins or continues.
 
-    Short ones say nothing, and of those of several processes nothing is measured.
+    Nothing is printed for short trainings and those with several processes.
     """
     budget, share = trainer.budget, trainer.budget.share(trainer.progress)
     short = budget.total < (FEWEST_SECONDS if budget.steps is None else FEWEST_STEPS)
     if short or share >= 1 or trainer.world.size > 1:
         return
     batch = trainer.batches[trainer.progress.step].to(trainer.device)
-    with suppress(torch.OutOfMemoryError, MemoryError):  # of memory the training itself will tell
+    with suppress(torch.OutOfMemoryError, MemoryError):  # the training itself reports lack of memory
         phases = measure_phases(trainer.model, trainer.config, batch, trainer._autocast)
         trainer._say(f"{parameter_count(trainer.model):,} parameters; {describe(phases, budget, share)}")

@@ -1,4 +1,4 @@
-"""Refusing a training whose steps cannot fit into memory: the system would end it without a word."""
+"""Refusing trainings that cannot fit into memory, which the system would kill without a message."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.errors import ConfigError
 
 LARGE = 1024
-"""Images in a batch: the memory of smaller ones is not measured."""
+"""Batch size from which on memory is measured."""
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 TRIED = 2
-"""Images whose memory is measured."""
+"""Number of images to measure the memory of."""
 
 
 def require_memory(config: Config) -> None:
     """Fail before training if a large batch needs more memory than there is.
 
     Raises:
-        ConfigError: it does, by the least that a step can need.
+        ConfigError: the minimum that a step needs is more than the device has.
     """
     if config.training.batch < LARGE:
         return
@@ -39,7 +39,7 @@ def require_memory(config: Config) -> None:
 
 
 def least_memory(config: Config) -> float:
-    """Bytes of an image that one reconstruction keeps for its gradients, in bfloat16; a step has several."""
+    """Bytes per image that one reconstruction keeps for its gradients, in bfloat16; a step has several."""
     model = make_model(config.model, config.data, 2)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
@@ -58,7 +58,7 @@ def least_memory(config: Config) -> float:
 
 
 def device_memory(name: str) -> int:
-    """Bytes of a GPU, or of this machine as far as this process may use it."""
+    """Memory of a GPU, or of this machine as far as this process may use it, in bytes."""
     device = pick_device(name)
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
