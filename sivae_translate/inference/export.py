@@ -25,6 +25,7 @@ from sivae_translate.inference.translator import Translator
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.utils.errors import ConfigError, InputError, SivaeError
 from sivae_translate.utils.files import replacing_folder, write_json
+from sivae_translate.utils.text import is_utf8
 
 Format = Literal["onnx", "torch"]
 TOLERANCE = 1e-4
@@ -66,6 +67,24 @@ class StyleGraph(nn.Module):
         return mean
 
 
+def _require_exportable(translator: Translator, out: Path, form: Format) -> None:
+    """Raise InputError or ConfigError if a model or a folder cannot be exported to; see `export`."""
+    if not translator.model.translates:
+        raise InputError("a plain model cannot be exported", remedy="export a translation model")
+    if not is_utf8(str(out)):
+        raise InputError(
+            f"{out} has a name that is no UTF-8, which {form} cannot write to", remedy="choose another --out"
+        )
+    if out.exists():
+        raise InputError(f"{out} already exists", remedy="choose another --out or remove it")
+    if form == "onnx" and not all(
+        importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")
+    ):
+        raise ConfigError(
+            "ONNX export needs additional packages", remedy="pip install 'sivae-translate[onnx]'"
+        )
+
+
 def export(translator: Translator, out: Path, form: Format = "onnx") -> Path:
     """Write the graphs and ``model.json`` into a new folder, after comparing their results with the model's.
 
@@ -84,16 +103,7 @@ def export(translator: Translator, out: Path, form: Format = "onnx") -> Path:
         ExportError: the results of the export differ from the model's.
         OutputError: ``out`` cannot be written.
     """
-    if not translator.model.translates:
-        raise InputError("a plain model cannot be exported", remedy="export a translation model")
-    if out.exists():
-        raise InputError(f"{out} already exists", remedy="choose another --out or remove it")
-    if form == "onnx" and not all(
-        importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")
-    ):
-        raise ConfigError(
-            "ONNX export needs additional packages", remedy="pip install 'sivae-translate[onnx]'"
-        )
+    _require_exportable(translator, out, form)
     model = deepcopy(translator.model).cpu().float().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     write = _onnx if form == "onnx" else _torch
     graphs: dict[str, tuple[nn.Module, Callable[[int], tuple[Tensor, ...]], tuple[str, ...]]] = {

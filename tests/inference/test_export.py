@@ -104,3 +104,9 @@ def test_onnxruntime_is_told_not_to_report(
     with pytest.raises(SystemExit):
         main(["export", str(tiny_run), "--out", str(tmp_path / "out")])
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_a_folder_that_the_runtimes_cannot_name_is_refused(translator: Translator, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no UTF-8"):
+        export.export(translator, tmp_path / "caf\udce9")
+    assert not list(tmp_path.iterdir())
