@@ -5,7 +5,8 @@ default, so an empty file is a valid configuration; the defaults are meant for t
 without any tuning.
 """
 
-from sivae_translate.config.kinds import Count, NonNegative, Positive, Share
+from sivae_translate.config.data_settings import AugmentConfig, DataConfig
+from sivae_translate.config.kinds import Count, NonNegative, Positive, Section, Share
 from sivae_translate.config.reading import (
     BUDGETS,
     OLD_NAMES,
@@ -20,14 +21,11 @@ from sivae_translate.config.reading import (
     with_new_names,
 )
 from sivae_translate.config.sections import (
-    AugmentConfig,
     Config,
-    DataConfig,
     EncoderAugmentConfig,
     ModelConfig,
     ObjectiveConfig,
     RampConfig,
-    Section,
     TrainingConfig,
 )
 

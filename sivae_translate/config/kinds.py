@@ -1,10 +1,10 @@
-"""Types of settings, with bounds."""
+"""Types of settings, with bounds, and the base of all sections."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -15,3 +15,9 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 Width = Annotated[int, Field(ge=1, le=8192)]
 Dimension = Annotated[int, Field(ge=1, le=65_536)]
 Blocks = Annotated[int, Field(ge=1, le=64)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)

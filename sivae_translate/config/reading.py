@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sivae_translate.config.sections import Config, Section
+from sivae_translate.config.kinds import Section
+from sivae_translate.config.sections import Config
 from sivae_translate.utils.errors import ConfigError
 
 S = TypeVar("S", bound=Section)

@@ -1,99 +1,31 @@
-"""The settings: a frozen, validated class for each section of the file."""
+"""The settings: a frozen, validated class for each section of the file; the data has a module of its own."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from sivae_translate.config.kinds import MOST, Blocks, Count, Dimension, NonNegative, Positive, Share, Width
+from sivae_translate.config.data_settings import DataConfig
+from sivae_translate.config.kinds import (
+    MOST,
+    Blocks,
+    Count,
+    Dimension,
+    NonNegative,
+    Positive,
+    Section,
+    Share,
+    Width,
+)
 from sivae_translate.utils.choices import ObjectiveName, Precision
 
 
-class Section(BaseModel):
-    """A frozen group of settings that rejects unknown names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
-
-
-class AugmentConfig(Section):
-    """Random changes to training images; 0 is off. Avoid changes that turn one domain into another."""
-
-    shift: Annotated[float, Field(ge=0, le=0.5, description="largest shift, as a fraction of the side")] = 0.0
-    scale: Annotated[float, Field(ge=0, lt=1, description="0.1 draws sizes from 90 to 110 %")] = 0.0
-    rotate: Annotated[float, Field(ge=0, le=180, description="largest rotation in degrees")] = 0.0
-    flip: Annotated[bool, Field(description="mirror left and right at random")] = False
-    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
-    contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
-    saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-
-
-class DataConfig(Section):
-    """Where images come from and how they are made square."""
-
-    name: Annotated[
-        str,
-        Field(
-            max_length=200,
-            description="data set: folder (images below data.root), glyphs, glyphs-colour, idx (the files of "
-            "MNIST and its relatives), cars3d, facades, emoji, digits, doom, doom-depth, or a "
-            "registered one",
-        ),
-    ] = "folder"
-    root: Annotated[Path | None, Field(description="folder with one sub-folder per domain")] = None
-    image_size: Annotated[Literal[28, 32, 64, 128, 256], Field(description="side in pixels")] = 64
-    channels: Annotated[Literal[1, 3], Field(description="1 is grey, 3 is RGB")] = 3
-    fit: Annotated[
-        Literal["cover", "contain", "stretch"], Field(description="how an image is made square")
-    ] = "cover"
-    labels: Annotated[bool, Field(description="false: ignore which folder an image is in")] = True
-    pairs: Annotated[
-        bool, Field(description="folders: test files with the same name in two domains show the same content")
-    ] = False
-    split_seed: Annotated[
-        int,
-        Field(ge=0, le=MOST, description="glyphs, doom: seed of the letters or views; 0 is the benchmark"),
-    ] = 0
-    validation_size: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=MOST,
-            description="cars3d, facades, emoji, doom: test on this many training cars, pairs or maps "
-            "instead, to choose settings",
-        ),
-    ] = 0
-    white_level: Annotated[
-        int | None, Field(ge=1, le=2**32 - 1, description="white in 16-bit files; none is 65535")
-    ] = None
-    seconds_per_file: Annotated[
-        float, Field(gt=0, le=86_400, description="time limit for reading an image, in seconds")
-    ] = 60.0
-    max_unreadable: Annotated[
-        int, Field(ge=0, le=MOST, description="unreadable images that are skipped before giving up")
-    ] = 100
-    cache_megabytes: Annotated[
-        int, Field(ge=0, le=MOST, description="decode sets up to this size once and cache them")
-    ] = 2048
-    cache: Annotated[
-        Path | None,
-        Field(description="folder of the cache of decoded images; none is the user's cache folder"),
-    ] = None
-    workers: Annotated[
-        int, Field(ge=0, le=1024, description="loader processes; 0 loads in the training process")
-    ] = 0
-    augment: AugmentConfig = AugmentConfig()
-
-    @field_validator("root", "cache", mode="before")
-    @classmethod
-    def _name_of_digits(cls, value: object) -> object:
-        return str(value) if type(value) is int else value  # in YAML, 2024 is a number
-
-
 class ModelConfig(Section):
-    """Sizes of the networks; widths from the finest resolution (half the image's side) to the content's."""
+    """Sizes of the networks; widths from the finest resolution to the content's.
+
+    The finest resolution is half the image's side, or that of the latents.
+    """
 
     kind: Annotated[
         Literal["translation", "plain", "published"],
@@ -117,6 +49,17 @@ class ModelConfig(Section):
     content_channels: Annotated[Dimension, Field(description="Cc")] = 16
     style_dim: Annotated[Dimension, Field(description="S")] = 32
     style_features: Dimension = 128
+    autoencoder: Annotated[
+        str | None,
+        Field(
+            max_length=4096,
+            description="compute on an autoencoder's latents: own trains one first; a run, model file or "
+            "autoencoder's file shares its; none computes on pixels",
+        ),
+    ] = None
+    downsampling: Annotated[
+        Literal[4, 8], Field(description="of an autoencoder of the run's own: image side over latent side")
+    ] = 4
     widths: Annotated[tuple[Width, ...], Field(max_length=16, description="content encoder and decoder")] = (
         32,
         64,
@@ -189,6 +132,13 @@ class ObjectiveConfig(Section):
     content_open_at: Annotated[
         Share, Field(description="time at which the weight of the content KL reaches beta_kl")
     ] = 0.3
+    content_nats: Annotated[
+        Positive | None,
+        Field(
+            description="hold the content KL at so many nats: its weight starts at beta_kl_start and "
+            "follows, and beta_kl is ignored; none: the weight is as set"
+        ),
+    ] = None
     beta_style: Annotated[Positive, Field(description="weight of the style KL")] = 1.0
     style_capacity: Annotated[
         Positive | None,
@@ -279,6 +229,9 @@ class TrainingConfig(Section):
             "for smaller images",
         ),
     ] = None
+    autoencoder_steps: Annotated[
+        Count, Field(description="training steps of an autoencoder of the run's own, before all others")
+    ] = 1000
     batch: Annotated[int, Field(ge=2, le=65_536, description="images per step")] = 32
     learning_rate: Annotated[Positive, Field(description="learning rate of Adam, for both halves")] = 1e-3
     means_rate: Annotated[

@@ -69,6 +69,11 @@ class Augmentation:
         self._grey = _compose([*_geometry(config), *_colour(config, grey=True)])
         self._coloured = _compose([*_geometry(config), *_colour(config, grey=False)])
 
+    @property
+    def active(self) -> bool:
+        """Whether it changes colour images."""
+        return self._coloured is not None
+
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
         """Change an image.
 

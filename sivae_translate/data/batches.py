@@ -59,7 +59,12 @@ class TrainingBatches(Dataset[Batch]):
         seed: seed of the random draws.
         splits: the images of each domain to draw from; see `sivae_translate.data.splits.split_training`.
         rank: rank of this process in a distributed run; each rank draws its own batches.
+
+    Attributes:
+        in_process: whether the training process itself must make them.
     """
+
+    in_process = False
 
     def __init__(
         self,
@@ -83,26 +88,34 @@ class TrainingBatches(Dataset[Batch]):
             domains = rng.choice(domains, max(2, self.batch // 4), replace=False)
         order = np.sort(np.resize(rng.permutation(domains), self.batch))
         problems: list[str] = []
-        images = [self._draw(int(domain), rng, problems) for domain in order]
-        return Batch(to_tensor(np.stack(images)), torch.from_numpy(order.astype(np.int64)), tuple(problems))
+        images = self.draw(order, rng, problems)
+        return Batch(images, torch.from_numpy(order.astype(np.int64)), tuple(problems))
 
-    def _draw(self, domain: int, rng: np.random.Generator, problems: list[str]) -> np.ndarray:
-        """A random augmented image of a domain; an unreadable one is recorded and another is drawn."""
+    def draw(self, order: np.ndarray, rng: np.random.Generator, problems: list[str]) -> Tensor:
+        """Random images of these domains, (B, C, H, W)."""
+        return to_tensor(np.stack([self.draw_one(int(domain), rng, problems) for domain in order]))
+
+    def draw_one(self, domain: int, rng: np.random.Generator, problems: list[str]) -> np.ndarray:
+        """A random image of a domain; an unreadable one is recorded and another is drawn."""
         for _ in range(100):
             try:
-                image = self.sources[domain][int(rng.choice(self.train[domain]))]
+                return self.load(domain, int(rng.choice(self.train[domain])), rng)
             except DataError as error:
                 problems.append(error.what)
-            else:
-                return self.augmentation(image, int(rng.integers(2**31)))
         raise DataError(
             f"100 images in a row could not be read; the first: {problems[0]}",
             remedy="check that the data folder still exists",
         )
 
+    def load(self, domain: int, position: int, rng: np.random.Generator) -> np.ndarray:
+        """An image of a domain, augmented, (H, W, C)."""
+        image = self.sources[domain][position]
+        return self.augmentation(image, int(rng.integers(2**31)))
+
 
 def iterate(batches: TrainingBatches, start: int, stop: int, workers: int) -> Iterator[Batch]:
-    """Batches ``start`` to ``stop``, prefetched by worker processes if there are any."""
+    """Batches ``start`` to ``stop``, prefetched by worker processes if there are any and they can."""
+    workers = 0 if batches.in_process else workers
     loader = DataLoader(
         _WithErrors(batches),
         batch_size=None,

@@ -59,12 +59,11 @@ class StyleGraph(nn.Module):
 
     def __init__(self, model: LatentModel) -> None:
         super().__init__()
-        self.encoder = model.style_encoder
+        self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] to (B, S)."""
-        mean: Tensor = self.encoder(images).mean
-        return mean
+        return self.model.style(images)
 
 
 def _require_exportable(translator: Translator, out: Path, form: Format) -> None:

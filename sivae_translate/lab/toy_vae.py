@@ -125,8 +125,8 @@ class ToyVAE(LatentModel):
     def __init__(
         self, seeds: tuple[int, ...], hidden: int = HIDDEN, dtype: torch.dtype = torch.float32
     ) -> None:
-        super().__init__()
-        self.image_shape, self.content_shape = (2,), (LATENTS,)
+        super().__init__((2,))
+        self.content_shape = (LATENTS,)
         self.style_dim = self.domains = 0
         self.translates = False
         self.replicas = len(seeds)
@@ -143,7 +143,7 @@ class ToyVAE(LatentModel):
 
     def encode(self, images: Tensor) -> Posterior:
         """Map points (B * R, 2) to the posteriors of z (B * R, 2) and of a style without dimensions."""
-        return Posterior(self.content_encoder(images), self.style_encoder(images))
+        return self.read(images)
 
     def observed(self, logits: Tensor) -> Tensor:
         """Return the decoder's outputs, which are points."""

@@ -10,16 +10,23 @@ from torch import Tensor, nn
 from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.networks import StylePrior
 from sivae_translate.models.priors import MixturePrior, StandardPrior
+from sivae_translate.models.spaces import Pixels, Space
 from sivae_translate.utils.errors import InputError
 
 
 class LatentModel(nn.Module):
     """The interface of models that objectives, training and evaluation use.
 
-    A plain model has a style code without dimensions, so every equation with two codes holds for it.
+    A plain model has a style code without dimensions, so every equation with two codes holds for it. The
+    networks compute on views: the images themselves, or their latents under an autoencoder.
+
+    Args:
+        image_shape: (C, H, W).
+        space: between images and views; None is pixels.
 
     Attributes:
         image_shape: (C, H, W).
+        view_shape: (K, h, w), of what the networks take and make.
         content_shape: shape of the content code.
         style_dim: S.
         domains: number of labelled domains; 0 without labels.
@@ -40,9 +47,17 @@ class LatentModel(nn.Module):
     decoder: nn.Module
     variance: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, image_shape: tuple[int, ...], space: Space | None = None) -> None:
         super().__init__()
+        self.image_shape = image_shape
+        self.space = Pixels() if space is None else space
+        self.view_shape = self.space.shape(image_shape)
         self.register_buffer("variance", torch.tensor(0.0))
+
+    @property
+    def flat(self) -> bool:
+        """Whether the networks compute on an autoencoder's views."""
+        return self.space.factor > 1
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Parameters that the encoders' half of a step updates."""
@@ -67,10 +82,18 @@ class LatentModel(nn.Module):
                 f"{', '.join(map(str, self.image_shape))})",
                 remedy="let Translator prepare the images, or resize them and convert their channels",
             )
-        return Posterior(self.content_encoder(images), self.style_encoder(images))
+        return self.read(self.space.encode(images))
+
+    def read(self, views: Tensor) -> Posterior:
+        """Views (B, K, h, w) in [0, 1] to the posteriors of content and style."""
+        return Posterior(self.content_encoder(views), self.style_encoder(views))
 
     def decode(self, codes: Codes) -> Tensor:
         """Decode codes to images (B, C, H, W) in [0, 1]."""
+        return self.space.decode(self.draw_views(codes))
+
+    def draw_views(self, codes: Codes) -> Tensor:
+        """Decode codes to views (B, K, h, w) in [0, 1]."""
         return self.observed(self.logits(codes))
 
     def observed(self, logits: Tensor) -> Tensor:
@@ -78,12 +101,12 @@ class LatentModel(nn.Module):
         return torch.sigmoid(logits)
 
     def logits(self, codes: Codes) -> Tensor:
-        """Decode codes to images (B, C, H, W) before the sigmoid, in float32.
+        """Decode codes to views (B, K, h, w) before the sigmoid, in float32.
 
         The Bernoulli reconstruction error is exact on these.
         """
-        images: Tensor = self.decoder(codes.content, codes.style)
-        return images
+        views: Tensor = self.decoder(codes.content, codes.style)
+        return views
 
     def prior_style(self, domain: Tensor | None, batch: int) -> Tensor:
         """Mean of p(s | d): (B, S), for domain indices (B,); zeros without labels."""
@@ -91,7 +114,13 @@ class LatentModel(nn.Module):
 
     def translate(self, images: Tensor, style: Tensor) -> Tensor:
         """decode(content mean of the images (B, C, H, W), style (B, S)): (B, C, H, W) in [0, 1]."""
-        return self.decode(Codes(self.content_encoder(images).mean, style))
+        content = self.content_encoder(self.space.encode(images)).mean
+        return self.decode(Codes(content, style))
+
+    def style(self, images: Tensor) -> Tensor:
+        """Mean of q(s | x) of images (B, C, H, W): (B, S)."""
+        mean: Tensor = self.style_encoder(self.space.encode(images)).mean
+        return mean
 
     def sample(
         self, count: int, domain: int | None = None, generator: torch.Generator | None = None

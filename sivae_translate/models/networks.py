@@ -16,8 +16,7 @@ from sivae_translate.models.blocks import ModulatedBlock, Modulations, ResidualB
 from sivae_translate.models.codes import Gaussian
 from sivae_translate.models.fused import pooled, squashed
 from sivae_translate.models.norms import activated
-from sivae_translate.models.resampling import PATCH, Resampling, make_down, make_exit, make_stem, make_up
-from sivae_translate.utils.errors import ConfigError
+from sivae_translate.models.resampling import Resampling, make_down, make_exit, make_stem, make_up
 
 LOGVAR_BOUND = 8.0
 
@@ -45,51 +44,6 @@ def precision_of(weight: Tensor) -> Iterator[None]:
         yield
 
 
-def resolutions(image_size: int, content_size: int) -> list[int]:
-    """Sides of the feature maps, from image_size / 2 down to content_size.
-
-    Raises:
-        ConfigError: their ratio is not a power of two.
-    """
-    sides = [image_size // PATCH]
-    while sides[-1] > content_size:
-        sides.append(sides[-1] // 2)
-    if sides[-1] != content_size:
-        raise ConfigError(
-            f"model.content_size = {content_size} cannot be reached by halving {image_size // PATCH}",
-            remedy=f"choose one of {', '.join(map(str, halvings(image_size)))}",
-        )
-    return sides
-
-
-def coarse_end(widths: Sequence[int], levels: int) -> Sequence[int]:
-    """The widths of the ``levels`` coarsest resolutions, or all if there are fewer."""
-    return widths[-levels:]
-
-
-def require_levels(name: str, widths: Sequence[int], image_size: int, content_size: int) -> None:
-    """Check that there is one width for each resolution from the image size to the content size.
-
-    Raises:
-        ConfigError: there are too few or too many widths.
-    """
-    levels = len(resolutions(image_size, content_size))
-    if len(widths) != levels:
-        raise ConfigError(
-            f"model.{name} lists {len(widths)} widths, but {levels} resolutions lie between an image of "
-            f"{image_size} px and a content code of {content_size} px",
-            remedy=f"give {levels} widths, the finest resolution first",
-        )
-
-
-def halvings(image_size: int) -> list[int]:
-    """Possible sides of an image's code: half the image's side, halved further while it is whole."""
-    sides = [image_size // PATCH]
-    while sides[-1] % 2 == 0 and sides[-1] > 2:
-        sides.append(sides[-1] // 2)
-    return sides
-
-
 class Trunk(nn.Module):
     """Convolutional features of an image at the content code's resolution.
 
@@ -98,13 +52,19 @@ class Trunk(nn.Module):
         level_widths: channels at each resolution, finest first.
         blocks: residual blocks at each resolution.
         resampling: how it changes resolution.
+        flat: begin at the image's resolution, not at half of it.
     """
 
     def __init__(
-        self, channels: int, level_widths: Sequence[int], blocks: int, resampling: Resampling = "shuffle"
+        self,
+        channels: int,
+        level_widths: Sequence[int],
+        blocks: int,
+        resampling: Resampling = "shuffle",
+        flat: bool = False,
     ) -> None:
         super().__init__()
-        self.stem = make_stem(channels, level_widths[0], resampling)
+        self.stem = make_stem(channels, level_widths[0], resampling, flat=flat)
         self.levels = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(w) for _ in range(blocks))) for w in level_widths
         )
@@ -135,6 +95,7 @@ class ContentEncoder(nn.Module):
         blocks: see `Trunk`.
         content_channels: Cc.
         resampling: see `Trunk`.
+        flat: see `Trunk`.
     """
 
     def __init__(
@@ -144,9 +105,10 @@ class ContentEncoder(nn.Module):
         blocks: int,
         content_channels: int,
         resampling: Resampling = "shuffle",
+        flat: bool = False,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(channels, level_widths, blocks, resampling)
+        self.trunk = Trunk(channels, level_widths, blocks, resampling, flat)
         self.head = conv3x3(level_widths[-1], 2 * content_channels, gain=0.3)
 
     def forward(self, images: Tensor) -> Gaussian:
@@ -164,6 +126,7 @@ class StyleEncoder(nn.Module):
         blocks: see `Trunk`.
         style_dim: S.
         resampling: see `Trunk`.
+        flat: see `Trunk`.
     """
 
     def __init__(
@@ -173,9 +136,10 @@ class StyleEncoder(nn.Module):
         blocks: int,
         style_dim: int,
         resampling: Resampling = "shuffle",
+        flat: bool = False,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(channels, level_widths, blocks, resampling)
+        self.trunk = Trunk(channels, level_widths, blocks, resampling, flat)
         self.head = nn.Linear(2 * level_widths[-1], 2 * style_dim)
 
     def forward(self, images: Tensor) -> Gaussian:
@@ -195,6 +159,7 @@ class LatentEncoder(nn.Module):
         size: side of the trunk's features.
         latent_dim: Z.
         resampling: see `Trunk`.
+        flat: see `Trunk`.
     """
 
     def __init__(
@@ -205,9 +170,10 @@ class LatentEncoder(nn.Module):
         size: int,
         latent_dim: int,
         resampling: Resampling = "shuffle",
+        flat: bool = False,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(channels, level_widths, blocks, resampling)
+        self.trunk = Trunk(channels, level_widths, blocks, resampling, flat)
         self.head = nn.Linear(level_widths[-1] * size**2, 2 * latent_dim)
 
     def forward(self, images: Tensor) -> Gaussian:
@@ -224,14 +190,17 @@ class PlaceEncoder(nn.Module):
         channels: image channels.
         level_widths: see `Trunk`.
         dimensions: U.
-        domains: number of labelled domains; 0 without labels, when the only mean is 0.
+        domains: number of labelled domains; 0 without labels, where the only mean is 0.
+        flat: see `Trunk`.
     """
 
     means: Tensor
 
-    def __init__(self, channels: int, level_widths: Sequence[int], dimensions: int, domains: int) -> None:
+    def __init__(
+        self, channels: int, level_widths: Sequence[int], dimensions: int, domains: int, flat: bool = False
+    ) -> None:
         super().__init__()
-        self.trunk = Trunk(channels, level_widths, blocks=1, resampling="smooth")
+        self.trunk = Trunk(channels, level_widths, blocks=1, resampling="smooth", flat=flat)
         self.head = nn.Conv2d(level_widths[-1], 2 * dimensions, 1)
         means = torch.randn(domains, dimensions) if domains else torch.zeros(1, dimensions)
         self.register_buffer("means", means)
@@ -276,6 +245,7 @@ class Decoder(nn.Module):
         style_dim: S.
         style_features: width of the style's mapping network.
         resampling: how it changes resolution.
+        flat: end at the finest features' resolution, not at twice of it.
     """
 
     def __init__(
@@ -287,6 +257,7 @@ class Decoder(nn.Module):
         style_dim: int,
         style_features: int,
         resampling: Resampling = "shuffle",
+        flat: bool = False,
     ) -> None:
         super().__init__()
         coarse_first = level_widths[::-1]
@@ -306,7 +277,7 @@ class Decoder(nn.Module):
         self.modulations = Modulations(every)
         pairs = pairwise(coarse_first)
         self.ups = nn.ModuleList(make_up(wide, narrow, resampling) for wide, narrow in pairs)
-        self.exit = make_exit(coarse_first[-1], channels, resampling)
+        self.exit = make_exit(coarse_first[-1], channels, resampling, flat=flat)
 
     def forward(self, content: Tensor | None, style: Tensor) -> Tensor:
         """Decode content (B, Cc, h, w) and style (B, S) to float32 images (B, C, H, W) before the sigmoid.

@@ -9,10 +9,13 @@ from torch import Tensor, nn
 
 from sivae_translate.models.codes import Gaussian
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.models.networks import Decoder, LatentEncoder, StylePrior, require_levels
+from sivae_translate.models.levels import finest_side, require_levels
+from sivae_translate.models.networks import Decoder, LatentEncoder, StylePrior
 from sivae_translate.models.priors import make_prior
 from sivae_translate.models.published import PublishedDecoder, PublishedEncoder
 from sivae_translate.models.resampling import Resampling
+from sivae_translate.models.spaces import Space
+from sivae_translate.utils.errors import ConfigError
 
 
 class PlainVAE(LatentModel):
@@ -25,17 +28,20 @@ class PlainVAE(LatentModel):
     Args:
         image_shape: (C, H, W) with H = W.
         latent_dim: Z.
-        widths: channels at each resolution, finest (H / 2) first.
+        widths: channels at each resolution, finest first: half the image's side, or the side of an
+            autoencoder's views.
         size: side of the features between convolutions and latent.
         features: width of the latent's mapping network; of our networks only.
         encoder_blocks: residual blocks at each resolution; of our networks only.
         decoder_blocks: modulated blocks at each resolution; of our networks only.
         prior_components: Gaussians in the learned prior; 0 is N(0, I).
         resampling: how the networks change resolution; of our networks only.
-        published: use the paper's networks instead of ours.
+        published: the networks of the paper in place of ours.
+        space: what the networks compute on; None is pixels.
 
     Raises:
-        ConfigError: the widths do not lead from the image size to the features' size.
+        ConfigError: the widths do not lead from the image size to the features' size; or published networks
+            are to compute on latents.
     """
 
     def __init__(
@@ -51,11 +57,17 @@ class PlainVAE(LatentModel):
         prior_components: int = 0,
         resampling: Resampling = "shuffle",
         published: bool = False,
+        space: Space | None = None,
     ) -> None:
-        super().__init__()
-        channels = image_shape[0]
-        require_levels("widths", widths, image_shape[1], size)
-        self.image_shape, self.content_shape = image_shape, (latent_dim,)
+        super().__init__(image_shape, space)
+        if published and self.flat:
+            raise ConfigError(
+                "the published networks compute on pixels, not on an autoencoder's latents",
+                remedy="leave model.autoencoder out, or set model.kind to plain",
+            )
+        channels, side, _ = self.view_shape
+        require_levels("widths", widths, finest_side(side, flat=self.flat), size)
+        self.content_shape = (latent_dim,)
         self.style_dim = self.domains = 0
         self.translates = False
         self.content_prior = make_prior(self.content_shape, prior_components)
@@ -65,10 +77,10 @@ class PlainVAE(LatentModel):
             self.content_encoder = PublishedEncoder(channels, widths, size, latent_dim)
             self.decoder = PublishedDecoder(channels, widths, size, latent_dim)
             return
-        self.content_encoder = LatentEncoder(channels, widths, encoder_blocks, size, latent_dim, resampling)
-        self.decoder = LatentDecoder(
-            Decoder(channels, widths, decoder_blocks, (0, size, size), latent_dim, features, resampling)
-        )
+        how = (resampling, self.flat)
+        self.content_encoder = LatentEncoder(channels, widths, encoder_blocks, size, latent_dim, *how)
+        decoder = Decoder(channels, widths, decoder_blocks, (0, size, size), latent_dim, features, *how)
+        self.decoder = LatentDecoder(decoder)
 
 
 class NoStyle(nn.Module):

@@ -172,8 +172,36 @@ def full_width(width: int) -> int:
     return max(width // 2, 8)
 
 
-def make_stem(channels: int, width: int, resampling: Resampling) -> nn.Module:
-    """From pixels (B, C, H, W) to features (B, width, H/2, W/2)."""
+class FlatStem(nn.Module):
+    """A 3x3 convolution that keeps the resolution, for the views of an autoencoder."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.conv = conv3x3(channels, width)
+
+    def forward(self, views: Tensor) -> Tensor:
+        """(B, K, h, w) in [-1, 1] to (B, width, h, w)."""
+        features: Tensor = self.conv(views.to(self.conv.weight.dtype))
+        return features
+
+
+class FlatExit(nn.Module):
+    """A 3x3 convolution that keeps the resolution, for the views of an autoencoder."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.conv = conv3x3(width, channels, gain=0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, h, w) to (B, K, h, w) before the sigmoid."""
+        views: Tensor = self.conv(x)
+        return views
+
+
+def make_stem(channels: int, width: int, resampling: Resampling, *, flat: bool = False) -> nn.Module:
+    """From pixels (B, C, H, W) to features (B, width, H/2, W/2), or (B, width, H, W) where ``flat``."""
+    if flat:
+        return FlatStem(channels, width)
     if resampling == "smooth":
         return SmoothStem(channels, width)
     return ShuffleStem(channels, width, antialias=resampling == "antialiased")
@@ -189,8 +217,13 @@ def make_up(wide: int, narrow: int, resampling: Resampling) -> nn.Module:
     return SmoothUp(wide, narrow) if resampling == "smooth" else ShuffleUp(wide, narrow)
 
 
-def make_exit(width: int, channels: int, resampling: Resampling) -> nn.Module:
-    """From features (B, width, H/2, W/2) to pixels (B, C, H, W) before the sigmoid."""
+def make_exit(width: int, channels: int, resampling: Resampling, *, flat: bool = False) -> nn.Module:
+    """From features (B, width, H/2, W/2) to pixels (B, C, H, W) before the sigmoid.
+
+    Where ``flat``, the features have the side of what they are made to.
+    """
+    if flat:
+        return FlatExit(width, channels)
     return SmoothExit(width, channels) if resampling == "smooth" else ShuffleExit(width, channels)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.models.networks import ContentEncoder, Decoder, StyleEncoder, StylePrior, require_levels
+from sivae_translate.models.levels import finest_side, require_levels
+from sivae_translate.models.networks import ContentEncoder, Decoder, StyleEncoder, StylePrior
 from sivae_translate.models.priors import make_prior
 from sivae_translate.models.resampling import Resampling
+from sivae_translate.models.spaces import Space
 
 
 class TranslationVAE(LatentModel):
@@ -18,7 +20,8 @@ class TranslationVAE(LatentModel):
     Args:
         image_shape: (C, H, W) with H = W.
         domains: number of labelled domains; 0 without labels, where p(s) = N(0, I).
-        widths: channels of the content encoder and the decoder at each resolution, finest (H / 2) first.
+        widths: channels of the content encoder and the decoder at each resolution, finest first: half the
+            image's side, or the side of an autoencoder's views.
         style_widths: channels of the style encoder at each resolution.
         content_channels: Cc.
         content_size: h = w of the content code.
@@ -28,6 +31,7 @@ class TranslationVAE(LatentModel):
         decoder_blocks: modulated blocks of the decoder at each resolution.
         prior_components: Gaussians in the learned prior of the content; 0 is N(0, I).
         resampling: how the networks change resolution.
+        space: what the networks compute on; None is pixels.
 
     Raises:
         ConfigError: the widths do not lead from the image size to the content size.
@@ -55,18 +59,20 @@ class TranslationVAE(LatentModel):
         decoder_blocks: int = 1,
         prior_components: int = 0,
         resampling: Resampling = "shuffle",
+        space: Space | None = None,
     ) -> None:
-        super().__init__()
-        channels, size, _ = image_shape
-        require_levels("widths", widths, size, content_size)
-        require_levels("style_widths", style_widths, size, content_size)
-        self.image_shape = image_shape
+        super().__init__(image_shape, space)
+        channels, side, _ = self.view_shape
+        finest = finest_side(side, flat=self.flat)
+        require_levels("widths", widths, finest, content_size)
+        require_levels("style_widths", style_widths, finest, content_size)
         self.content_shape = content_shape = (content_channels, content_size, content_size)
         self.style_dim, self.domains, self.translates = style_dim, domains, True
         self.content_prior = make_prior(content_shape, prior_components)
-        self.content_encoder = ContentEncoder(channels, widths, encoder_blocks, content_channels, resampling)
-        self.style_encoder = StyleEncoder(channels, style_widths, encoder_blocks, style_dim, resampling)
+        how = (resampling, self.flat)
+        self.content_encoder = ContentEncoder(channels, widths, encoder_blocks, content_channels, *how)
+        self.style_encoder = StyleEncoder(channels, style_widths, encoder_blocks, style_dim, *how)
         self.style_prior = StylePrior(domains, style_dim)
         self.decoder = Decoder(
-            channels, widths, decoder_blocks, content_shape, style_dim, style_features, resampling
+            channels, widths, decoder_blocks, content_shape, style_dim, style_features, *how
         )

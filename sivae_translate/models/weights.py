@@ -12,6 +12,8 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sivae_translate.config import Config, from_dict
+from sivae_translate.models.autoencoder import Autoencoder
+from sivae_translate.models.autoencoder_files import OWN, SPACE, autoencoder_like
 from sivae_translate.models.build import make_model, model_shapes, parameter_bound
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration
@@ -85,6 +87,7 @@ def save_model(
     """
     settings = config.model_dump(mode="json")
     settings["data"]["root"] = settings["data"]["cache"] = settings["training"]["fine_tune"] = None
+    settings["model"]["autoencoder"] = OWN if model.flat else None  # it is in the file
     calibrated = calibration.as_json() if calibration else None
     about = {"config": settings, "domains": list(domains), "facts": dict(facts), "calibration": calibrated}
     metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
@@ -102,9 +105,11 @@ def load_model(path: Path) -> SavedModel:
     about, config = _read_about(path)
     count = len(about.domains)
     try:
-        if parameter_bound(config.model, config.data, count) > UNCHECKED_PARAMETERS:
-            _check_shapes(path, read_shapes(path), model_shapes(config.model, config.data, count))
-        model = make_model(config.model, config.data, count)
+        space = _space_in(path) if config.model.autoencoder else None
+        sizes = (config.model, config.data, count, space)
+        if parameter_bound(*sizes) > UNCHECKED_PARAMETERS:
+            _check_shapes(path, read_shapes(path), model_shapes(*sizes))
+        model = make_model(*sizes)
         weights = read_tensors(path)
     except ConfigError as error:
         raise damaged(path, error.what) from error
@@ -124,6 +129,22 @@ def load_model(path: Path) -> SavedModel:
         raise damaged(path, "its calibration is for another number of domains")
     model.eval().requires_grad_(False)
     return SavedModel(model, config, tuple(about.domains), about.facts, calibration)
+
+
+def _space_in(path: Path) -> Autoencoder:
+    """An autoencoder of the sizes of that in a model file.
+
+    Raises:
+        TensorFileError: the file cannot be read.
+        CheckpointError: it holds no autoencoder.
+    """
+    shapes = read_shapes(path)
+    try:
+        return autoencoder_like(
+            {name.removeprefix(SPACE): shape for name, shape in shapes.items() if name.startswith(SPACE)}
+        )
+    except ValueError as error:
+        raise damaged(path, f"its autoencoder: {error}") from error
 
 
 def read_facts(path: Path) -> dict[str, object]:

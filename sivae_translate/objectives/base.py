@@ -1,7 +1,7 @@
 r"""The base of all objectives: the ELBO of real images, and the part of fakes in both halves.
 
-With ``scale`` = 1 / (C H W) and f running over the two kinds of fakes, reconstructions and translations or
-prior samples,
+With ``scale`` = 1 / (C H W), of what the networks compute on, and f running over the two kinds of fakes,
+reconstructions and translations or prior samples,
 
 .. math::
     encoders &: scale\,(\beta_{rec} L_{rec}(x) + KL(x) + \gamma_{back} \beta_{rec} L_{back}(x)) + push(f) \\
@@ -29,6 +29,7 @@ from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.codes import Codes
 from sivae_translate.models.latent import LatentModel
+from sivae_translate.objectives.content_rate import ContentRate
 from sivae_translate.objectives.fakes import FakePosterior, Fakes, GameState, Passes, PlaceKL, RealState
 from sivae_translate.objectives.places import PlaceCritic
 from sivae_translate.objectives.schedule import RealKL, Weights, balanced_beta_neg, weights_at
@@ -49,7 +50,10 @@ class Objective(ABC):
     def __init__(self, config: ObjectiveConfig, model: LatentModel, scale: float | None = None) -> None:
         self.config, self.model = config, model
         self.passes = Passes(config, model)
-        self.scale = 1.0 / math.prod(model.image_shape) if scale is None else scale
+        device = model.style_prior.means.device
+        steered = config.content_nats is not None
+        self.content_rate = ContentRate(config.beta_kl_start).to(device) if steered else None
+        self.scale = 1.0 / math.prod(model.view_shape) if scale is None else scale
 
     @abstractmethod
     def encoder_loss(self, state: RealState, weights: Weights) -> Tensor:
@@ -65,11 +69,18 @@ class Objective(ABC):
 
     def forward(self, batch: Batch, weights: Weights) -> RealState:
         """The passes that both halves share."""
-        return self.passes.forward(batch, weights)
+        state = self.passes.forward(batch, weights)
+        if self.content_rate is not None and weights.content_nats:
+            self.content_rate.update(state.kl_content, weights.content_nats, fakes=weights.introspection)
+        return state
 
     def companions(self) -> dict[str, nn.Module]:
         """Modules that checkpoints store besides the model."""
-        return {}
+        return {} if self.content_rate is None else {"content_rate": self.content_rate}
+
+    def beta_kl(self, weights: Weights) -> Tensor | float:
+        """The weight of the content KL in this step."""
+        return weights.beta_kl if self.content_rate is None else self.content_rate.weight
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Parameters that the encoders' half updates."""
@@ -97,12 +108,12 @@ class Objective(ABC):
         """
         kl = {"kl_content": state.kl_content, "kl_style": state.kl_style}
         order = {"reconstruction": state.errors["reconstruction"], **kl, **state.errors}
-        return {name: value.mean() for name, value in order.items()}
+        return {**{name: value.mean() for name, value in order.items()}, "beta_kl": self.beta_kl(weights)}
 
     def negative_elbo(self, state: RealState, weights: Weights) -> Tensor:
         """Scale * (beta_rec * (L_rec + gamma_back * L_back) + KL) of the real images; scalar."""
         style = steeper_above(state.kl_style, self.config.style_capacity)
-        kl = weights.beta_kl * state.kl_content + weights.beta_style * style
+        kl = self.beta_kl(weights) * state.kl_content + weights.beta_style * style
         loss = (weights.beta_rec * state.errors["reconstruction"] + kl).mean()
         if "back_translation" in state.errors:
             error = state.errors["back_translation"].mean()
@@ -201,7 +212,7 @@ class Introspective(Objective):
     def companions(self) -> dict[str, nn.Module]:
         """The KL of real images without fakes, by its name in checkpoints."""
         critic = {} if self.critic is None else {"critic": self.critic}
-        return {"usual": self.real_kl, **critic}
+        return {**super().companions(), "usual": self.real_kl, **critic}
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """The model's encoders and the critic of places."""
@@ -224,7 +235,9 @@ class Introspective(Objective):
         content = self.passes.fake_content_kl
         _, kl_content, kl_style = self.real_kl.read()
         # If fakes are not scored by their content, the content is not pulled against the push either.
-        pull = weights.beta_kl * content * kl_content + weights.beta_style * kl_style
+        rate = self.content_rate
+        beta_kl = weights.beta_kl if rate is None or not content else rate.before_fakes()
+        pull = beta_kl * content * kl_content + weights.beta_style * kl_style
         dimensions = self.model.style_dim + (math.prod(self.model.content_shape) if content else 0)
         return balanced_beta_neg(self.undisturbed_kl(), pull, self.scale, dimensions)
 

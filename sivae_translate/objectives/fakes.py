@@ -183,6 +183,11 @@ class Passes:
                 "objective.prior_style uses the style of an image's domain, but there is only one domain",
                 remedy="omit it, or train with domain labels",
             )
+        if config.perceptual and model.flat:
+            raise ConfigError(
+                "objective.perceptual compares images, but the networks compute on an autoencoder's latents",
+                remedy="leave objective.perceptual or model.autoencoder out",
+            )
         self.lpips = Lpips.load(device=model.style_prior.means.device) if config.perceptual else None
         # BatchNorm would mix reconstructions and samples; other networks take both in one batch.
         self.parts = 2 if has_batch_norm(model) else 1
@@ -190,7 +195,7 @@ class Passes:
     def forward(self, batch: Batch, weights: Weights) -> RealState:
         """The passes that both halves share; a `GameState` once fakes take part."""
         model, domain = self.model, batch.domain
-        posterior = model.encode(self.augment(batch.images))
+        posterior = model.read(self.augment(batch.images))
         draw = posterior.sample()
         codes = Codes(draw.content, reconstruction_styles(draw.style, domain, model, self.config))
         back = bool(weights.back_translation) and model.translates
@@ -216,7 +221,7 @@ class Passes:
     ) -> GameState:
         model, count = self.model, len(batch.domain)
         mixed, samples = self._mix_in_samples(target)
-        translations = Translations(model.decode(mixed), mixed, *claimed, samples)
+        translations = Translations(model.draw_views(mixed), mixed, *claimed, samples)
         # If the content of fakes is scored, all fakes are encoded in one pass, including reconstructions.
         later = back and bool(self.fake_content_kl) and samples < count
         if later or not back:
@@ -238,7 +243,7 @@ class Passes:
     def _content_elsewhere(self, target: Codes) -> Gaussian:
         """Content posteriors of all images, translated to ``target`` without gradients."""
         with torch.no_grad():
-            translations = self.model.decode(target)
+            translations = self.model.draw_views(target)
         return self.content(translations)
 
     def _decode_and_return(self, codes: Codes, content: Gaussian) -> tuple[Tensor, Tensor]:

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from sivae_translate.config import ObjectiveConfig
 from sivae_translate.models.codes import Gaussian
 from sivae_translate.models.latent import LatentModel
+from sivae_translate.models.levels import finest_side
 from sivae_translate.models.networks import PlaceEncoder
 
 WIDTHS = (32, 64, 96)
-"""Channels of the critic at half the image's side, a quarter, and so on."""
+"""Channels of the critic at the finest features and at the halves of their side."""
 DIMENSIONS = 8
 """Number of dimensions of u."""
 STEEPNESS = 3.0
@@ -42,14 +43,15 @@ class PlaceCritic(nn.Module):
 
     Args:
         config: ``places`` and ``place_kl``.
-        model: gives the images' shape and the number of domains.
+        model: for the views' shape and the number of domains.
     """
 
     def __init__(self, config: ObjectiveConfig, model: LatentModel) -> None:
         super().__init__()
-        channels, side, _ = model.image_shape
-        levels = max(1, min(len(WIDTHS), int(math.log2(side)) - 3))
-        self.encoder = PlaceEncoder(channels, WIDTHS[:levels], DIMENSIONS, model.domains)
+        channels, side, _ = model.view_shape
+        finest = finest_side(side, flat=model.flat)
+        levels = max(1, min(len(WIDTHS), int(math.log2(finest)) - 2))
+        self.encoder = PlaceEncoder(channels, WIDTHS[:levels], DIMENSIONS, model.domains, model.flat)
         self.weight, self.slope = config.places, STEEPNESS / (2 * config.place_kl)
 
     def kl(self, images: Tensor, domain: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ class Weights:
         back_translation: weight of the back-translation error; 0 skips its passes.
         gamma_r: weight of the reconstruction error of fakes in the decoder's half; 0 skips its pass.
         introspection: whether fakes take part.
+        content_nats: what the content KL is held at now, in place of a set ``beta_kl``; None leaves that.
     """
 
     beta_rec: float
@@ -35,6 +36,7 @@ class Weights:
     back_translation: float
     gamma_r: float
     introspection: bool
+    content_nats: float | None = None
 
 
 BALANCE = 0.75
@@ -46,6 +48,8 @@ distinguished."""
 MARGIN = 1.2
 """The hinge's margin, as a multiple of that KL: at 1 or below, a fake as likely as a real image is not pushed
 at all; far above 1, real images are pushed along with fakes."""
+LEAST_OPEN = 0.05
+"""Share of ``content_nats`` that the content code may hold at the start."""
 AVERAGED_STEPS = 50
 """Number of steps over which the KL of real images is averaged."""
 
@@ -103,7 +107,8 @@ def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool 
     The weight of the content KL falls geometrically from ``beta_kl_start`` to ``beta_kl`` until
     ``content_open_at``. At first little passes through the content code, and the decoder learns each domain's
     appearance from the style alone; then the content opens gradually. If it were open from the start, it
-    would carry everything, the style would be ignored and translation would be the identity.
+    would carry everything, the style would be ignored and translation would be the identity. With
+    ``content_nats`` a target rises instead, from a twentieth, and the weight follows (`ContentRate`).
 
     Args:
         config: weights and times.
@@ -120,6 +125,7 @@ def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool 
         back_translation=config.back_translation if progress >= config.back_translation_from else 0.0,
         gamma_r=config.gamma_r,
         introspection=introspective and progress >= config.introspection_from,
+        content_nats=config.content_nats and config.content_nats * between(LEAST_OPEN, 1.0, opening),
     )
     ramped: dict[str, Any] = {ramp.name: _ramped(ramp, progress) for ramp in config.ramps}
     return replace(weights, **ramped)

@@ -8,13 +8,14 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
+from sivae_translate.models.autoencoder_files import SPACE
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.published import has_batch_norm, settle
 
 
 def average_of(model: LatentModel) -> LatentModel:
-    """A copy of the model that starts the average, in evaluation mode without gradients."""
-    return deepcopy(model).requires_grad_(False).eval()
+    """A copy that starts the average, in evaluation mode and without gradients; both share an autoencoder."""
+    return deepcopy(model, {id(model.space): model.space}).requires_grad_(False).eval()
 
 
 @torch.no_grad()
@@ -28,7 +29,12 @@ def update_average(average: LatentModel, model: LatentModel, decay: float, step:
         step: number of steps before this one.
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), share)
+    torch._foreach_lerp_(trained(average), trained(model), share)
+
+
+def trained(model: LatentModel) -> list[Tensor]:
+    """The parameters that training moves: all but an autoencoder's."""
+    return [value for name, value in model.named_parameters() if not name.startswith(SPACE) and value.numel()]
 
 
 def settle_average(average: LatentModel, batches: Iterable[Tensor]) -> None:

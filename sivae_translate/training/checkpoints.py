@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
+from sivae_translate.models.autoencoder_files import SPACE
 from sivae_translate.training.guard import Guard
 from sivae_translate.utils import tensor_files
 from sivae_translate.utils.errors import CheckpointError
@@ -69,6 +70,7 @@ def save(
         f"{name}.{key}": value
         for name, module in modules.items()
         for key, value in module.state_dict().items()
+        if not key.startswith(SPACE)  # an autoencoder has a file of its own
     }
     moments = {
         f"{name}.{key}": value for name, optimizer in optimizers.items() for key, value in _moments(optimizer)
@@ -91,7 +93,8 @@ def load(
     weights = read_tensors(folder / WEIGHTS)
     moments = read_tensors(folder / MOMENTS)
     for name, module in modules.items():
-        load_weights(module, _below(name, weights), folder)
+        space = {key: value for key, value in module.state_dict().items() if key.startswith(SPACE)}
+        load_weights(module, _below(name, weights) | space, folder)
     for name, optimizer in optimizers.items():
         _load_moments(optimizer, _below(name, moments), folder)
     return read_progress(folder)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from sivae_translate.config import Config
 from sivae_translate.models.growing import grown
 from sivae_translate.models.latent import LatentModel
@@ -34,6 +36,7 @@ def fine_tune(model: LatentModel, config: Config, domains: tuple[str, ...], sour
             f"{path} has the domains {', '.join(saved.domains)}, the data has {', '.join(domains)}",
             remedy="start from a model of the same domains, or omit training.fine_tune",
         )
+    _require_same_space(saved.model, model, source)
     weights = saved.model.state_dict()
     if saved.config.data.image_size < config.data.image_size:
         _require_growable(saved, config, path)
@@ -47,6 +50,16 @@ def fine_tune(model: LatentModel, config: Config, domains: tuple[str, ...], sour
     while named.name in ("run", "model.safetensors", "best.safetensors"):
         named = named.parent
     return {"model": named.name, **spent}
+
+
+def _require_same_space(saved: LatentModel, model: LatentModel, source: str) -> None:
+    """Raises CheckpointError where the networks of one compute on what those of the other do not know."""
+    theirs, ours = saved.space.state_dict(), model.space.state_dict()
+    if theirs.keys() != ours.keys() or any(
+        not torch.equal(theirs[name], ours[name].cpu()) for name in theirs
+    ):
+        remedy = f"set model.autoencoder to {source}" if theirs else "leave model.autoencoder out"
+        raise CheckpointError(f"{source} computes on other latents than the new run", remedy=remedy)
 
 
 def _require_growable(saved: SavedModel, config: Config, path: Path) -> None:

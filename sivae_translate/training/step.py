@@ -43,12 +43,10 @@ class StepResult:
     rate: float
 
     def metrics(self) -> dict[str, float]:
-        """The objective's metrics, gradient norms, loss, ``beta_kl`` and rate; waits for the device."""
+        """The objective's metrics, gradient norms, loss and rate; waits for the device."""
         metrics = self.objective.metrics(self.state, self.weights)
         metrics |= {f"gradient_norm_{name}": norm for name, norm in self.norms.items()}
-        return as_numbers(
-            metrics | {"loss": self.loss, "beta_kl": self.weights.beta_kl, "learning_rate": self.rate}
-        )
+        return as_numbers(metrics | {"loss": self.loss, "learning_rate": self.rate})
 
 
 class EncoderHalf(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sivae_translate.config import Config, to_yaml
-from sivae_translate.data.batches import Batch, TrainingBatches, iterate
+from sivae_translate.data.batches import Batch, iterate
 from sivae_translate.data.domains import DomainData, check_unreadable
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.splits import summary
@@ -26,6 +26,7 @@ from sivae_translate.training.checkpoints import Progress
 from sivae_translate.training.display import Display, shown
 from sivae_translate.training.distributed import World
 from sivae_translate.training.failures import explained
+from sivae_translate.training.latents import make_batches, open_autoencoder, prepare
 from sivae_translate.training.leftovers import tidy
 from sivae_translate.training.lock import locked
 from sivae_translate.training.log import MetricsLog
@@ -92,30 +93,28 @@ class Trainer:
         self.log: MetricsLog | None = None
         self.score: Score | None = None
         self.split = choose_split(config, self.data, out, checkpoint)
-        self._build(None if checkpoint else config.training.fine_tune)
+        self.resumed = checkpoint is not None
+        self._build()
         if checkpoint:
             self.progress = checkpoints.load(checkpoint, self.modules, self.stepper.optimizers)
 
-    def _build(self, start: str | None) -> None:
-        """Build the model (from the weights of ``start``, if given), its average, objective and batches."""
+    def _build(self) -> None:
+        """Build the model, perhaps from trained weights, its average, objective and batches."""
         training = self.config.training
         torch.manual_seed(training.seed)
         layout = torch.channels_last if training.channels_last else torch.contiguous_format
-        model = make_model(self.config.model, self.config.data, len(self.data.domains))
+        space = open_autoencoder(self.config, self.out, resumed=self.resumed)
+        model = make_model(self.config.model, self.config.data, len(self.data.domains), space)
         self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
-        if start is not None:
-            self.progress.started_from = fine_tune(self.model, self.config, self.data.domains, start)
+        if training.fine_tune and not self.resumed:
+            source = training.fine_tune
+            self.progress.started_from = fine_tune(self.model, self.config, self.data.domains, source)
         self.ema = average_of(self.model)
         self.objective = make_objective(self.config.objective, self.model)
-        self.stepper = Stepper(
-            self.objective,
-            training.clip_norm,
-            processes=self.world.size,
-            means_rate=training.means_rate,
-        )
+        means_rate, processes = training.means_rate, self.world.size
+        self.stepper = Stepper(self.objective, training.clip_norm, processes=processes, means_rate=means_rate)
         splits = self.split.splits
-        share, rank = self.world.share(training.batch), self.world.rank
-        self.batches = TrainingBatches(self.data, self.config.data, share, training.seed, splits, rank)
+        self.batches = make_batches(self.model, self.data, self.config, splits, self.world, self._autocast)
         self.budget = Budget(training, sum(len(split.train) for split in splits))
         self.validation = Validation(self.data, splits, self.ema, self._autocast, self._note_unreadable)
 
@@ -148,6 +147,8 @@ class Trainer:
         if self.world.writes:
             tidy(self.out, self.progress.step)
         self.open_run()
+        if not self.resumed:
+            self.progress.seconds += prepare(self.model, self.batches, self.out, self.config, self.world)
         if self.progress.step == 0 and (problem := self.checkpoint()):
             self.roll_back(problem)
         silent = not self.world.writes
@@ -177,7 +178,7 @@ class Trainer:
             self._note_unreadable(batch.unreadable)
             metrics = self.step(batch.to(self.device))
             now = time.monotonic()
-            # The budget includes loading, validation and pictures; the rate counts only the steps.
+            # The budget pays for loading, validation and pictures, too; the rate is that of steps alone.
             self.progress.seconds, last = self.progress.seconds + now - last, now
             self.rate = 1 / (now - began) if not self.rate else 0.95 * self.rate + 0.05 / (now - began)
             metrics = self.world.mean(metrics, self.device)

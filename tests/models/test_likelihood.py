@@ -51,13 +51,13 @@ class LinearGaussian(LatentModel):
     """Content and style of two dimensions each, six pixels."""
 
     def __init__(self, domains: int = 0, spread: float = 1.0) -> None:
-        super().__init__()
+        super().__init__((1, 2, 3))
         torch.manual_seed(0)
         weight = torch.linalg.qr(torch.randn(6, 4, dtype=torch.float64))[0] * torch.tensor(
             [1.0, 0.5, 0.8, 0.3]
         )
         self.weight = weight
-        self.image_shape, self.content_shape, self.style_dim = (1, 2, 3), (2,), 2
+        self.content_shape, self.style_dim = (2,), 2
         self.domains, self.translates = domains, True
         self.content_encoder, self.style_encoder = Head(weight[:, :2], spread), Head(weight[:, 2:], spread)
         self.content_prior, self.style_prior = StandardPrior((2,)), StylePrior(domains, 2).double()

@@ -34,7 +34,9 @@ def stepper(**objective: Any) -> tuple[Stepper, Batch]:
 
 
 @pytest.mark.parametrize("name", get_args(ObjectiveName))
-@pytest.mark.parametrize("more", [{}, {"perceptual": 1.0}, {"places": 0.1}, {"gamma_r": 1.0}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"perceptual": 1.0}, {"places": 0.1}, {"gamma_r": 1.0}, {"content_nats": 9.0}], ids=str
+)
 def test_a_steady_step_never_waits_for_the_device(name: str, more: dict[str, float]) -> None:
     steps, batch = stepper(name=name, **more)
     for number, progress in enumerate((0.1, 0.45, 0.8), 1):

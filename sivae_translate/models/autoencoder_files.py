@@ -1,0 +1,189 @@
+"""Autoencoders in files: our own, those inside model files, and tiny pretrained ones that a user names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sivae_translate.models.autoencoder import Autoencoder, small_autoencoder
+from sivae_translate.models.tiny_autoencoder import WIDTH, tiny_autoencoder
+from sivae_translate.utils.errors import CheckpointError
+from sivae_translate.utils.files import replacing
+from sivae_translate.utils.tensor_files import TensorFileError, read_shapes, read_tensors, write_tensors
+
+FILE = "autoencoder.safetensors"
+"""A run's autoencoder, in its folder."""
+OWN = "own"
+"""Setting of a run that trains an autoencoder, and of a model file that holds one."""
+SPACE = "space."
+"""What the names of its tensors begin with inside a model."""
+Shapes = Mapping[str, tuple[int, ...]]
+_STATISTICS = ("mean", "deviation")
+
+
+def save_autoencoder(path: Path, autoencoder: Autoencoder) -> None:
+    """Write an autoencoder with its statistics, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with replacing(path) as temporary:
+        write_tensors(temporary, autoencoder.state_dict())
+
+
+def load_autoencoder(source: str | Path) -> Autoencoder:
+    """An autoencoder for a new run.
+
+    Args:
+        source: a run folder or model file whose autoencoder is to be shared; an autoencoder's file; or a
+            folder with the two files of a tiny pretrained one, ``*encoder*.safetensors`` and
+            ``*decoder*.safetensors``, or one file with both, by diffusers' names.
+
+    Returns:
+        in evaluation mode, frozen, float32, on the CPU. The statistics of a foreign one are not fitted:
+        see `has_statistics`.
+
+    Raises:
+        CheckpointError: there is none, or its layout is unknown.
+    """
+    path = Path(source)
+    tensors = _ours_or_foreign(path)
+    try:
+        autoencoder = autoencoder_like({name: tuple(value.shape) for name, value in tensors.items()})
+    except ValueError as error:
+        raise _unknown(path, str(error)) from error
+    if broken := next((name for name, value in tensors.items() if not value.isfinite().all()), None):
+        raise _unknown(path, f"'{broken}' has numbers that are not finite")
+    statistics = {name: getattr(autoencoder, name) for name in _STATISTICS}
+    autoencoder.load_state_dict({**statistics, **tensors}, strict=True)
+    return autoencoder.eval().requires_grad_(False)
+
+
+def has_statistics(autoencoder: Autoencoder) -> bool:
+    """Whether the latents' means and deviations were fitted: those of any images are not 0 and 1."""
+    return not (bool((autoencoder.mean == 0).all()) and bool((autoencoder.deviation == 1).all()))
+
+
+def autoencoder_like(shapes: Shapes) -> Autoencoder:
+    """An autoencoder whose tensors have these names and shapes, with random weights.
+
+    Raises:
+        ValueError: no layout that is known has them.
+    """
+    try:
+        built = _tiny_like(shapes) if "encoder.0.weight" in shapes else _small_like(shapes)
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise ValueError(f"it has no tensor {error}") from error
+    expected = {name: tuple(value.shape) for name, value in built.state_dict().items()}
+    wrong = [
+        name
+        for name in sorted({*shapes, *expected})
+        if shapes.get(name, expected[name] if name in _STATISTICS else None) != expected.get(name)
+    ]
+    if wrong:
+        raise ValueError(f"'{wrong[0][:80]}' is missing, superfluous or of another shape")
+    return built
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _small_like(shapes: Shapes) -> Autoencoder:
+    """`small_autoencoder` of the file's sizes."""
+    width, image_channels = shapes["encoder.stem.weight"][:2]
+    widths = [width]
+    while (name := f"encoder.downs.{len(widths) - 1}.weight") in shapes:
+        widths.append(shapes[name][0])
+    if len(widths) == 1:
+        raise KeyError("encoder.downs.0.weight")
+    return small_autoencoder(image_channels, shapes["encoder.head.weight"][0], widths)
+
+
+def _tiny_like(shapes: Shapes) -> Autoencoder:
+    """`tiny_autoencoder` of the file's sizes."""
+    channels = shapes["encoder.14.weight"][0]
+    return tiny_autoencoder(channels, pooled="encoder.11.pool.0.weight" in shapes)
+
+
+def _ours_or_foreign(path: Path) -> dict[str, Tensor]:
+    """An autoencoder's tensors by our names."""
+    if path.is_dir():
+        for name in (FILE, "model.safetensors"):
+            if (path / name).is_file():
+                return _own_names(path / name)
+        halves = [_only(path, half) for half in ("encoder", "decoder")]
+        if all(halves):
+            return {
+                f"{half}.{name}": value
+                for half, file in zip(("encoder", "decoder"), halves, strict=True)
+                for name, value in _read(file).items()  # type: ignore[arg-type]  # neither is None
+            }
+        if (file := _only(path, "diffusion_pytorch_model")) is not None:
+            return _own_names(file)
+        raise CheckpointError(
+            f"{path} holds no autoencoder",
+            remedy=f"name a run with {FILE}, a model file, or a folder with encoder and decoder files",
+        )
+    if not path.is_file():
+        raise CheckpointError(
+            f"there is no autoencoder '{str(path)[:300]}'",
+            remedy=f"set model.autoencoder to {OWN}, or to a run, a model file or an autoencoder's file",
+        )
+    return _own_names(path)
+
+
+def _only(folder: Path, part: str) -> Path | None:
+    """The first safetensors file with a part of its name."""
+    return next(iter(sorted(folder.glob(f"*{part}*.safetensors"))), None)
+
+
+def _own_names(path: Path) -> dict[str, Tensor]:
+    """The tensors of one file by our names: an autoencoder's, a model's, or diffusers'.
+
+    Raises:
+        CheckpointError: it cannot be read, or is the file of a model that computes on pixels.
+    """
+    tensors = _read(path)
+    if inside := below(SPACE, tensors):
+        return inside
+    if "content_encoder.trunk.stem.weight" in tensors or "variance" in tensors:
+        raise CheckpointError(
+            f"{path} is a model that computes on pixels: it holds no autoencoder",
+            remedy=f"name another, or set model.autoencoder to {OWN}",
+        )
+    diffusers = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(.*)")
+    # diffusers bounds the latents outside of the decoder's layers, so that these begin one number lower.
+    return {
+        f"{match[1]}.{int(match[2]) + (match[1] == 'decoder')}.{match[3]}"
+        if (match := diffusers.fullmatch(name))
+        else name: value
+        for name, value in tensors.items()
+    }
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file in float32.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    try:
+        if sum(torch.Size(shape).numel() for shape in read_shapes(path).values()) > WIDTH * 10_000_000:
+            raise _unknown(path, "it is too large")
+        return {name: value.float() for name, value in read_tensors(path).items()}
+    except TensorFileError as error:
+        raise _unknown(path, str(error)) from error
+
+
+def _unknown(path: Path, reason: str) -> CheckpointError:
+    """The error for a file whose layout is not one of ours."""
+    return CheckpointError(
+        f"cannot read an autoencoder from {path}: {reason}",
+        remedy=f"name a run with {FILE}, or files in the layout of TAESD or diffusers' AutoencoderTiny",
+    )

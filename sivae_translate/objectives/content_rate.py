@@ -1,0 +1,82 @@
+r"""Holds the content KL at a number of nats: the weight of the KL follows it.
+
+How many nats a weight lets through depends on the data, the image size and the networks; what a content code
+should hold, a person can say, and a benchmark can choose. With k the batch's mean KL and k* the target,
+
+.. math::
+    \log \beta_{kl} \leftarrow \log \beta_{kl} + \eta\,\mathrm{clip}(\log(k / k^*), -1, 1)
+
+The target rises while the content code opens, so that little passes at first. The weight is a number on the
+device, and no step waits for it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+GAIN = 0.01
+"""How fast the logarithm of the weight moves, per step and unit of log KL: a hundred steps at twice the
+target double the weight."""
+LEAST, MOST = 1e-4, 1e4
+"""Bounds of the weight, as factors on where it starts."""
+LEAST_KL = 1e-3
+"""In nats; no logarithm is taken of less."""
+
+
+class ContentRate(nn.Module):
+    """The weight of the content KL.
+
+    Args:
+        start: weight before the first step.
+    """
+
+    log_weight: Tensor
+    log_before_fakes: Tensor
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.bounds = math.log(start * LEAST), math.log(start * MOST)
+        self.register_buffer("log_weight", torch.tensor(math.log(start)))
+        self.register_buffer("log_before_fakes", torch.tensor(math.log(start)))
+        self._read: float | None = None
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight now, a scalar on the device."""
+        return self.log_weight.exp()
+
+    @torch.no_grad()
+    def update(self, kl: Tensor, target: float, *, fakes: bool) -> None:
+        """Move the weight once.
+
+        Args:
+            kl: content KLs of a batch of real images, (B,), in nats.
+            target: k*, in nats.
+            fakes: whether fakes take part.
+        """
+        mean = kl.mean().float()
+        if dist.is_available() and dist.is_initialized():  # one weight for all processes
+            dist.all_reduce(mean)
+            mean = mean / dist.get_world_size()
+        gap = (mean.clamp(min=LEAST_KL).log() - math.log(target)).clamp(-1, 1)
+        self.log_weight.add_(gap, alpha=GAIN).clamp_(*self.bounds)
+        if not fakes:
+            self.log_before_fakes.copy_(self.log_weight)
+            self._read = None
+
+    def before_fakes(self) -> float:
+        """The weight when fakes entered; read from the device once, since it stays as it is from then on."""
+        if self._read is None:
+            self._read = math.exp(float(self.log_before_fakes))
+        return self._read
+
+
+def _forget(module: nn.Module, _: object) -> None:
+    """What was read before other values were loaded."""
+    assert isinstance(module, ContentRate)
+    module._read = None

@@ -1,0 +1,276 @@
+"""The autoencoder of a run that computes on latents: trained or opened, then used once for every image.
+
+It learns from crops of all domains together, without labels. Its latents bear noise in training, so that
+codes that are roughly right still decode to crisp images; edges at three scales are part of its loss, and no
+network that evaluation judges by.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sivae_translate.config import Config, DataConfig
+from sivae_translate.data.batches import TrainingBatches
+from sivae_translate.data.domains import DomainData
+from sivae_translate.data.splits import Split
+from sivae_translate.data.tensors import to_tensor
+from sivae_translate.models.autoencoder import CHANNELS, WIDTHS, Autoencoder, small_autoencoder
+from sivae_translate.models.autoencoder_files import (
+    FILE,
+    OWN,
+    has_statistics,
+    load_autoencoder,
+    save_autoencoder,
+)
+from sivae_translate.models.latent import LatentModel
+from sivae_translate.training.distributed import World
+from sivae_translate.utils.progress import track
+
+Autocast = Callable[[], AbstractContextManager[object]]
+BATCH, CROP = 16, 64
+"""Images of a step of the autoencoder, and the side of what it sees of each."""
+RATE = 1e-3
+NOISE = 0.2
+"""Largest deviation of the noise on latents, in units of theirs; drawn anew for every image."""
+EDGES = 1.0
+"""Weight of differences between neighbouring pixels, at full size, half and a quarter."""
+STATISTICS_BATCHES = 16
+VARIANTS, ENOUGH = 4, 6000
+"""Augmented copies of every image that are encoded; fewer where there would be more than enough in all."""
+BYTES_PER_MEGABYTE = 1_000_000
+
+
+def open_autoencoder(config: Config, out: Path, *, resumed: bool) -> Autoencoder | None:
+    """What a run computes on; None for pixels.
+
+    Args:
+        config: settings.
+        out: the run folder, for a run that is resumed.
+        resumed: whether it is.
+
+    Raises:
+        CheckpointError: there is no such autoencoder, or it cannot be read.
+    """
+    name = config.model.autoencoder
+    if name is None:
+        return None
+    if resumed:
+        return load_autoencoder(out / FILE)
+    if name != OWN:
+        return load_autoencoder(name)
+    factor = config.model.downsampling
+    own = small_autoencoder(config.data.channels, CHANNELS[factor], WIDTHS[factor])
+    return own.eval().requires_grad_(False)
+
+
+def make_batches(
+    model: LatentModel,
+    data: DomainData,
+    config: Config,
+    splits: Sequence[Split],
+    world: World,
+    autocast: Autocast,
+) -> TrainingBatches:
+    """A process's share of every batch, as the model's networks take it: images, or views of them."""
+    sizes = (data, config.data, world.share(config.training.batch), config.training.seed, splits, world.rank)
+    if isinstance(model.space, Autoencoder):
+        return LatentBatches(model.space, autocast, *sizes)
+    return TrainingBatches(*sizes)
+
+
+def prepare(model: LatentModel, batches: TrainingBatches, out: Path, config: Config, world: World) -> float:
+    """Train an autoencoder of the run's own, or fit the statistics of a foreign one, and keep it in the run.
+
+    Args:
+        model: its space is changed in place; nothing is done where that is pixels.
+        batches: of views.
+        out: the run folder.
+        config: settings.
+        world: the process that writes prepares it for all.
+
+    Returns:
+        seconds that it took.
+
+    Raises:
+        OutputError: the file cannot be written.
+        DataError: too many images cannot be read.
+    """
+    if not isinstance(batches, LatentBatches):
+        return 0.0
+    began, autoencoder = time.monotonic(), batches.autoencoder
+    if world.writes:
+        _prepare(autoencoder, batches.images(BATCH), config, batches.autocast)
+        save_autoencoder(out / FILE, autoencoder)
+    world.wait()
+    if not world.writes:
+        autoencoder.load_state_dict(load_autoencoder(out / FILE).state_dict())
+    return time.monotonic() - began
+
+
+def _prepare(autoencoder: Autoencoder, batches: TrainingBatches, config: Config, autocast: Autocast) -> None:
+    """Train it where it is the run's own; fit its statistics where it has none."""
+    device = autoencoder.mean.device
+    if config.model.autoencoder == OWN:
+        train_autoencoder(
+            autoencoder,
+            lambda step: batches[step].to(device).images,
+            config.training.autoencoder_steps,
+            autocast,
+            config.training.seed,
+        )
+    if config.model.autoencoder == OWN or not has_statistics(autoencoder):
+        with torch.no_grad(), autocast():
+            images = (batches[step].to(device).images for step in range(STATISTICS_BATCHES))
+            autoencoder.fit_statistics(torch.cat([autoencoder.latents(part).float() for part in images]))
+
+
+def train_autoencoder(
+    autoencoder: Autoencoder, images: Callable[[int], Tensor], steps: int, autocast: Autocast, seed: int = 0
+) -> float:
+    """Teach an autoencoder to rebuild images, also from latents that are a little off.
+
+    Args:
+        autoencoder: changed in place; frozen and in evaluation mode afterwards.
+        images: of step n, (B, C, H, W) in [0, 1].
+        steps: how many.
+        autocast: around the passes.
+        seed: of crops and noise.
+
+    Returns:
+        the mean absolute error of a pixel in the last step, without noise and edges.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    autoencoder.requires_grad_(True)
+    parameters = list(autoencoder.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=RATE, betas=(0.9, 0.99), fused=True)
+    error = torch.tensor(float("nan"))
+    for step in track(range(steps), "training the autoencoder"):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1, (step + 1) / 100) * _cosine(step / steps)
+        crops = _crops(images(step), generator)
+        with autocast():
+            rebuilt, error = _with_noise(autoencoder, crops, generator)
+        loss = error + EDGES * edge_error(rebuilt, crops)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+    autoencoder.requires_grad_(False)
+    return float(error.detach())
+
+
+def _cosine(progress: float) -> float:
+    """From 1 to a fiftieth."""
+    return 0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _crops(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The same random square of all images; all of an image that is no larger."""
+    side = min(CROP, images.shape[-1])
+    top, left = (int(torch.randint(images.shape[-1] - side + 1, (1,), generator=generator)) for _ in "yx")
+    return images[..., top : top + side, left : left + side]
+
+
+def _with_noise(autoencoder: Autoencoder, crops: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Images rebuilt from noisy latents, (B, C, H, W), and their mean absolute error."""
+    latents = autoencoder.latents(crops).float()
+    deviation = latents.detach().std((0, 2, 3), keepdim=True)
+    draws = (
+        torch.rand(len(crops), 1, 1, 1, generator=generator),
+        torch.randn(latents.shape, generator=generator),
+    )
+    share, noise = (draw.to(latents.device) for draw in draws)
+    rebuilt = autoencoder.rebuilt(latents + NOISE * share * deviation * noise).float()
+    return rebuilt, (rebuilt - crops).abs().mean()
+
+
+def edge_error(rebuilt: Tensor, images: Tensor) -> Tensor:
+    """Mean absolute error of the differences between neighbouring pixels at full size, half and a quarter.
+
+    Args:
+        rebuilt: (B, C, H, W).
+        images: the same shape.
+
+    Returns:
+        scalar.
+    """
+    gap, total = rebuilt - images, rebuilt.new_zeros(())
+    for _ in range(3):
+        total = total + gap.diff(dim=2).abs().mean() + gap.diff(dim=3).abs().mean()
+        gap = F.avg_pool2d(gap, 2)
+    return total
+
+
+class LatentBatches(TrainingBatches):
+    """Training batches of views: an image is encoded once, or up to `VARIANTS` times where it is augmented.
+
+    Args:
+        autoencoder: encodes them.
+        autocast: around its passes.
+        data: the domains.
+        config: augmentation, and the memory for views.
+        batch: images in a batch.
+        seed: of the draws.
+        splits: which images of each domain are drawn.
+        rank: which of the processes that share the run.
+    """
+
+    in_process = True  # the autoencoder is on this process's device, and views are kept
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        autocast: Autocast,
+        data: DomainData,
+        config: DataConfig,
+        batch: int,
+        seed: int,
+        splits: Sequence[Split],
+        rank: int = 0,
+    ) -> None:
+        super().__init__(data, config, batch, seed, splits, rank)
+        self.data, self.config, self.splits = data, config, splits
+        self.autoencoder, self.autocast = autoencoder, autocast
+        copies = ENOUGH // sum(len(train) for train in self.train)
+        self.variants = max(1, min(VARIANTS, copies)) if self.augmentation.active else 1
+        self.room = config.cache_megabytes * BYTES_PER_MEGABYTE
+        self.views: dict[tuple[int, int, int], np.ndarray] = {}
+
+    def images(self, batch: int) -> TrainingBatches:
+        """Batches of the images themselves."""
+        return TrainingBatches(self.data, self.config, batch, self.seed, self.splits, self.rank)
+
+    def draw(self, order: np.ndarray, rng: np.random.Generator, problems: list[str]) -> Tensor:
+        """Views of random images of these domains, (B, K, h, w)."""
+        views = [self.draw_one(int(domain), rng, problems) for domain in order]
+        return torch.from_numpy(np.stack(views)).float()
+
+    def load(self, domain: int, position: int, rng: np.random.Generator) -> np.ndarray:
+        """The view of an image, in half precision, (K, h, w)."""
+        key = (domain, position, int(rng.integers(self.variants)))
+        view = self.views.get(key)
+        if view is None:
+            view = self._encoded(key)
+            if (len(self.views) + 1) * view.nbytes <= self.room:
+                self.views[key] = view
+        return view
+
+    @torch.no_grad()
+    def _encoded(self, key: tuple[int, int, int]) -> np.ndarray:
+        """One image at a time: in another batch the numbers would differ in their last digits."""
+        domain, position, _ = key
+        image = self.sources[domain][position]
+        augmented = self.augmentation(image, int(np.random.default_rng((self.seed, *key)).integers(2**31)))
+        pixels = to_tensor(augmented[None]).to(self.autoencoder.mean.device)
+        with self.autocast():
+            view = self.autoencoder.encode(pixels)[0]
+        return np.asarray(view.half().cpu().numpy())
