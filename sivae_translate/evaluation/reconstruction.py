@@ -42,6 +42,9 @@ def _measure(translator: Translator, domain: str, images: Tensor, lpips: Lpips, 
     own, engine = images[spread(len(images), REBUILT)], translator.engine
     rebuilt = torch.cat([engine.reconstruct(part).float().cpu() for part in torch.split(own, BATCH)])
     values = {"reconstruction_lpips": lpips.distances(rebuilt, own), "reconstruction_l1": l1(rebuilt, own)}
+    if translator.model.flat:  # no model on these latents can do better
+        alone = torch.cat([engine.through_space(part).float().cpu() for part in torch.split(own, BATCH)])
+        values |= {"autoencoder_lpips": lpips.distances(alone, own), "autoencoder_l1": l1(alone, own)}
     return DomainResult(
         domain, len(own), {name: bootstrap(value, seed=seed) for name, value in values.items()}
     )

@@ -37,6 +37,8 @@ TITLES = {
     "kid": "KID",
     "reconstruction_lpips": "reconstruction LPIPS",
     "reconstruction_l1": "reconstruction L1",
+    "autoencoder_lpips": "autoencoder LPIPS",
+    "autoencoder_l1": "autoencoder L1",
 }
 """Titles of metrics in tables. LPIPS, L1, SSIM and PSNR (dB) compare with the truth; without truths, LPIPS
 compares with the source. ``copy_*`` are the metrics of the unchanged source."""
@@ -115,7 +117,8 @@ class DomainResult:
     Attributes:
         domain: name of the domain.
         images: number of images measured.
-        metrics: ``reconstruction_lpips`` and ``reconstruction_l1`` with 95 % bootstrap intervals.
+        metrics: ``reconstruction_lpips`` and ``reconstruction_l1`` with 95 % bootstrap intervals; for a model
+            on latents also ``autoencoder_lpips`` and ``autoencoder_l1``, of its autoencoder alone.
     """
 
     domain: str

@@ -90,6 +90,12 @@ class Engine:
             return self._network.decode(codes.map(lambda code: code.to(self.device)))
 
     @torch.inference_mode()
+    def through_space(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) as the autoencoder alone rebuilds them; unchanged without one."""
+        with self._autocast():
+            return self._network.space.decode(self._network.space.encode(self.place(images)))
+
+    @torch.inference_mode()
     def translate(self, images: Tensor, style: Tensor) -> Tensor:
         """Decode the content of images with other styles: (B, C, H, W) in [0, 1].
 

@@ -21,6 +21,7 @@ from sivae_translate.evaluation.suite import MetricSuite, stack
 from sivae_translate.evaluation.translation import evaluate
 from sivae_translate.inference.engine import Engine
 from sivae_translate.inference.translator import Translator
+from sivae_translate.models.autoencoder import small_autoencoder
 from sivae_translate.models.build import make_model
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.utils.errors import DataError, InputError
@@ -278,6 +279,30 @@ def test_reconstructions_are_measured_by_domain(data: DomainData, suite: MetricS
     assert lines[2].endswith(f", reconstruction L1 {mean / 2:.4f}")
     better = evaluate(perfect(), data, suite=suite, probes=False)
     assert summary_lines(better)[1] == "KID (AlexNet) below copying's in 2 of 2 directions"
+
+
+def test_the_autoencoder_alone_is_the_ceiling_of_a_model_on_latents(
+    data: DomainData, suite: MetricSuite
+) -> None:
+    torch.manual_seed(0)
+    space = small_autoencoder(1, 8, (4, 6, 8)).eval()
+    settings = {"widths": (4, 6), "style_widths": (4, 6), "autoencoder": "own"}
+    config = from_dict({"data": {"image_size": 32, "channels": 1}, "model": settings}, "the test")
+    model = make_model(config.model, config.data, 2, space)
+    exact = Translator(model, config, ("up", "down"), dtype="float32")
+    result = evaluate(exact, data, suite=suite, probes=False)
+    for one, source in zip(result.domains, data.test, strict=True):
+        images = stack(source, None)
+        with torch.no_grad():
+            alone = space.decode(space.encode(images))
+        expected = float((alone - images).abs().mean())
+        assert one.metrics["autoencoder_l1"].mean == pytest.approx(expected, rel=1e-3)
+        distance = float(suite.lpips.distances(alone, images).mean())
+        assert one.metrics["autoencoder_lpips"].mean == pytest.approx(distance, rel=1e-3)
+        assert one.metrics["autoencoder_l1"].mean < one.metrics["reconstruction_l1"].mean
+    assert "autoencoder LPIPS" in summary_lines(result)[-1]
+    plain = evaluate(untrained(), data, suite=suite, probes=False, limit=2)
+    assert not any("autoencoder_l1" in one.metrics for one in plain.domains)
 
 
 def test_a_second_lpips_sees_the_translations_too_and_the_report_says_so(
