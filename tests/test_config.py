@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sivae_translate.config import Config, field_names, from_dict, load_config, to_yaml
+from sivae_translate.config import Config, ModelConfig, field_names, from_dict, load_config, to_yaml
+from sivae_translate.config.sizes import SIZED, SIZES
 from sivae_translate.lab.settings import load_toy_config
 from sivae_translate.models.build import make_model
 from sivae_translate.models.growing import grown
@@ -124,3 +125,53 @@ def test_a_configuration_that_is_no_regular_file_is_refused(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "config.yaml")
     with pytest.raises(ConfigError, match="not a regular file"):
         load_config(tmp_path / "config.yaml")
+
+
+def test_the_default_is_the_small_size_with_the_numbers_of_version_0_1() -> None:
+    assert ModelConfig() == ModelConfig(size="small")
+    assert ModelConfig().model_dump(include=set(SIZED)) == {
+        **{"widths": (32, 64, 96, 192), "style_widths": (16, 32, 64, 128)},
+        **{"encoder_blocks": 1, "decoder_blocks": 1, "style_dim": 32, "style_features": 128},
+    }
+
+
+def test_every_size_names_the_same_settings_and_makes_a_larger_model() -> None:
+    assert list(SIZES) == ["small", "base", "large"]
+    assert {tuple(size) for size in SIZES.values()} == {SIZED}
+    counts = []
+    for size in SIZES:
+        config = load_config(None, {"model.size": size})
+        counts.append(sum(p.numel() for p in make_model(config.model, config.data, 2).parameters()))
+    assert counts[0] == 3_217_788
+    assert counts[1] > 4 * counts[0]
+    assert counts[2] > 4 * counts[1]
+
+
+def test_what_is_set_itself_wins_over_the_size(tmp_path: Path) -> None:
+    config = from_dict({"model": {"size": "base", "style_dim": 7, "widths": [8, 16]}}, "x").model
+    assert (config.style_dim, config.widths, config.style_features) == (7, (8, 16), 256)
+    (tmp_path / "c.yaml").write_text("model: {size: base, decoder_blocks: 5, content_size: 8}")
+    assert load_config(tmp_path / "c.yaml").model.decoder_blocks == 5
+    wins = load_config(tmp_path / "c.yaml", {"model.decoder_blocks": 6}).model
+    assert (wins.decoder_blocks, wins.widths) == (6, SIZES["base"]["widths"])
+
+
+def test_a_size_on_the_command_line_replaces_the_files_widths(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(to_yaml(load_config(None, {"model.style_dim": 7})))
+    config = load_config(tmp_path / "c.yaml", {"model.size": "large", "model.encoder_blocks": 3}).model
+    expected = {**SIZES["large"], "encoder_blocks": 3}
+    assert config.model_dump(include=set(SIZED)) == expected
+
+
+def test_stored_settings_keep_their_meaning_if_a_size_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = load_config(None, {"model.size": "base"})
+    monkeypatch.setattr(
+        "sivae_translate.config.sizes.SIZES", {**SIZES, "base": {**SIZES["base"], "style_dim": 1}}
+    )
+    assert load_config(None, {"model.size": "base"}).model.style_dim == 1
+    assert from_dict(yaml.safe_load(to_yaml(stored)), "x") == stored
+
+
+def test_an_unknown_size_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="'small', 'base' or 'large'"):
+        load_config(None, {"model.size": "huge"})

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from sivae_translate.config.kinds import Section
 from sivae_translate.config.sections import Config
+from sivae_translate.config.sizes import SIZED
 from sivae_translate.utils.errors import ConfigError
 
 S = TypeVar("S", bound=Section)
@@ -41,18 +42,17 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
         path: YAML file with the sections data, model, objective, training; None is the defaults. A relative
             ``data.root`` is relative to the working directory.
         overrides: dotted name to value, such as ``{"training.steps": 20000}``. A budget replaces that of the
-            file.
+            file, and a ``model.size`` what the file says of the settings that it stands for.
 
     >>> config = load_config(None, {"training.minutes": 60, "data.image_size": 128})
     >>> config.training.minutes, config.data.image_size, config.training.batch
     (60.0, 128, 32)
     """
     values = read_yaml(path) if path else {}
-    budget = {f"training.{name}" for name in BUDGETS}
-    if budget & set(overrides or {}):
-        training = values.get("training")
-        if isinstance(training, dict):
-            values["training"] = {name: value for name, value in training.items() if name not in BUDGETS}
+    for section, chosen, replaced in (("training", BUDGETS, BUDGETS), ("model", ("size",), SIZED)):
+        entries = values.get(section)
+        if isinstance(entries, dict) and {f"{section}.{name}" for name in chosen} & set(overrides or {}):
+            values[section] = {name: value for name, value in entries.items() if name not in replaced}
     for name, value in (overrides or {}).items():
         _set(values, name.replace("-", "_").split("."), value, name)
     return from_dict(values, str(path or "settings"))

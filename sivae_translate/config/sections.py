@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,13 +19,19 @@ from sivae_translate.config.kinds import (
     Share,
     Width,
 )
+from sivae_translate.config.sizes import SIZES, with_size
 from sivae_translate.utils.choices import ObjectiveName, Precision
+
+_SMALL = SIZES["small"]
 
 
 class ModelConfig(Section):
     """Sizes of the networks; widths from the finest resolution to the content's.
 
     The finest resolution is half the image's side, or that of the latents.
+
+    >>> ModelConfig(size="base", decoder_blocks=3).widths
+    (64, 128, 192, 384)
     """
 
     kind: Annotated[
@@ -34,6 +41,12 @@ class ModelConfig(Section):
             "with the paper's networks"
         ),
     ] = "translation"
+    size: Annotated[
+        Literal["small", "base", "large"],
+        Field(
+            description="widths, blocks and style sizes together (docs/training.md); what is set itself wins"
+        ),
+    ] = "small"
     latent_dim: Annotated[Dimension, Field(description="plain models: size of the latent vector")] = 128
     prior_components: Annotated[
         int,
@@ -47,8 +60,8 @@ class ModelConfig(Section):
         int, Field(ge=1, le=128, description="side of the content code (7 for images of 28 px)")
     ] = 4
     content_channels: Annotated[Dimension, Field(description="Cc")] = 16
-    style_dim: Annotated[Dimension, Field(description="S")] = 32
-    style_features: Dimension = 128
+    style_dim: Annotated[Dimension, Field(description="S")] = _SMALL["style_dim"]
+    style_features: Dimension = _SMALL["style_features"]
     autoencoder: Annotated[
         str | None,
         Field(
@@ -61,18 +74,12 @@ class ModelConfig(Section):
         Literal[4, 8], Field(description="of an autoencoder of the run's own: image side over latent side")
     ] = 4
     widths: Annotated[tuple[Width, ...], Field(max_length=16, description="content encoder and decoder")] = (
-        32,
-        64,
-        96,
-        192,
+        _SMALL["widths"]
     )
-    style_widths: Annotated[tuple[Width, ...], Field(max_length=16, description="style encoder")] = (
-        16,
-        32,
-        64,
-        128,
-    )
-    encoder_blocks: Blocks = 1
+    style_widths: Annotated[tuple[Width, ...], Field(max_length=16, description="style encoder")] = _SMALL[
+        "style_widths"
+    ]
+    encoder_blocks: Blocks = _SMALL["encoder_blocks"]
     resampling: Annotated[
         Literal["shuffle", "antialiased", "smooth"],
         Field(
@@ -80,7 +87,12 @@ class ModelConfig(Section):
             "fine detail more slowly; antialiased is shuffle with smoothed images for the encoders"
         ),
     ] = "shuffle"
-    decoder_blocks: Blocks = 1
+    decoder_blocks: Blocks = _SMALL["decoder_blocks"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        return with_size(values) if isinstance(values, Mapping) else values
 
 
 class EncoderAugmentConfig(Section):
