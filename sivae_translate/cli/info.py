@@ -66,7 +66,7 @@ def speed(translator: Translator) -> dict[str, str]:
     flops, rates = measure_speed(engine)
     each = ", ".join(f"{rate:,.0f} images/s in batches of {batch}" for batch, rate in rates.items())
     precision = str(engine.dtype).removeprefix("torch.")
-    images = torch.rand(config.training.batch, *engine.model.image_shape)
+    images = torch.rand(config.training.batch, *engine.model.view_shape)
     domain = torch.arange(len(images)) * max(1, len(translator.domains)) // len(images)
     batch = Batch(images, domain).to(engine.device)
     phases = measure_phases(engine.model, config, batch, lambda: autocast(engine.device, engine.dtype))

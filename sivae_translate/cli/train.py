@@ -57,7 +57,8 @@ def run(command: Train, overrides: dict[str, Any]) -> int:
         run_training(config, out, resume=command.resume)
     except Interrupted as stop:
         if speaks:
-            console.print(f"{stop}; continue with --resume --out {out}", highlight=False)
+            what = "continue" if stop.saved else "start again"
+            console.print(f"{stop}; {what} with --resume --out {out}", highlight=False)
         return 128 + stop.signum
     if speaks:
         console.print(

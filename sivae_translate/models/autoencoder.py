@@ -41,6 +41,7 @@ class Autoencoder(Space):
     Args:
         encoder: images (B, C, H, W) in [0, 1] to latents (B, K, h, w).
         decoder: latents to images, nominally in [0, 1].
+        image_channels: C.
         channels: K.
         factor: H / h.
     """
@@ -48,10 +49,12 @@ class Autoencoder(Space):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, channels: int, factor: int) -> None:
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, image_channels: int, channels: int, factor: int
+    ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
-        self.channels, self.factor = channels, factor
+        self.image_channels, self.channels, self.factor = image_channels, channels, factor
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("deviation", torch.ones(channels, 1, 1))
 
@@ -59,14 +62,22 @@ class Autoencoder(Space):
         """(K, H / factor, W / factor).
 
         Raises:
-            ConfigError: the sides are no multiples of the factor.
+            ConfigError: the sides are not multiples of the factor, or the autoencoder is for images of
+                another number of channels.
         """
-        _, height, width = image_shape
+        image_channels, height, width = image_shape
+        if image_channels != self.image_channels:
+            raise ConfigError(
+                f"data.channels is {image_channels}, but the autoencoder is for images of "
+                f"{self.image_channels}",
+                remedy=f"set data.channels to {self.image_channels}, or choose another model.autoencoder",
+            )
         if height % self.factor or width % self.factor:
             raise ConfigError(
-                f"an image of {height} x {width} px has no latents of an autoencoder that divides sides by "
-                f"{self.factor}",
-                remedy="choose another data.image_size, or leave model.autoencoder out",
+                f"images of {height} x {width} px do not fit the autoencoder, whose latents have a side "
+                f"{self.factor} times smaller",
+                remedy=f"choose a data.image_size that is a multiple of {self.factor}, or leave "
+                "model.autoencoder out",
             )
         return (self.channels, height // self.factor, width // self.factor)
 
@@ -110,7 +121,7 @@ def small_autoencoder(image_channels: int, channels: int, widths: Sequence[int])
     """
     encoder = SmallEncoder(image_channels, channels, widths)
     decoder = SmallDecoder(image_channels, channels, widths)
-    return Autoencoder(encoder, decoder, channels, 2 ** (len(widths) - 1))
+    return Autoencoder(encoder, decoder, image_channels, channels, 2 ** (len(widths) - 1))
 
 
 def patch_basis(image_channels: int, channels: int, factor: int) -> Tensor:

@@ -58,6 +58,8 @@ def load_autoencoder(source: str | Path) -> Autoencoder:
         raise _unknown(path, str(error)) from error
     if broken := next((name for name, value in tensors.items() if not value.isfinite().all()), None):
         raise _unknown(path, f"'{broken}' has numbers that are not finite")
+    if "deviation" in tensors and not (tensors["deviation"] > 0).all():
+        raise _unknown(path, "'deviation' has numbers that are not positive")
     statistics = {name: getattr(autoencoder, name) for name in _STATISTICS}
     autoencoder.load_state_dict({**statistics, **tensors}, strict=True)
     return autoencoder.eval().requires_grad_(False)

@@ -44,9 +44,9 @@ def require_levels(name: str, widths: Sequence[int], finest: int, content_size: 
     levels = len(resolutions(finest, content_size))
     if len(widths) != levels:
         raise ConfigError(
-            f"model.{name} lists {len(widths)} widths, but {levels} resolutions lie between the finest "
-            f"features, {finest} px, and a content code of {content_size} px",
-            remedy=f"give {levels} widths, the finest resolution first",
+            f"model.{name} has length {len(widths)}, but from the finest features, {finest} px, to a content "
+            f"code of {content_size} px the length must be {levels}",
+            remedy=f"give {levels} {'width' if levels == 1 else 'widths'}, the finest resolution first",
         )
 
 

@@ -23,7 +23,7 @@ def tiny_autoencoder(channels: int, *, pooled: bool) -> Autoencoder:
         channels: K, of the latents.
         pooled: whether the blocks at the latents' resolution normalise.
     """
-    return Autoencoder(tiny_encoder(channels, pooled), tiny_decoder(channels, pooled), channels, FACTOR)
+    return Autoencoder(tiny_encoder(channels, pooled), tiny_decoder(channels, pooled), 3, channels, FACTOR)
 
 
 class TinyBlock(nn.Module):

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,9 @@ from sivae_translate.models.autoencoder_files import (
 )
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.training.distributed import World
-from sivae_translate.utils.progress import track
+from sivae_translate.training.signals import Interrupted
+from sivae_translate.utils.errors import CheckpointError, TrainingError
+from sivae_translate.utils.progress import console, track
 
 Autocast = Callable[[], AbstractContextManager[object]]
 BATCH, CROP = 16, 64
@@ -64,6 +67,11 @@ def open_autoencoder(config: Config, out: Path, *, resumed: bool) -> Autoencoder
     if name is None:
         return None
     if resumed:
+        if not (out / FILE).exists():
+            raise CheckpointError(
+                f"the run in {out} has lost its autoencoder, {FILE}",
+                remedy="copy it back, or train a new run in another --out",
+            )
         return load_autoencoder(out / FILE)
     if name != OWN:
         return load_autoencoder(name)
@@ -87,46 +95,68 @@ def make_batches(
     return TrainingBatches(*sizes)
 
 
-def prepare(model: LatentModel, batches: TrainingBatches, out: Path, config: Config, world: World) -> float:
-    """Train an autoencoder of the run's own, or fit the statistics of a foreign one, and keep it in the run.
+def prepare(
+    model: LatentModel,
+    batches: TrainingBatches,
+    out: Path,
+    config: Config,
+    world: World,
+    received: Sequence[int] = (),
+) -> None:
+    """Train an autoencoder of the run's own, or fit the statistics of a foreign one, and store it in the run.
 
     Args:
-        model: its space is changed in place; nothing is done where that is pixels.
+        model: its space is changed in place; with pixels there is nothing to do.
         batches: of views.
         out: the run folder.
         config: settings.
         world: the process that writes prepares it for all.
-
-    Returns:
-        seconds that it took.
+        received: signals; after one, training stops, and no file is written.
 
     Raises:
+        Interrupted: a signal has arrived.
+        TrainingError: the autoencoder diverged.
         OutputError: the file cannot be written.
         DataError: too many images cannot be read.
     """
     if not isinstance(batches, LatentBatches):
-        return 0.0
-    began, autoencoder = time.monotonic(), batches.autoencoder
+        return
+    autoencoder = batches.autoencoder
     if world.writes:
-        _prepare(autoencoder, batches.images(BATCH), config, batches.autocast)
-        save_autoencoder(out / FILE, autoencoder)
-    world.wait()
+        _prepare(autoencoder, batches.images(BATCH), config, batches.autocast, received)
+        if not received:
+            save_autoencoder(out / FILE, autoencoder)
+    (signum,) = world.greatest([max(received, default=0)], autoencoder.mean.device)
+    if signum:
+        raise Interrupted(int(signum), saved=False)
     if not world.writes:
         autoencoder.load_state_dict(load_autoencoder(out / FILE).state_dict())
-    return time.monotonic() - began
 
 
-def _prepare(autoencoder: Autoencoder, batches: TrainingBatches, config: Config, autocast: Autocast) -> None:
+def _prepare(
+    autoencoder: Autoencoder,
+    batches: TrainingBatches,
+    config: Config,
+    autocast: Autocast,
+    received: Sequence[int],
+) -> None:
     """Train it where it is the run's own; fit its statistics where it has none."""
-    device = autoencoder.mean.device
+    device, steps = autoencoder.mean.device, config.training.autoencoder_steps
     if config.model.autoencoder == OWN:
-        train_autoencoder(
+        console.print(f"training the autoencoder: {steps:,} steps", highlight=False)
+        began = time.monotonic()
+        error = train_autoencoder(
             autoencoder,
             lambda step: batches[step].to(device).images,
-            config.training.autoencoder_steps,
+            steps,
             autocast,
             config.training.seed,
+            received,
         )
+        if received:
+            return
+        seconds = timedelta(seconds=round(time.monotonic() - began))
+        console.print(f"its mean error of a pixel is {error:.4f} (of 1), after {seconds}", highlight=False)
     if config.model.autoencoder == OWN or not has_statistics(autoencoder):
         with torch.no_grad(), autocast():
             images = (batches[step].to(device).images for step in range(STATISTICS_BATCHES))
@@ -134,7 +164,12 @@ def _prepare(autoencoder: Autoencoder, batches: TrainingBatches, config: Config,
 
 
 def train_autoencoder(
-    autoencoder: Autoencoder, images: Callable[[int], Tensor], steps: int, autocast: Autocast, seed: int = 0
+    autoencoder: Autoencoder,
+    images: Callable[[int], Tensor],
+    steps: int,
+    autocast: Autocast,
+    seed: int = 0,
+    received: Sequence[int] = (),
 ) -> float:
     """Teach an autoencoder to rebuild images, also from latents that are a little off.
 
@@ -144,9 +179,13 @@ def train_autoencoder(
         steps: how many.
         autocast: around the passes.
         seed: of crops and noise.
+        received: signals; after one, no further step is taken.
 
     Returns:
-        the mean absolute error of a pixel in the last step, without noise and edges.
+        the mean absolute error of a pixel in the last step, from noisy latents.
+
+    Raises:
+        TrainingError: it diverged.
     """
     generator = torch.Generator().manual_seed(seed)
     autoencoder.requires_grad_(True)
@@ -154,6 +193,8 @@ def train_autoencoder(
     optimizer = torch.optim.Adam(parameters, lr=RATE, betas=(0.9, 0.99), fused=True)
     error = torch.tensor(float("nan"))
     for step in track(range(steps), "training the autoencoder"):
+        if received:
+            break
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / 100) * _cosine(step / steps)
         crops = _crops(images(step), generator)
@@ -165,6 +206,12 @@ def train_autoencoder(
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
     autoencoder.requires_grad_(False)
+    if not all(bool(parameter.isfinite().all()) for parameter in parameters):
+        raise TrainingError(
+            "the autoencoder diverged: its weights are not finite",
+            remedy="set training.precision to float32 or another training.seed, or share the autoencoder of "
+            "another run (model.autoencoder)",
+        )
     return float(error.detach())
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sivae_translate.config import Config
 from sivae_translate.models.build import make_model
+from sivae_translate.training.latents import open_autoencoder
 from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.errors import ConfigError
 
@@ -40,7 +41,8 @@ def require_memory(config: Config) -> None:
 
 def least_memory(config: Config) -> float:
     """Bytes per image that one reconstruction keeps for its gradients, in bfloat16; a step has several."""
-    model = make_model(config.model, config.data, 2)
+    space = open_autoencoder(config, Path(), resumed=False)
+    model = make_model(config.model, config.data, 2, space)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -50,9 +52,9 @@ def least_memory(config: Config) -> float:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    images = torch.rand(TRIED, *model.image_shape)
+    views = torch.rand(TRIED, *model.view_shape)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        rebuilt = model.decode(model.encode(images).mean)
+        rebuilt = model.draw_views(model.read(views).mean)
     del rebuilt
     return sum(kept.values()) / TRIED / 2
 

@@ -1,4 +1,4 @@
-"""Handling of SIGINT and SIGTERM: training saves a checkpoint and stops."""
+"""Handling of SIGINT and SIGTERM: training saves what it can and stops."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from sivae_translate.utils.progress import console
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the user wants to stop
-    """SIGINT or SIGTERM arrived; a checkpoint was saved."""
+    """SIGINT or SIGTERM arrived.
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.signum = signum
+    Args:
+        signum: which.
+        saved: whether a checkpoint was saved; there is nothing to save before the first step.
+    """
+
+    def __init__(self, signum: int, *, saved: bool = True) -> None:
+        super().__init__(
+            f"stopped by {signal.Signals(signum).name}{'' if saved else ' before the first checkpoint'}"
+        )
+        self.signum, self.saved = signum, saved
 
 
 @contextmanager
@@ -33,9 +40,7 @@ def collect_signals(*, silent: bool = False) -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(signum)
         if not silent:
-            console.print(
-                f"{signal.Signals(signum).name}: saving a checkpoint, then stopping", style="yellow"
-            )
+            console.print(f"{signal.Signals(signum).name}: stopping after this step", style="yellow")
 
     if threading.current_thread() is not threading.main_thread():
         yield received

@@ -53,13 +53,17 @@ def fine_tune(model: LatentModel, config: Config, domains: tuple[str, ...], sour
 
 
 def _require_same_space(saved: LatentModel, model: LatentModel, source: str) -> None:
-    """Raises CheckpointError where the networks of one compute on what those of the other do not know."""
+    """Raise CheckpointError if the two compute on pixels and latents, or on different latents."""
     theirs, ours = saved.space.state_dict(), model.space.state_dict()
     if theirs.keys() != ours.keys() or any(
         not torch.equal(theirs[name], ours[name].cpu()) for name in theirs
     ):
+        if theirs and ours:
+            what = "on other latents than the new run"
+        else:
+            what = "on latents, the new run on pixels" if theirs else "on pixels, the new run on latents"
         remedy = f"set model.autoencoder to {source}" if theirs else "leave model.autoencoder out"
-        raise CheckpointError(f"{source} computes on other latents than the new run", remedy=remedy)
+        raise CheckpointError(f"{source} computes {what}", remedy=remedy)
 
 
 def _require_growable(saved: SavedModel, config: Config, path: Path) -> None:

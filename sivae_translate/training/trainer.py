@@ -132,7 +132,7 @@ class Trainer:
         Raises:
             TrainingError: training diverged more often than ``training.max_rollbacks`` allows, a loader
             process was killed, or memory ran out; the last good state is saved.
-            Interrupted: SIGINT or SIGTERM; a checkpoint was saved.
+            Interrupted: SIGINT or SIGTERM; a checkpoint was saved, unless the autoencoder was in training.
             OutputError: another training uses the run folder, or the disk is full; the previous
             checkpoint is intact.
             DataError: too many images cannot be read.
@@ -147,17 +147,30 @@ class Trainer:
         if self.world.writes:
             tidy(self.out, self.progress.step)
         self.open_run()
-        if not self.resumed:
-            self.progress.seconds += prepare(self.model, self.batches, self.out, self.config, self.world)
-        if self.progress.step == 0 and (problem := self.checkpoint()):
-            self.roll_back(problem)
         silent = not self.world.writes
-        cost.announce(self)
-        with collect_signals(silent=silent) as received, shown(self.budget, silent=silent) as display:
-            while problem := self._train(display, received) or self.checkpoint():
+        with collect_signals(silent=silent) as received:
+            if not self.resumed:
+                self._prepare(received)
+            if self.progress.step == 0 and (problem := self.checkpoint()):
                 self.roll_back(problem)
+            cost.announce(self)
+            with shown(self.budget, silent=silent) as display:
+                while problem := self._train(display, received) or self.checkpoint():
+                    self.roll_back(problem)
         self._finish()
         return self.out
+
+    def _prepare(self, received: Sequence[int]) -> None:
+        """Make the autoencoder ready; its seconds are part of the budget."""
+        began = time.monotonic()
+        prepare(self.model, self.batches, self.out, self.config, self.world, received)
+        self.progress.seconds += time.monotonic() - began
+        if self.budget.share(self.progress) >= 1:
+            raise TrainingError(
+                f"the autoencoder of the run took {self.progress.seconds:.0f} s, all of its minutes",
+                remedy="raise training.minutes, lower training.autoencoder_steps, or share the autoencoder "
+                "of another run (model.autoencoder)",
+            )
 
     def open_run(self) -> None:
         """Print what is trained on, write the configuration and open the log."""

@@ -54,8 +54,22 @@ def test_latents_are_a_factor_smaller(factor: int) -> None:
     assert views.shape == (2, CHANNELS[factor], 64 // factor, 32 // factor)
     assert autoencoder.shape((3, 64, 32)) == views.shape[1:]
     assert autoencoder.decode(views).shape == (2, 3, 64, 32)
-    with pytest.raises(ConfigError, match="30 x 64"):
+    with pytest.raises(ConfigError, match="30 x 64") as caught:
         autoencoder.shape((3, 30, 64))
+    assert f"multiple of {factor}" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("autoencoder", "channels"),
+    [
+        (small_autoencoder(3, 4, (4, 4)), 1),
+        (small_autoencoder(1, 4, (4, 4)), 3),
+        (tiny_autoencoder(4, pooled=False), 1),
+    ],
+)
+def test_images_of_other_channels_are_refused(autoencoder: Autoencoder, channels: int) -> None:
+    with pytest.raises(ConfigError, match=f"data.channels is {channels}, but"):
+        autoencoder.shape((channels, 32, 32))
 
 
 @pytest.mark.parametrize(

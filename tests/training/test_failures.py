@@ -168,7 +168,7 @@ def test_a_signal_to_all_processes_stops_a_training_with_a_checkpoint_and_one_me
     newest = checkpoints.latest(tmp_path / "checkpoints")
     assert newest is not None
     assert newest.name == "step-00000003"
-    assert capfd.readouterr().err.count("saving a checkpoint") == 1
+    assert capfd.readouterr().err.count("stopping after this step") == 1
 
 
 class Unreadable:

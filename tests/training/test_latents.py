@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from sivae_translate.cli.info import speed
 from sivae_translate.config import AugmentConfig, Config, DataConfig, from_dict
 from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.data.splits import split_training
@@ -18,6 +22,7 @@ from sivae_translate.inference.translator import Translator
 from sivae_translate.models.autoencoder import Autoencoder, small_autoencoder
 from sivae_translate.models.autoencoder_files import FILE, OWN, load_autoencoder
 from sivae_translate.models.weights import load_model
+from sivae_translate.training import latents
 from sivae_translate.training.latents import (
     ENOUGH,
     VARIANTS,
@@ -26,8 +31,9 @@ from sivae_translate.training.latents import (
     train_autoencoder,
 )
 from sivae_translate.training.launch import train
+from sivae_translate.training.signals import Interrupted
 from sivae_translate.training.trainer import Trainer
-from sivae_translate.utils.errors import CheckpointError, ConfigError
+from sivae_translate.utils.errors import CheckpointError, ConfigError, TrainingError
 from sivae_translate.utils.tensor_files import read_shapes
 from tests.training.conftest import MODEL, run_until_power_cut
 
@@ -111,11 +117,89 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(
         assert torch.equal(value, resumed[name]), name
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_autoencoder_trains_stops_the_run_which_can_start_again(
+    run: Path, coloured: DomainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: int
+) -> None:
+    def steps(items: Sequence[int], _: str) -> Iterator[int]:
+        yield items[0]
+        os.kill(os.getpid(), signum)
+        yield from items[1:]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(latents, "track", steps)
+        with pytest.raises(Interrupted, match="before the first checkpoint") as caught:
+            train(settings(), tmp_path, data=coloured)
+    assert (caught.value.signum, caught.value.saved) == (signum, False)
+    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / "checkpoints").exists()
+    train(settings(), tmp_path, data=coloured, resume=True)
+    assert all(torch.equal(value, state(tmp_path)[name]) for name, value in state(run).items())
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(
+    run: Path, coloured: DomainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "checkpoint", lambda trainer: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(settings(), tmp_path, data=coloured)
+    assert (tmp_path / FILE).exists()
+    train(settings(), tmp_path, data=coloured, resume=True)
+    assert all(torch.equal(value, state(tmp_path)[name]) for name, value in state(run).items())
+
+
+def test_an_autoencoder_that_diverges_is_not_stored(
+    coloured: DomainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latents, "EDGES", float("nan"))
+    with pytest.raises(TrainingError, match="the autoencoder diverged"):
+        train(settings(), tmp_path, data=coloured)
+    assert not (tmp_path / FILE).exists()
+
+
+def test_minutes_that_the_autoencoder_uses_up_are_an_error(coloured: DomainData, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="all of its minutes"):
+        train(settings(steps=None, minutes=1e-4), tmp_path, data=coloured)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_what_the_autoencoder_costs_and_achieves_is_printed(
+    coloured: DomainData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(settings(steps=1), tmp_path, data=coloured)
+    printed = capsys.readouterr().err
+    assert "training the autoencoder: 3 steps" in printed
+    assert "its mean error of a pixel is 0." in printed
+
+
+def test_info_measures_a_model_on_latents(run: Path) -> None:
+    lines = speed(Translator.from_pretrained(run, device="cpu", dtype="float32"))
+    assert "GFLOP an image" in lines["training"]
+
+
 def test_a_resumed_run_without_its_autoencoder_says_so(coloured: DomainData, tmp_path: Path) -> None:
     run_until_power_cut(Trainer(settings(), tmp_path / "run", data=coloured), 2)
     (tmp_path / "run" / FILE).unlink()
-    with pytest.raises(CheckpointError, match="no autoencoder"):
+    with pytest.raises(CheckpointError, match="has lost its autoencoder") as caught:
         Trainer(settings(), tmp_path / "run", data=coloured, resume=True)
+    assert "copy it back" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [(OWN, None, "on latents, the new run on pixels"), (None, OWN, "on pixels, the new run on latents")],
+)
+def test_fine_tuning_names_pixels_and_latents(
+    old: str | None, new: str | None, reason: str, run: Path, coloured: DomainData, tmp_path: Path
+) -> None:
+    source = run
+    if old is None:
+        source = train(
+            settings({"autoencoder": None, "content_size": 4}, steps=1), tmp_path / "p", data=coloured
+        )
+    with pytest.raises(CheckpointError, match=reason):
+        Trainer(settings({"autoencoder": new}, fine_tune=str(source)), tmp_path / "q", data=coloured)
 
 
 def test_a_run_shares_the_autoencoder_of_another(run: Path, coloured: DomainData, tmp_path: Path) -> None:

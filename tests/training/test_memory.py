@@ -24,6 +24,16 @@ def test_a_batch_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     require_memory(settings(32))  # small ones are not measured
 
 
+def test_the_memory_of_a_large_batch_is_that_of_latents_where_networks_compute_on_them() -> None:
+    sizes = {"widths": [8, 8, 8], "style_widths": [8, 8, 8]}  # too few for 64 px, right for latents of 16
+    latents = from_dict(
+        {"model": {**sizes, "autoencoder": "own"}, "training": {"batch": 1024, "device": "cpu"}}, "the test"
+    )
+    require_memory(latents)
+    pixels = from_dict({"model": {"widths": [8] * 4, "style_widths": [8] * 4}}, "the test")
+    assert least_memory(latents) < least_memory(pixels)
+
+
 def test_an_image_needs_more_than_its_pixels_and_less_than_a_step_has_been_seen_to_take() -> None:
     """With the default settings the peak of a training rose by 8.4 MB an image, from batch 64 to 256."""
     assert 64 * 64 * 3 * 4 < least_memory(settings(32)) < 8.4e6
