@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -21,6 +21,8 @@ OWN = "own"
 """Setting of a run that trains an autoencoder, and of a model file that holds one."""
 SPACE = "space."
 """What the names of its tensors begin with inside a model."""
+MOST_CHANNELS, MOST_LEVELS = 4096, 7
+"""Bounds of what a file may name: channels of a layer, and resolutions of an autoencoder."""
 Shapes = Mapping[str, tuple[int, ...]]
 _STATISTICS = ("mean", "deviation")
 
@@ -74,21 +76,19 @@ def autoencoder_like(shapes: Shapes) -> Autoencoder:
     """An autoencoder whose tensors have these names and shapes, with random weights.
 
     Raises:
-        ValueError: no layout that is known has them.
+        ValueError: no known layout has them; nothing is allocated then.
     """
-    try:
-        built = _tiny_like(shapes) if "encoder.0.weight" in shapes else _small_like(shapes)
-    except (KeyError, IndexError, RuntimeError) as error:
-        raise ValueError(f"it has no tensor {error}") from error
-    expected = {name: tuple(value.shape) for name, value in built.state_dict().items()}
+    build = _tiny_like(shapes) if "encoder.0.weight" in shapes else _small_like(shapes)
+    with torch.device("meta"):
+        expected = {name: tuple(value.shape) for name, value in build().state_dict().items()}
     wrong = [
         name
         for name in sorted({*shapes, *expected})
         if shapes.get(name, expected[name] if name in _STATISTICS else None) != expected.get(name)
     ]
     if wrong:
-        raise ValueError(f"'{wrong[0][:80]}' is missing, superfluous or of another shape")
-    return built
+        raise ValueError(f"'{wrong[0][:80]}' is missing, unexpected or of another shape")
+    return build()
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -96,21 +96,36 @@ def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _small_like(shapes: Shapes) -> Autoencoder:
-    """`small_autoencoder` of the file's sizes."""
-    width, image_channels = shapes["encoder.stem.weight"][:2]
-    widths = [width]
+def _small_like(shapes: Shapes) -> Callable[[], Autoencoder]:
+    """Builds `small_autoencoder` of the file's sizes."""
+    width, image_channels = _convolution(shapes, "encoder.stem.weight")
+    channels, _ = _convolution(shapes, "encoder.head.weight")
+    widths = [width, _convolution(shapes, "encoder.downs.0.weight")[0]]
     while (name := f"encoder.downs.{len(widths) - 1}.weight") in shapes:
-        widths.append(shapes[name][0])
-    if len(widths) == 1:
-        raise KeyError("encoder.downs.0.weight")
-    return small_autoencoder(image_channels, shapes["encoder.head.weight"][0], widths)
+        widths.append(_convolution(shapes, name)[0])
+    if len(widths) > MOST_LEVELS:
+        raise ValueError(f"it has more than {MOST_LEVELS} resolutions")
+    return lambda: small_autoencoder(image_channels, channels, widths)
 
 
-def _tiny_like(shapes: Shapes) -> Autoencoder:
-    """`tiny_autoencoder` of the file's sizes."""
-    channels = shapes["encoder.14.weight"][0]
-    return tiny_autoencoder(channels, pooled="encoder.11.pool.0.weight" in shapes)
+def _tiny_like(shapes: Shapes) -> Callable[[], Autoencoder]:
+    """Builds `tiny_autoencoder` of the file's sizes."""
+    channels, _ = _convolution(shapes, "encoder.14.weight")
+    return lambda: tiny_autoencoder(channels, pooled="encoder.11.pool.0.weight" in shapes)
+
+
+def _convolution(shapes: Shapes, name: str) -> tuple[int, int]:
+    """Channels out and in of a convolution's weight.
+
+    Raises:
+        ValueError: it is missing, or has an impossible shape.
+    """
+    if name not in shapes:
+        raise ValueError(f"it has no tensor '{name}'")
+    shape = shapes[name]
+    if len(shape) != 4 or not all(1 <= size <= MOST_CHANNELS for size in shape):
+        raise ValueError(f"'{name}' has the shape {shape}")
+    return shape[0], shape[1]
 
 
 def _ours_or_foreign(path: Path) -> dict[str, Tensor]:

@@ -123,6 +123,8 @@ def load_model(path: Path) -> SavedModel:
     for name, value in weights.items():
         if not value.is_floating_point() or not value.isfinite().all():
             raise damaged(path, f"'{name}' has values that are not finite or not floating-point")
+        if name == f"{SPACE}deviation" and not (value > 0).all():
+            raise damaged(path, f"'{name}' has values that are not positive")
     model.load_state_dict(weights, strict=True)
     calibration = about.calibration.fitted() if about.calibration else None
     if calibration is not None and len(calibration.medians) != max(1, model.domains):

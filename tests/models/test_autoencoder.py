@@ -199,9 +199,33 @@ def test_what_is_no_autoencoder_is_one_clear_error(tmp_path: Path, tiny_run: Pat
         "headless": {name: value for name, value in state.items() if name != "encoder.stem.weight"},
         "nan": {**state, "encoder.stem.bias": torch.full((4,), float("nan"))},
         "mean": {**state, "mean": torch.zeros(7, 1, 1)},
+        "deviation": {**state, "deviation": torch.zeros(5, 1, 1)},
     }.items():
         write_tensors(tmp_path / f"{name}.safetensors", change)
         with pytest.raises(CheckpointError, match="cannot read an autoencoder"):
             load_autoencoder(tmp_path / f"{name}.safetensors")
-    with pytest.raises(ValueError, match=r"encoder\.downs"):
+    with pytest.raises(ValueError, match=r"no tensor 'encoder\.downs"):
         autoencoder_like({"encoder.stem.weight": (4, 3, 3, 3), "encoder.head.weight": (5, 4, 3, 3)})
+
+
+STEM, HEAD, DOWN = "encoder.stem.weight", "encoder.head.weight", "encoder.downs.{}.weight"
+WHOLE = {STEM: (4, 3, 3, 3), HEAD: (5, 8, 3, 3), DOWN.format(0): (8, 4, 4, 4)}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({STEM: ()}, r"'encoder.stem.weight' has the shape \(\)"),
+        ({HEAD: (0, 8, 3, 3)}, "'encoder.head.weight' has the shape"),
+        ({HEAD: (10**9, 8, 3, 3)}, "'encoder.head.weight' has the shape"),
+        ({DOWN.format(0): (0, 4, 4, 4)}, "'encoder.downs.0.weight' has the shape"),
+        ({DOWN.format(number): (4, 4, 4, 4) for number in range(1, 40)}, "more than 7 resolutions"),
+        ({STEM: (4096, 3, 3, 3), DOWN.format(0): (4096, 4096, 4, 4)}, "is missing, unexpected or of another"),
+        ({"encoder.0.weight": (64, 3, 3, 3)}, "no tensor 'encoder.14.weight'"),
+    ],
+)
+def test_impossible_sizes_in_a_file_are_refused_before_anything_is_allocated(
+    change: dict[str, tuple[int, ...]], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        autoencoder_like({**WHOLE, **change})

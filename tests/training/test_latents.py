@@ -34,7 +34,7 @@ from sivae_translate.training.launch import train
 from sivae_translate.training.signals import Interrupted
 from sivae_translate.training.trainer import Trainer
 from sivae_translate.utils.errors import CheckpointError, ConfigError, TrainingError
-from sivae_translate.utils.tensor_files import read_shapes
+from sivae_translate.utils.tensor_files import read_metadata, read_shapes, read_tensors, write_tensors
 from tests.training.conftest import MODEL, run_until_power_cut
 
 
@@ -171,6 +171,27 @@ def test_what_the_autoencoder_costs_and_achieves_is_printed(
     printed = capsys.readouterr().err
     assert "training the autoencoder: 3 steps" in printed
     assert "its mean error of a pixel is 0." in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("deviation", torch.zeros(16, 1, 1), "not positive"),
+        ("encoder.stem.weight", None, "its autoencoder: it has no tensor"),
+        ("encoder.stem.weight", torch.zeros(()), "its autoencoder: 'encoder.stem.weight' has the shape"),
+        ("decoder.exit.bias", torch.full((3,), float("nan")), "not finite"),
+    ],
+)
+def test_a_model_file_with_a_damaged_autoencoder_is_one_error(
+    run: Path, tmp_path: Path, name: str, value: torch.Tensor | None, reason: str
+) -> None:
+    tensors = read_tensors(run / "model.safetensors")
+    del tensors[f"space.{name}"]
+    if value is not None:
+        tensors[f"space.{name}"] = value
+    write_tensors(tmp_path / "model.safetensors", tensors, read_metadata(run / "model.safetensors"))
+    with pytest.raises(CheckpointError, match=reason):
+        load_model(tmp_path / "model.safetensors")
 
 
 def test_info_measures_a_model_on_latents(run: Path) -> None:
