@@ -1,11 +1,11 @@
 """A small convolutional autoencoder, and the space of its latents.
 
-Latents are standardised by channel and squeezed so that `DEVIATIONS` standard deviations on either side fill
-[0, 1]. No layer normalises: how strong a contrast is would be lost.
+Latents are standardised per channel, then mapped to [0, 1], which `DEVIATIONS` standard deviations on either
+side fill. No layer normalises, since that would discard the strength of contrasts.
 
-An autoencoder of our own has a linear path beside its convolutions that starts as what JPEG keeps of a patch:
-the lowest frequencies of its brightness (discrete cosine transform), and fewer of its colours. It rebuilds
-images before it has learned anything, and a minute of training is spent on what that leaves out.
+Our own autoencoder has a linear path beside its convolutions. It starts as what JPEG keeps of a patch: the
+lowest frequencies of the brightness (discrete cosine transform), and fewer of the colours. So it reconstructs
+images before it has learned anything, and its minute of training is spent on the rest.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from sivae_translate.models.spaces import Space
 from sivae_translate.utils.errors import ConfigError
 
 DEVIATIONS = 4.0
-"""Standard deviations of a latent between the middle of its view and either end."""
+"""Standard deviations of a latent from the middle of [0, 1] to either end."""
 CHANNELS = {4: 16, 8: 32}
-"""Latent channels of an autoencoder of our own, by its factor."""
+"""Latent channels of our own autoencoder, by its factor."""
 WIDTHS = {4: (32, 64, 96), 8: (32, 48, 64, 96)}
-"""Its features at every resolution, the image's own first."""
+"""Its features at each resolution, the image's first."""
 COLOUR_SHARE = 3 / 16
-"""Of an autoencoder's channels that start with the frequencies of each of the two differences of colour."""
+"""Share of the latent channels that start as frequencies of each of the two colour differences."""
 BRIGHTNESS = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))
-"""Brightness and two differences of colour, of red, green and blue (JPEG's)."""
+"""JPEG's brightness and two colour differences, from red, green and blue."""
 
 
 class Autoencoder(Space):
@@ -82,7 +82,7 @@ class Autoencoder(Space):
         return (self.channels, height // self.factor, width // self.factor)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] to views (B, K, h, w) in [0, 1]; what lies outside is cut off."""
+        """Images (B, C, H, W) in [0, 1] to views (B, K, h, w) in [0, 1]; values outside are clipped."""
         return self.squeezed(self.latents(images))
 
     def decode(self, views: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class Autoencoder(Space):
         return latents
 
     def rebuilt(self, latents: Tensor) -> Tensor:
-        """Latents to images (B, C, H, W) that are not cut off at 0 and 1."""
+        """Latents to images (B, C, H, W) that are not clipped to [0, 1]."""
         images: Tensor = self.decoder(latents)
         return images
 
@@ -106,13 +106,13 @@ class Autoencoder(Space):
         return (0.5 + standard / (2 * DEVIATIONS)).clamp(0, 1)
 
     def fit_statistics(self, latents: Tensor) -> None:
-        """Standardise by the means and deviations of the channels of some latents (N, K, h, w)."""
+        """Standardise by the means and deviations of each channel of some latents (N, K, h, w)."""
         self.mean.copy_(latents.mean((0, 2, 3))[:, None, None])
         self.deviation.copy_(latents.std((0, 2, 3)).clamp(min=1e-3)[:, None, None])
 
 
 def small_autoencoder(image_channels: int, channels: int, widths: Sequence[int]) -> Autoencoder:
-    """An autoencoder of our own, with initial weights.
+    """Our own autoencoder, with initial weights.
 
     Args:
         image_channels: C.
@@ -127,7 +127,7 @@ def small_autoencoder(image_channels: int, channels: int, widths: Sequence[int])
 def patch_basis(image_channels: int, channels: int, factor: int) -> Tensor:
     """The directions of a patch that the latents start with: (K, C, factor, factor), orthogonal over patches.
 
-    Of an image of other than three channels every channel is a brightness.
+    In images with other than three channels, every channel counts as brightness.
     """
     colours = 2 * round(COLOUR_SHARE * channels) if image_channels == 3 else 0
     if image_channels == 3:
@@ -172,7 +172,7 @@ class SmallBlock(nn.Module):
 
 
 def _blocks(width: int, level: int) -> nn.Sequential:
-    """As many blocks as halvings before: arithmetic at full resolution is dearest."""
+    """One block for each halving so far: arithmetic at full resolution costs most."""
     return nn.Sequential(*(SmallBlock(width) for _ in range(level)))
 
 

@@ -28,7 +28,7 @@ _STATISTICS = ("mean", "deviation")
 
 
 def save_autoencoder(path: Path, autoencoder: Autoencoder) -> None:
-    """Write an autoencoder with its statistics, whole or not at all.
+    """Write an autoencoder with its statistics, atomically.
 
     Raises:
         OutputError: it cannot be written.
@@ -68,7 +68,7 @@ def load_autoencoder(source: str | Path) -> Autoencoder:
 
 
 def has_statistics(autoencoder: Autoencoder) -> bool:
-    """Whether the latents' means and deviations were fitted: those of any images are not 0 and 1."""
+    """Whether the latents' means and deviations were fitted; before, they are 0 and 1."""
     return not (bool((autoencoder.mean == 0).all()) and bool((autoencoder.deviation == 1).all()))
 
 
@@ -129,7 +129,7 @@ def _convolution(shapes: Shapes, name: str) -> tuple[int, int]:
 
 
 def _ours_or_foreign(path: Path) -> dict[str, Tensor]:
-    """An autoencoder's tensors by our names."""
+    """An autoencoder's tensors under our names."""
     if path.is_dir():
         for name in (FILE, "model.safetensors"):
             if (path / name).is_file():
@@ -156,12 +156,12 @@ def _ours_or_foreign(path: Path) -> dict[str, Tensor]:
 
 
 def _only(folder: Path, part: str) -> Path | None:
-    """The first safetensors file with a part of its name."""
+    """The first safetensors file whose name contains ``part``."""
     return next(iter(sorted(folder.glob(f"*{part}*.safetensors"))), None)
 
 
 def _own_names(path: Path) -> dict[str, Tensor]:
-    """The tensors of one file by our names: an autoencoder's, a model's, or diffusers'.
+    """The tensors of one file under our names: an autoencoder's, a model's, or diffusers'.
 
     Raises:
         CheckpointError: it cannot be read, or is the file of a model that computes on pixels.
@@ -175,7 +175,7 @@ def _own_names(path: Path) -> dict[str, Tensor]:
             remedy=f"name another, or set model.autoencoder to {OWN}",
         )
     diffusers = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(.*)")
-    # diffusers bounds the latents outside of the decoder's layers, so that these begin one number lower.
+    # diffusers bounds the latents outside the decoder's layers, whose numbers are therefore one lower.
     return {
         f"{match[1]}.{int(match[2]) + (match[1] == 'decoder')}.{match[3]}"
         if (match := diffusers.fullmatch(name))
@@ -199,7 +199,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _unknown(path: Path, reason: str) -> CheckpointError:
-    """The error for a file whose layout is not one of ours."""
+    """The error for a file that is damaged or has an unknown layout."""
     return CheckpointError(
         f"cannot read an autoencoder from {path}: {reason}",
         remedy=f"name a run with {FILE}, or files in the layout of TAESD or diffusers' AutoencoderTiny",

@@ -9,7 +9,7 @@ from sivae_translate.utils.errors import ConfigError
 
 
 def finest_side(side: int, *, flat: bool) -> int:
-    """The side of the finest features: half an image's, or that of an autoencoder's view (``flat``)."""
+    """The side of the finest features: half of an image's, or all of an autoencoder's view (``flat``)."""
     return side if flat else side // PATCH
 
 
@@ -31,7 +31,7 @@ def resolutions(finest: int, content_size: int) -> list[int]:
 
 
 def coarse_end(widths: Sequence[int], levels: int) -> Sequence[int]:
-    """The widths of the coarsest resolutions; all of them where there are fewer than ``levels``."""
+    """The widths of the coarsest ``levels`` resolutions, or all widths if there are fewer."""
     return widths[-levels:]
 
 
@@ -51,7 +51,7 @@ def require_levels(name: str, widths: Sequence[int], finest: int, content_size: 
 
 
 def halvings(finest: int) -> list[int]:
-    """Sides that a code may have: the finest features', and halves of it while they are whole."""
+    """Sides that a code may have: that of the finest features, halved while it is even and above 2."""
     sides = [finest]
     while sides[-1] % 2 == 0 and sides[-1] > 2:
         sides.append(sides[-1] // 2)

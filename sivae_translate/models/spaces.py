@@ -1,8 +1,8 @@
 """What the networks of a model compute on: pixels, or the views that an autoencoder makes of images.
 
-A view looks like an image to everything that trains a model: numbers in [0, 1], some channels, a side. An
-objective over 12,288 pixels is fought about texture; over the latents of an autoencoder that knows how
-textures look, it is fought about what is where (latent diffusion, arXiv 2112.10752).
+To everything that trains a model, a view is an image: numbers in [0, 1], with channels and a side. An
+objective on 12,288 pixels is mostly about texture; on the latents of an autoencoder that knows textures, it
+is about what is where (as in latent diffusion, arXiv 2112.10752).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Space(nn.Module, ABC):
     """From images to views and back.
 
     Attributes:
-        factor: an image's side over its view's.
+        factor: the side of an image divided by that of its view.
     """
 
     factor: int

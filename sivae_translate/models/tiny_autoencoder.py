@@ -1,7 +1,7 @@
-"""The layout of tiny pretrained autoencoders (TAESD and its relatives), for files that a user names.
+"""The layout of tiny pretrained autoencoders (TAESD and its relatives), to load their files.
 
-Blocks are relu(conv(relu(conv(relu(conv(x))))) + x); some begin by adding normalised features of a 1x1
-convolution. Layers are numbered as in the files, so that these load as they are.
+Blocks are relu(conv(relu(conv(relu(conv(x))))) + x); some first add normalised features of a 1x1 convolution.
+Layers are numbered as in the files, which therefore load unchanged.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def tiny_autoencoder(channels: int, *, pooled: bool) -> Autoencoder:
 
 
 class TinyBlock(nn.Module):
-    """A block of three convolutions around which the input goes; (B, 64, H, W) in and out.
+    """A residual block of three convolutions; (B, 64, H, W) in and out.
 
     Args:
-        pooled: begin by adding normalised features.
+        pooled: first add normalised features.
     """
 
     def __init__(self, pooled: bool = False) -> None:

@@ -1,13 +1,13 @@
-r"""Holds the content KL at a number of nats: the weight of the KL follows it.
+r"""Holds the content KL at a target in nats by adapting its weight.
 
-How many nats a weight lets through depends on the data, the image size and the networks; what a content code
-should hold, a person can say, and a benchmark can choose. With k the batch's mean KL and k* the target,
+How many nats a given weight lets through depends on the data, the image size and the networks; a target in
+nats can be chosen directly. With k the batch's mean KL and k* the target,
 
 .. math::
     \log \beta_{kl} \leftarrow \log \beta_{kl} + \eta\,\mathrm{clip}(\log(k / k^*), -1, 1)
 
-The target rises while the content code opens, so that little passes at first. The weight is a number on the
-device, and no step waits for it.
+The target rises while the content code opens, so that little passes at first. The weight stays on the
+device, so no step waits for it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 GAIN = 0.01
-"""How fast the logarithm of the weight moves, per step and unit of log KL: a hundred steps at twice the
-target double the weight."""
+"""Change of the logarithm of the weight per step and unit of log KL: a hundred steps at twice the target
+double the weight."""
 LEAST, MOST = 1e-4, 1e4
-"""Bounds of the weight, as factors on where it starts."""
+"""Bounds of the weight, as factors of its start."""
 LEAST_KL = 1e-3
-"""In nats; no logarithm is taken of less."""
+"""In nats; a smaller KL counts as this, so that its logarithm is finite."""
 
 
 class ContentRate(nn.Module):
@@ -70,13 +70,13 @@ class ContentRate(nn.Module):
             self._read = None
 
     def before_fakes(self) -> float:
-        """The weight when fakes entered; read from the device once, since it stays as it is from then on."""
+        """The weight when fakes entered; read from the device once, since it is fixed from then on."""
         if self._read is None:
             self._read = math.exp(float(self.log_before_fakes))
         return self._read
 
 
 def _forget(module: nn.Module, _: object) -> None:
-    """What was read before other values were loaded."""
+    """Drop the value that was read before other values were loaded."""
     assert isinstance(module, ContentRate)
     module._read = None

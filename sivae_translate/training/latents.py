@@ -1,8 +1,8 @@
-"""The autoencoder of a run that computes on latents: trained or opened, then used once for every image.
+"""The autoencoder of a run on latents: trained or loaded, then applied once to every image.
 
-It learns from crops of all domains together, without labels. Its latents bear noise in training, so that
-codes that are roughly right still decode to crisp images; edges at three scales are part of its loss, and no
-network that evaluation judges by.
+It learns from crops of all domains together, without labels. In training, noise is added to the latents, so
+that codes that are only roughly right still decode to crisp images. Its loss includes edges at three scales,
+but none of the networks that evaluation uses.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from sivae_translate.utils.progress import console, track
 
 Autocast = Callable[[], AbstractContextManager[object]]
 BATCH, CROP = 16, 64
-"""Images of a step of the autoencoder, and the side of what it sees of each."""
+"""Images in a training step of the autoencoder, and the side of the crop of each."""
 RATE = 1e-3
 NOISE = 0.2
-"""Largest deviation of the noise on latents, in units of theirs; drawn anew for every image."""
+"""Largest standard deviation of the noise, in units of the latents' own; drawn anew for every image."""
 EDGES = 1.0
-"""Weight of differences between neighbouring pixels, at full size, half and a quarter."""
+"""Weight of the differences between neighbouring pixels, at full, half and quarter size."""
 STATISTICS_BATCHES = 16
 VARIANTS, ENOUGH = 4, 6000
-"""Augmented copies of every image that are encoded; fewer where there would be more than enough in all."""
+"""Augmented copies encoded of each image; fewer if that would make more than `ENOUGH` in all."""
 BYTES_PER_MEGABYTE = 1_000_000
 
 
 def open_autoencoder(config: Config, out: Path, *, resumed: bool) -> Autoencoder | None:
-    """What a run computes on; None for pixels.
+    """The autoencoder of a run; None if it computes on pixels.
 
     Args:
         config: settings.
@@ -171,13 +171,13 @@ def train_autoencoder(
     seed: int = 0,
     received: Sequence[int] = (),
 ) -> float:
-    """Teach an autoencoder to rebuild images, also from latents that are a little off.
+    """Train an autoencoder to reconstruct images from latents with a little noise.
 
     Args:
         autoencoder: changed in place; frozen and in evaluation mode afterwards.
         images: of step n, (B, C, H, W) in [0, 1].
         steps: how many.
-        autocast: around the passes.
+        autocast: context of the passes.
         seed: of crops and noise.
         received: signals; after one, no further step is taken.
 
@@ -221,14 +221,14 @@ def _cosine(progress: float) -> float:
 
 
 def _crops(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The same random square of all images; all of an image that is no larger."""
+    """The same random square of all images, or all of them if they are no larger."""
     side = min(CROP, images.shape[-1])
     top, left = (int(torch.randint(images.shape[-1] - side + 1, (1,), generator=generator)) for _ in "yx")
     return images[..., top : top + side, left : left + side]
 
 
 def _with_noise(autoencoder: Autoencoder, crops: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Images rebuilt from noisy latents, (B, C, H, W), and their mean absolute error."""
+    """Images decoded from noisy latents, (B, C, H, W), and their mean absolute error."""
     latents = autoencoder.latents(crops).float()
     deviation = latents.detach().std((0, 2, 3), keepdim=True)
     draws = (
@@ -258,11 +258,11 @@ def edge_error(rebuilt: Tensor, images: Tensor) -> Tensor:
 
 
 class LatentBatches(TrainingBatches):
-    """Training batches of views: an image is encoded once, or up to `VARIANTS` times where it is augmented.
+    """Training batches of views: an image is encoded once, or up to `VARIANTS` times with augmentation.
 
     Args:
         autoencoder: encodes them.
-        autocast: around its passes.
+        autocast: context of its passes.
         data: the domains.
         config: augmentation, and the memory for views.
         batch: images in a batch.
