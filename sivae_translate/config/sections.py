@@ -245,6 +245,14 @@ class TrainingConfig(Section):
         Count, Field(description="training steps of an autoencoder of the run's own, before all others")
     ] = 1000
     batch: Annotated[int, Field(ge=2, le=65_536, description="images per step")] = 32
+    accumulate: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=4096,
+            description="number of parts that a batch is computed in, one after the other, to save memory",
+        ),
+    ] = 1
     learning_rate: Annotated[Positive, Field(description="learning rate of Adam, for both halves")] = 1e-3
     means_rate: Annotated[
         Positive,

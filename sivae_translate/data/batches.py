@@ -44,6 +44,23 @@ class Batch:
         images = self.images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
         return Batch(images, self.domain.to(device, non_blocking=True), self.unreadable)
 
+    def parts(self, count: int) -> list[Batch]:
+        """Divide a multiple of 2 * ``count`` images into parts, which have every ``count``-th pair of images.
+
+        A part has images of many domains, and as images of one domain are adjacent, they have others of their
+        domain to swap styles with.
+
+        >>> batch = Batch(torch.zeros(8, 1, 1, 1), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]))
+        >>> [part.domain.tolist() for part in batch.parts(2)]
+        [[0, 0, 1, 1], [0, 0, 1, 1]]
+        """
+        images, domain = (x.view(-1, count, 2, *x.shape[1:]) for x in (self.images, self.domain))
+        layout = torch.channels_last
+        return [
+            Batch(images[:, part].flatten(0, 1).contiguous(memory_format=layout), domain[:, part].flatten())
+            for part in range(count)
+        ]
+
 
 class TrainingBatches(Dataset[Batch]):
     """Training batches, indexed by step.

@@ -32,6 +32,9 @@ class ContentRate(nn.Module):
 
     Args:
         start: weight before the first step.
+
+    Attributes:
+        gain: how fast the weight moves; less if it is updated more than once a step.
     """
 
     log_weight: Tensor
@@ -39,6 +42,7 @@ class ContentRate(nn.Module):
 
     def __init__(self, start: float) -> None:
         super().__init__()
+        self.gain = GAIN
         self.bounds = math.log(start * LEAST), math.log(start * MOST)
         self.register_buffer("log_weight", torch.tensor(math.log(start)))
         self.register_buffer("log_before_fakes", torch.tensor(math.log(start)))
@@ -64,7 +68,7 @@ class ContentRate(nn.Module):
             dist.all_reduce(mean)
             mean = mean / dist.get_world_size()
         gap = (mean.clamp(min=LEAST_KL).log() - math.log(target)).clamp(-1, 1)
-        self.log_weight.add_(gap, alpha=GAIN).clamp_(*self.bounds)
+        self.log_weight.add_(gap, alpha=self.gain).clamp_(*self.bounds)
         if not fakes:
             self.log_before_fakes.copy_(self.log_weight)
             self._read = None

@@ -72,7 +72,7 @@ def measure_phases(
         for parameter in (*copy.encoder_parameters(), *copy.decoder_parameters()):
             parameter.requires_grad_(True)  # those of a model that translates are frozen
         objective = make_objective(config.objective, copy)
-        stepper = Stepper(objective, config.training.clip_norm)
+        stepper = Stepper(objective, config.training.clip_norm, parts=_parts(config, len(batch.images)))
         phases = []
         for number, (begin, end) in enumerate(phase_limits(config, objective), 1):
 
@@ -85,6 +85,12 @@ def measure_phases(
                 seconds = min(_timed(step, device) for _ in range(2))
             phases.append(Phase(begin, end, seconds, counter.get_total_flops() / len(batch.images)))
     return phases
+
+
+def _parts(config: Config, images: int) -> int:
+    """The parts that a batch is computed in; one process of several may have too few images for them."""
+    parts = config.training.accumulate
+    return 1 if images % (2 * parts) else parts
 
 
 def _timed(step: Callable[[], None], device: torch.device) -> float:

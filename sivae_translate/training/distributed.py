@@ -49,12 +49,23 @@ class World:
         device = pick_device(name)
         return torch.device("cuda", self.local) if self.size > 1 and device.type == "cuda" else device
 
-    def share(self, batch: int) -> int:
+    def share(self, batch: int, parts: int = 1) -> int:
         """How many images of a batch this process gets.
+
+        Args:
+            batch: size of the whole batch.
+            parts: number of parts that each process computes its images in.
 
         Raises:
             ConfigError: they cannot be divided evenly, or each process would get fewer than two.
         """
+        pairs = 2 * parts * self.size
+        if parts > 1 and batch % pairs:
+            raise ConfigError(
+                f"training.batch = {batch} cannot be computed in {parts} parts of pairs of images"
+                + (f" by {self.size} processes" if self.size > 1 else ""),
+                remedy=f"give a multiple of {pairs}, or a smaller training.accumulate",
+            )
         if batch % self.size or batch < 2 * self.size:
             raise ConfigError(
                 f"training.batch = {batch} cannot be divided among {self.size} processes",

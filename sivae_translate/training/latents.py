@@ -89,7 +89,8 @@ def make_batches(
     autocast: Autocast,
 ) -> TrainingBatches:
     """A process's share of every batch, as the model's networks take it: images, or views of them."""
-    sizes = (data, config.data, world.share(config.training.batch), config.training.seed, splits, world.rank)
+    count = world.share(config.training.batch, config.training.accumulate)
+    sizes = (data, config.data, count, config.training.seed, splits, world.rank)
     if isinstance(model.space, Autoencoder):
         return LatentBatches(model.space, autocast, *sizes)
     return TrainingBatches(*sizes)

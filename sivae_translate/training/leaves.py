@@ -54,13 +54,16 @@ class Leaves:
                 stack.enter_context(network.hooked())
             yield
 
-    def differentiate(self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool) -> None:
+    def differentiate(
+        self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool, add: bool = False
+    ) -> None:
         """Compute gradients of parameters from those of all their leaves, into their ``grad``.
 
         Args:
             loss: scalar, computed in the contexts of this step.
             parameters: parameters to compute gradients of.
             retain: keep the graph.
+            add: add to the gradients that the parameters have.
         """
         leaves: dict[nn.Parameter, list[Tensor]] = {parameter: [parameter] for parameter in parameters}
         for network in self._networks:
@@ -73,8 +76,9 @@ class Leaves:
             parameter: [gradient for gradient in [next(found) for _ in used] if gradient is not None]
             for parameter, used in leaves.items()
         }
-        self._first({parameter: each[0] for parameter, each in gradients.items() if each})
-        for number in range(1, max(map(len, gradients.values()))):
+        first = [p for p, each in gradients.items() if each and not (add and p.grad is not None)]
+        self._first({parameter: gradients[parameter].pop(0) for parameter in first})
+        for number in range(max(map(len, gradients.values()))):
             added = {p: each[number] for p, each in gradients.items() if len(each) > number}
             totals = [self._shaped(parameter, gradient) for parameter, gradient in added.items()]
             torch._foreach_add_(totals, list(added.values()))

@@ -30,12 +30,14 @@ def require_memory(config: Config) -> None:
     """
     if config.training.batch < LARGE:
         return
-    needed, present = config.training.batch * least_memory(config), device_memory(config.training.device)
+    at_once = config.training.batch // config.training.accumulate
+    needed, present = at_once * least_memory(config), device_memory(config.training.device)
     if needed > present:
         raise ConfigError(
             f"training.batch is {config.training.batch:,}: a step would need {needed / 1e9:,.0f} GB at "
             f"least, of {present / 1e9:,.0f} GB that there are",
-            remedy="choose a smaller --training.batch, or smaller images or networks",
+            remedy="choose a smaller --training.batch, a larger --training.accumulate, or smaller images or "
+            "networks",
         )
 
 

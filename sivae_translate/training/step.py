@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,13 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from sivae_translate.config import TrainingConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.objectives.base import Objective, as_numbers
+from sivae_translate.objectives.content_rate import GAIN
 from sivae_translate.objectives.fakes import RealState
 from sivae_translate.objectives.schedule import Weights
 from sivae_translate.training.leaves import Leaves
+from sivae_translate.training.parts import EarlierEncoders, detached, draw_seeds
 from sivae_translate.utils.memory import keep_freed_memory
 
+Autocast = Callable[[], AbstractContextManager[object]]
 FACTOR = "rate_factor"
 """Key of an optimizer's group: a factor on the learning rate."""
 
@@ -28,7 +32,7 @@ class StepResult:
 
     Attributes:
         objective: the objective.
-        state: the passes of the step.
+        states: the passes of the step, of every part of the batch.
         weights: the loss weights of the step.
         loss: loss of the decoder's half, or of both without fakes; scalar.
         norms: gradient norm of each half before clipping.
@@ -36,7 +40,7 @@ class StepResult:
     """
 
     objective: Objective
-    state: RealState
+    states: Sequence[RealState]
     weights: Weights
     loss: Tensor
     norms: dict[str, Tensor]
@@ -44,7 +48,8 @@ class StepResult:
 
     def metrics(self) -> dict[str, float]:
         """The objective's metrics, gradient norms, loss and rate; waits for the device."""
-        metrics = self.objective.metrics(self.state, self.weights)
+        each = [self.objective.metrics(state, self.weights) for state in self.states]
+        metrics = {name: _mean([one[name] for one in each]) for name in each[0]}
         metrics |= {f"gradient_norm_{name}": norm for name, norm in self.norms.items()}
         return as_numbers(metrics | {"loss": self.loss, "learning_rate": self.rate})
 
@@ -99,6 +104,9 @@ class Stepper:
             gradients are rescaled.
         processes: number of processes that share each batch.
         means_rate: factor on the learning rate of the domains' prior means.
+        parts: number of parts that a batch is computed in, one after the other; a batch has a multiple of
+            2 * ``parts`` images. Gradients and metrics are means over the parts; images swap styles with
+            others of their part.
     """
 
     def __init__(
@@ -109,9 +117,12 @@ class Stepper:
         replicas: int = 1,
         processes: int = 1,
         means_rate: float = 1.0,
+        parts: int = 1,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
-        self.processes = processes
+        self.processes, self.parts = processes, parts
+        if objective.content_rate is not None:
+            objective.content_rate.gain = GAIN / parts
         self.leaves: Leaves | None = None
         keep_freed_memory()
         self.encoders = objective.encoder_parameters()
@@ -131,7 +142,7 @@ class Stepper:
         progress: float,
         rate: float,
         number: int,
-        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+        autocast: Autocast = nullcontext,
     ) -> StepResult:
         """Update both halves once.
 
@@ -143,6 +154,10 @@ class Stepper:
             autocast: context of the passes.
         """
         weights = self.objective.weights(progress)
+        if self.parts > 1:
+            result = self._step_in_parts(batch, weights, rate, autocast)
+            self.objective.after_step(number)
+            return result
         with self._passes(autocast):
             state, encoder_loss = self.encoder_half(batch, weights)
         if weights.introspection:
@@ -159,12 +174,75 @@ class Stepper:
             self._differentiate(loss, [*self.encoders, *self.decoders])
             norms = {"encoders": self._move("encoders", rate), "decoder": self._move("decoder", rate)}
         self.objective.after_step(number)
-        return StepResult(self.objective, state, weights, loss, norms, rate)
+        return StepResult(self.objective, [state], weights, loss, norms, rate)
+
+    def _step_in_parts(self, batch: Batch, weights: Weights, rate: float, autocast: Autocast) -> StepResult:
+        """`step`, with the gradients of one part of the batch after the other."""
+        parts, seeds = batch.parts(self.parts), draw_seeds(self.parts)
+        earlier = EarlierEncoders(self.objective, self.encoders) if weights.introspection else None
+        states: list[RealState] = []
+        losses: list[Tensor] = []
+        for number, part in enumerate(parts):
+            torch.manual_seed(seeds[0][number])
+            with self._exchanging(number):
+                state, loss = self._first_half(part, weights, autocast, add=number > 0)
+            states.append(state)
+            losses.append(loss)
+        norms = {"encoders": self._move("encoders", rate)}
+        if earlier is not None:
+            losses.clear()
+            for number, part in enumerate(parts):
+                torch.manual_seed(seeds[0][number])
+                with earlier():
+                    passes = self._repeated(part, weights, autocast)
+                torch.manual_seed(seeds[1][number])
+                with self._exchanging(number):
+                    losses.append(self._second_half(passes, weights, autocast, add=number > 0))
+        norms["decoder"] = self._move("decoder", rate)
+        return StepResult(self.objective, states, weights, torch.stack(losses).mean(), norms, rate)
+
+    def _first_half(
+        self, part: Batch, weights: Weights, autocast: Autocast, *, add: bool
+    ) -> tuple[RealState, Tensor]:
+        """Gradients of the encoders, and without fakes of the decoder; the passes and the loss of a part."""
+        with self._passes(autocast):
+            state, loss = self.encoder_half(part, weights)
+        parameters = self.encoders
+        if not weights.introspection:
+            with self._passes(autocast, moved=()):
+                loss = self.decoder_half(state, weights)
+            parameters = [*self.encoders, *self.decoders]
+        self._differentiate(loss / self.parts, parameters, add=add)
+        return detached(state), loss.detach()
+
+    def _repeated(self, part: Batch, weights: Weights, autocast: Autocast) -> RealState:
+        """The shared passes again, with gradients of the decoder alone."""
+        with self._passes(autocast):
+            if self.leaves is not None:
+                self.leaves.renew(self.encoders)  # constant in these passes
+            return self.objective.forward(part, weights)
+
+    def _second_half(self, state: RealState, weights: Weights, autocast: Autocast, *, add: bool) -> Tensor:
+        """Gradients of the decoder; the loss of a part."""
+        with self._passes(autocast, moved=self.encoders):
+            loss: Tensor = self.decoder_half(state, weights)
+        self._differentiate(loss / self.parts, self.decoders, add=add)
+        return loss.detach()
+
+    @contextmanager
+    def _exchanging(self, number: int) -> Iterator[None]:
+        """Passes of part ``number``: processes exchange the gradients' sums after the last part."""
+        with ExitStack() as stack:
+            if number + 1 < self.parts:
+                for half in (self.encoder_half, self.decoder_half):
+                    if isinstance(half, DistributedDataParallel):
+                        stack.enter_context(half.no_sync())
+            yield
 
     @contextmanager
     def _passes(
         self,
-        autocast: Callable[[], AbstractContextManager[object]],
+        autocast: Autocast,
         moved: Sequence[nn.Parameter] | None = None,
     ) -> Iterator[None]:
         """The context of a half's passes.
@@ -196,14 +274,14 @@ class Stepper:
         return [{"params": others}, {"params": [means], FACTOR: means_rate}]
 
     def _differentiate(
-        self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool = False
+        self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain: bool = False, add: bool = False
     ) -> None:
-        """Compute gradients of the given parameters only, into their ``grad``."""
+        """Compute gradients of the given parameters only, into their ``grad``, or add to what is there."""
         total = loss * self.replicas if self.replicas > 1 else loss
         if self.leaves is None:
             total.backward(inputs=list(parameters), retain_graph=retain)  # type: ignore[no-untyped-call]
         else:
-            self.leaves.differentiate(total, parameters, retain=retain)
+            self.leaves.differentiate(total, parameters, retain=retain, add=add)
 
     def _move(self, half: Literal["encoders", "decoder"], rate: float) -> Tensor:
         """Clip the gradient, then update with Adam; returns the norm before clipping."""
@@ -218,6 +296,21 @@ class Stepper:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return norm
+
+
+def make_stepper(objective: Objective, training: TrainingConfig, processes: int = 1) -> Stepper:
+    """The stepper of a run with these settings, shared by so many processes."""
+    return Stepper(
+        objective,
+        training.clip_norm,
+        processes=processes,
+        means_rate=training.means_rate,
+        parts=training.accumulate,
+    )
+
+
+def _mean(values: Sequence[Tensor | float]) -> Tensor | float:
+    return values[0] if len(values) == 1 else sum(values[1:], start=values[0]) / len(values)
 
 
 def _average_gradients(half: nn.Module, rests: bool = False) -> DistributedDataParallel:

@@ -34,7 +34,7 @@ from sivae_translate.training.quality import Score
 from sivae_translate.training.resuming import choose_split, store_split
 from sivae_translate.training.signals import Interrupted, collect_signals
 from sivae_translate.training.starting import fine_tune
-from sivae_translate.training.step import Stepper
+from sivae_translate.training.step import make_stepper
 from sivae_translate.training.validation import Validation
 from sivae_translate.utils.devices import autocast, pick_dtype
 from sivae_translate.utils.errors import ConfigError, TrainingError
@@ -111,8 +111,7 @@ class Trainer:
             self.progress.started_from = fine_tune(self.model, self.config, self.data.domains, source)
         self.ema = average_of(self.model)
         self.objective = make_objective(self.config.objective, self.model)
-        means_rate, processes = training.means_rate, self.world.size
-        self.stepper = Stepper(self.objective, training.clip_norm, processes=processes, means_rate=means_rate)
+        self.stepper = make_stepper(self.objective, training, self.world.size)
         splits = self.split.splits
         self.batches = make_batches(self.model, self.data, self.config, splits, self.world, self._autocast)
         self.budget = Budget(training, sum(len(split.train) for split in splits))

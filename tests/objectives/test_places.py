@@ -69,11 +69,11 @@ def test_a_step_moves_the_critic_with_the_encoders_and_its_metrics_tell_both_sid
     before = [parameter.clone() for parameter in critic.parameters()]
     result = Stepper(one, 1.0).step(batch, 1.0, 1e-3, 1)
     assert any(not torch.equal(a, b) for a, b in zip(before, critic.parameters(), strict=True))
-    assert isinstance(result.state, GameState)
-    assert result.state.places is not None
+    assert isinstance(result.states[0], GameState)
+    assert result.states[0].places is not None
     metrics = result.metrics()
-    assert metrics["kl_places_real"] == pytest.approx(result.state.places.real.mean().item())
-    assert metrics["kl_places_fake"] == pytest.approx(result.state.places.fake.mean().item())
+    assert metrics["kl_places_real"] == pytest.approx(result.states[0].places.real.mean().item())
+    assert metrics["kl_places_fake"] == pytest.approx(result.states[0].places.fake.mean().item())
 
 
 def test_the_decoder_is_pulled_by_the_weight_that_is_set() -> None:

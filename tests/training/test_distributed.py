@@ -50,6 +50,7 @@ from sivae_translate.training.step import Stepper
 
 SIZES = dict(widths=(4, 6, 8), style_widths=(4, 4, 6), content_channels=3, style_dim=5, style_features=8, latent_dim=6)
 COUNT = 8
+parts, samples = int(sys.argv[2]), float(sys.argv[3])
 
 def noise(like):  # depends on the place in a code alone, not on the image's place in the batch
     return torch.sin(torch.arange(like.shape[1:].numel(), dtype=like.dtype) * 1.7).reshape(like.shape[1:]).expand_as(like)
@@ -72,10 +73,10 @@ with joined() as world:
             times = dict(introspection_from=0.5, back_translation_from=0.5)
             places = 0.1 if name == "soft_introvae" else 0.0
             config = ObjectiveConfig(
-                name=name, beta_neg=20.0, gamma_r=0.5, prior_samples=0.5, places=places, **times
+                name=name, beta_neg=20.0, gamma_r=0.5, prior_samples=samples, places=places, **times
             )
             objective = make_objective(config, model)
-            stepper = Stepper(objective, None, processes=world.size)
+            stepper = Stepper(objective, None, processes=world.size, parts=parts)
             images = torch.rand(COUNT, 1, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
             mine = slice(world.rank, None, world.size)
             batch = Batch(images[mine], (torch.arange(COUNT) * domains // COUNT)[mine])
@@ -102,14 +103,16 @@ def launch(port: Any, *command: Any) -> Any:
 
 
 @pytest.mark.full
-def test_gradients_of_two_processes_are_those_of_one_with_the_whole_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("parts", "samples"), [(1, 0.5), (2, 0.0)])
+def test_gradients_of_two_processes_are_those_of_one_with_the_whole_batch(
+    tmp_path: Path, parts: int, samples: float
+) -> None:
     script = tmp_path / "gradients.py"
     script.write_text(GRADIENTS)
-    command, environment = launch(29611, script, tmp_path / "two.safetensors")
+    command, environment = launch(29611, script, tmp_path / "two.safetensors", parts, samples)
     subprocess.run(command, env=environment, check=True, timeout=240)
-    subprocess.run(
-        [sys.executable, script, tmp_path / "one.safetensors"], env=environment, check=True, timeout=240
-    )
+    alone = [sys.executable, script, tmp_path / "one.safetensors", "1", str(samples)]
+    subprocess.run(alone, env=environment, check=True, timeout=240)
     one, two = load_file(tmp_path / "one.safetensors"), load_file(tmp_path / "two.safetensors")
     assert set(one) == set(two)
     assert (

@@ -52,6 +52,16 @@ def test_a_steady_step_never_waits_for_the_device(name: str, more: dict[str, flo
         assert metrics["loss"] == pytest.approx(result.loss.item())
 
 
+def test_a_step_in_parts_never_waits_for_the_device() -> None:
+    steps, batch = stepper()
+    steps = Stepper(steps.objective, 1.0, parts=2)
+    for progress in (0.1, 0.45, 0.8):
+        steps.step(batch, progress, 1e-3, 1)
+        with Operators() as found:
+            steps.step(batch, progress, 1e-3, 2)
+        assert not {op: found.count[op] for op in WAITS if found.count[op]}
+
+
 def test_waiting_is_noticed() -> None:
     with Operators() as found:
         bool(torch.ones(2).sum() > 1)
