@@ -37,8 +37,13 @@ def run(command: Info) -> int:
     console.print(
         f"content     {' x '.join(map(str, model.content_shape))}, style {model.style_dim}", highlight=False
     )
+    if model.flat:
+        latents = " x ".join(map(str, model.view_shape))
+        console.print(f"latents     {latents}, of an autoencoder", highlight=False)
     for name, part in model.named_children():
-        console.print(f"  {name:<18}{parameter_count(part):>12,} parameters", highlight=False)
+        if part is not model.space or model.flat:
+            label = "autoencoder" if part is model.space else name
+            console.print(f"  {label:<18}{parameter_count(part):>12,} parameters", highlight=False)
     console.print(f"  {'total':<18}{parameter_count(model):>12,} parameters", highlight=False)
     for name, line in speed(translator).items():
         console.print(f"{name:<12}{line}", highlight=False)

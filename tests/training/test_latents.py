@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from sivae_translate.cli.info import speed
+from sivae_translate.cli import info
 from sivae_translate.config import AugmentConfig, Config, DataConfig, from_dict
 from sivae_translate.data.domains import ArrayImages, DomainData
 from sivae_translate.data.splits import split_training
@@ -194,9 +195,14 @@ def test_a_model_file_with_a_damaged_autoencoder_is_one_error(
         load_model(tmp_path / "model.safetensors")
 
 
-def test_info_measures_a_model_on_latents(run: Path) -> None:
-    lines = speed(Translator.from_pretrained(run, device="cpu", dtype="float32"))
-    assert "GFLOP an image" in lines["training"]
+def test_info_describes_and_measures_a_model_on_latents(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert info.run(info.Info(str(run), device="cpu", dtype="float32")) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "latents 16 x 8 x 8, of an autoencoder" in printed
+    assert re.search(r"autoencoder [\d,]+ parameters", printed)
+    assert re.search(r"training batches of 4; a step: [^;]+ GFLOP an image", printed)
 
 
 def test_a_resumed_run_without_its_autoencoder_says_so(coloured: DomainData, tmp_path: Path) -> None:
