@@ -27,6 +27,8 @@ FORMAT = 2
 
 WEIGHTS, MOMENTS, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.json"
 """Files of a checkpoint."""
+STATISTICS = (f"model.{SPACE}mean", f"model.{SPACE}deviation")
+"""Tensors of an autoencoder that checkpoints also have, to recognise it: other autoencoders have others."""
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
 """State of Adam for each parameter."""
 OLD_GUARD_NAMES = {"retreats": "rollbacks", "seen": "observations"}
@@ -70,7 +72,7 @@ def save(
         f"{name}.{key}": value
         for name, module in modules.items()
         for key, value in module.state_dict().items()
-        if not key.startswith(SPACE)  # an autoencoder has a file of its own
+        if not key.startswith(SPACE) or f"{name}.{key}" in STATISTICS  # an autoencoder has its own file
     }
     moments = {
         f"{name}.{key}": value for name, optimizer in optimizers.items() for key, value in _moments(optimizer)
@@ -88,13 +90,19 @@ def load(
     """Load a checkpoint into modules and optimizers of the same sizes.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or does not match the modules.
+        CheckpointError: a file is missing or damaged, or does not match the modules or their autoencoder.
     """
     weights = read_tensors(folder / WEIGHTS)
     moments = read_tensors(folder / MOMENTS)
     for name, module in modules.items():
+        stored = _below(name, weights)
         space = {key: value for key, value in module.state_dict().items() if key.startswith(SPACE)}
-        load_weights(module, _below(name, weights) | space, folder)
+        if any(not torch.equal(stored[key], space[key].cpu()) for key in stored.keys() & space.keys()):
+            raise CheckpointError(
+                f"the autoencoder of the run is another than that of its checkpoint {folder}",
+                remedy="copy the run's own autoencoder back, or train a new run in another --out",
+            )
+        load_weights(module, stored | space, folder)
     for name, optimizer in optimizers.items():
         _load_moments(optimizer, _below(name, moments), folder)
     return read_progress(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -21,7 +22,7 @@ from sivae_translate.data.splits import split_training
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.autoencoder import Autoencoder, small_autoencoder
-from sivae_translate.models.autoencoder_files import FILE, OWN, load_autoencoder
+from sivae_translate.models.autoencoder_files import FILE, OWN, load_autoencoder, save_autoencoder
 from sivae_translate.models.weights import load_model
 from sivae_translate.training import latents
 from sivae_translate.training.latents import (
@@ -88,7 +89,8 @@ def test_the_autoencoder_is_kept_in_the_run_and_in_the_model_but_not_in_checkpoi
     checkpoints = list((run / "checkpoints").iterdir())
     assert checkpoints
     for checkpoint in checkpoints:
-        assert not [name for name in read_shapes(checkpoint / "weights.safetensors") if ".space." in name]
+        names = [name for name in read_shapes(checkpoint / "weights.safetensors") if ".space." in name]
+        assert {name.rpartition(".")[-1] for name in names} == {"mean", "deviation"}  # to recognise it
 
 
 def test_a_translator_takes_and_gives_images(run: Path, coloured: DomainData) -> None:
@@ -211,6 +213,19 @@ def test_a_resumed_run_without_its_autoencoder_says_so(coloured: DomainData, tmp
     with pytest.raises(CheckpointError, match="has lost its autoencoder") as caught:
         Trainer(settings(), tmp_path / "run", data=coloured, resume=True)
     assert "copy it back" in (caught.value.remedy or "")
+
+
+def test_a_run_does_not_resume_with_the_autoencoder_of_another(
+    coloured: DomainData, tmp_path: Path, run: Path
+) -> None:
+    run_until_power_cut(Trainer(settings(), tmp_path, data=coloured), 2)
+    own = load_autoencoder(tmp_path / FILE)
+    own.mean += 0.01
+    save_autoencoder(tmp_path / FILE, own)
+    with pytest.raises(CheckpointError, match="autoencoder of the run is another"):
+        Trainer(settings(), tmp_path, data=coloured, resume=True)
+    shutil.copy(run / FILE, tmp_path / FILE)  # that of the same settings and seed is the same
+    Trainer(settings(), tmp_path, data=coloured, resume=True)
 
 
 @pytest.mark.parametrize(
