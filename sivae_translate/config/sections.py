@@ -253,6 +253,9 @@ class TrainingConfig(Section):
             description="number of parts that a batch is computed in, one after the other, to save memory",
         ),
     ] = 1
+    checkpoint_activations: Annotated[
+        bool, Field(description="compute blocks again in backward passes, to save memory")
+    ] = False
     learning_rate: Annotated[Positive, Field(description="learning rate of Adam, for both halves")] = 1e-3
     means_rate: Annotated[
         Positive,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sivae_translate.models.fused import joint_linear
 from sivae_translate.models.norms import activated, activated_in_style
@@ -26,7 +27,42 @@ def conv3x3(channels_in: int, channels_out: int, gain: float = 1.0) -> nn.Conv2d
     return conv
 
 
-class ResidualBlock(nn.Module):
+class Block(nn.Module):
+    """A block of features whose insides backward passes may compute again instead of keeping them.
+
+    Attributes:
+        recomputed: whether they do, which costs time and saves memory.
+    """
+
+    recomputed = False
+
+    def features(self, x: Tensor, *modulation: Tensor) -> Tensor:
+        """The block itself."""
+        raise NotImplementedError
+
+    def run(self, x: Tensor, *modulation: Tensor) -> Tensor:
+        """The block's features, kept or to be computed again."""
+        if not (self.recomputed and torch.is_grad_enabled()):
+            return self.features(x, *modulation)
+        # A training step gives every call its own weights, which later calls replace.
+        owners = [part._parameters for part in self.modules()]
+        weights = [dict(owner) for owner in owners]
+
+        def again(*inputs: Tensor) -> Tensor:
+            present = [dict(owner) for owner in owners]
+            try:
+                for owner, own in zip(owners, weights, strict=True):
+                    owner.update(own)
+                return self.features(*inputs)
+            finally:
+                for owner, own in zip(owners, present, strict=True):
+                    owner.update(own)
+
+        out: Tensor = checkpoint(again, x, *modulation, use_reentrant=False, preserve_rng_state=False)
+        return out
+
+
+class ResidualBlock(Block):
     """x + conv(act(norm(conv(act(norm(x)))))); (B, C, H, W) in and out."""
 
     def __init__(self, channels: int) -> None:
@@ -36,11 +72,15 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in and out."""
+        return self.run(x)
+
+    def features(self, x: Tensor, *modulation: Tensor) -> Tensor:
+        """The block itself; it takes no modulation."""
         out: Tensor = x + self.conv2(activated(self.conv1(activated(x))))
         return out
 
 
-class ModulatedBlock(nn.Module):
+class ModulatedBlock(Block):
     """A residual block whose normalised features are scaled and shifted by the style, channel by channel.
 
     Args:
@@ -64,6 +104,10 @@ class ModulatedBlock(nn.Module):
             modulation: scales and shifts of its first, then of its second normalisation, (B, C, 1, 1) each
                 (`Modulations`).
         """
+        return self.run(x, *modulation)
+
+    def features(self, x: Tensor, *modulation: Tensor) -> Tensor:
+        """The block itself."""
         scale1, shift1, scale2, shift2 = modulation
         hidden = self.conv1(activated_in_style(x, scale1, shift1))
         out: Tensor = x + self.conv2(activated_in_style(hidden, scale2, shift2))

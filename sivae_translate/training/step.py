@@ -13,12 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sivae_translate.config import TrainingConfig
 from sivae_translate.data.batches import Batch
+from sivae_translate.models.blocks import Block
 from sivae_translate.objectives.base import Objective, as_numbers
 from sivae_translate.objectives.content_rate import GAIN
 from sivae_translate.objectives.fakes import RealState
 from sivae_translate.objectives.schedule import Weights
 from sivae_translate.training.leaves import Leaves
 from sivae_translate.training.parts import EarlierEncoders, detached, draw_seeds
+from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.memory import keep_freed_memory
 
 Autocast = Callable[[], AbstractContextManager[object]]
@@ -299,7 +301,20 @@ class Stepper:
 
 
 def make_stepper(objective: Objective, training: TrainingConfig, processes: int = 1) -> Stepper:
-    """The stepper of a run with these settings, shared by so many processes."""
+    """The stepper of a run with these settings, shared by so many processes.
+
+    Raises:
+        ConfigError: activations should be checkpointed, but the networks have no blocks.
+    """
+    if training.checkpoint_activations:
+        blocks = [part for one in objective.networks() for part in one.modules() if isinstance(part, Block)]
+        if not blocks:
+            raise ConfigError(
+                "training.checkpoint_activations computes blocks again, but these networks have none",
+                remedy="leave it out, or set model.kind to plain; training.accumulate saves memory, too",
+            )
+        for block in blocks:
+            block.recomputed = True
     return Stepper(
         objective,
         training.clip_norm,

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.memory import peak_saved
 from sivae_translate.config import from_dict, load_config
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.build import make_model
@@ -21,7 +22,6 @@ from sivae_translate.training.step import Stepper, make_stepper
 from sivae_translate.training.trainer import Trainer
 from sivae_translate.utils.errors import ConfigError
 from tests.training.conftest import MODEL, run_until_power_cut
-from tests.training.saved import peak_saved
 
 COUNT = 8
 RATE = 0.01
