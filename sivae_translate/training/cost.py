@@ -161,11 +161,13 @@ def announce(trainer: Trainer) -> None:
 
     Nothing is printed for short trainings and those with several processes.
     """
-    budget, share = trainer.budget, trainer.budget.share(trainer.progress)
+    budget, share = trainer.state.budget, trainer.state.budget.share(trainer.state.progress)
     short = budget.total < (FEWEST_SECONDS if budget.steps is None else FEWEST_STEPS)
     if short or share >= 1 or trainer.world.size > 1:
         return
-    batch = trainer.batches[trainer.progress.step].to(trainer.device)
+    batch = trainer.state.batches[trainer.state.progress.step].to(trainer.state.device)
     with suppress(torch.OutOfMemoryError, MemoryError):  # the training itself reports lack of memory
-        phases = measure_phases(trainer.model, trainer.config, batch, trainer._autocast)
-        trainer._say(f"{parameter_count(trainer.model):,} parameters; {describe(phases, budget, share)}")
+        phases = measure_phases(trainer.state.model, trainer.config, batch, trainer.state.autocast)
+        trainer.world.say(
+            f"{parameter_count(trainer.state.model):,} parameters; {describe(phases, budget, share)}"
+        )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.errors import ConfigError
+from sivae_translate.utils.progress import console
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class World:
                 remedy=f"give a multiple of {self.size}, {2 * self.size} or more",
             )
         return batch // self.size
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line, from one process only."""
+        if self.writes:
+            console.print(text, style=style, highlight=False, soft_wrap=True)
 
     def wait(self) -> None:
         """Wait for all processes."""

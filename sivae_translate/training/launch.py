@@ -37,7 +37,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, data: Domain
             if world.size == 1:
                 raise
             raise TrainingError(
-                f"process {world.rank} of {world.size} lost the others at step {trainer.progress.step}: "
-                f"{error}",
+                f"process {world.rank} of {world.size} lost the others at step "
+                f"{trainer.state.progress.step}: {error}",
                 remedy=f"see the messages of the others, then continue with --resume --out {out}",
             ) from error

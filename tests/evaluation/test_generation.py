@@ -173,7 +173,7 @@ def test_samples_of_the_published_networks_are_the_same_before_saving_and_after_
 ) -> None:
     trainer = Trainer(published(), tmp_path, data=noise)
     run = trainer.run()
-    before = trainer.ema.sample(4, None, torch.Generator().manual_seed(0))
+    before = trainer.state.ema.sample(4, None, torch.Generator().manual_seed(0))
     loaded = Translator.from_pretrained(run, dtype="float32").model
     torch.testing.assert_close(loaded.sample(4, None, torch.Generator().manual_seed(0)), before)
     images = torch.rand(3, 1, 32, 32)
@@ -186,11 +186,11 @@ def test_samples_of_the_published_networks_are_the_same_before_saving_and_after_
 def test_settled_statistics_are_those_of_the_decoders_own_prior_samples(tmp_path: Path, noise: Any) -> None:
     trainer = Trainer(published(), tmp_path, data=noise)
     trainer.run()
-    decoder = trainer.ema.decoder
+    decoder = trainer.state.ema.decoder
     norm = next(module for module in decoder.modules() if isinstance(module, torch.nn.BatchNorm2d))
     seen = []
     handle = norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    trainer.ema.sample(4000, None, torch.Generator().manual_seed(9))
+    trainer.state.ema.sample(4000, None, torch.Generator().manual_seed(9))
     handle.remove()
     torch.testing.assert_close(norm.running_mean, seen[0].mean((0, 2, 3)), atol=0.1, rtol=0.2)
 
@@ -200,7 +200,7 @@ def test_a_run_of_the_published_networks_resumes_to_the_bit(tmp_path: Path, nois
     first = Trainer(published(), tmp_path / "parts", data=noise)
     first.open_run()
     for step in range(4):
-        first.step(first.batches[step].to(first.device))
+        first.step(first.state.batches[step].to(first.state.device))
     first.checkpoint()
     parts = Trainer(published(), tmp_path / "parts", data=noise, resume=True).run()
     for name, value in load_model(whole / "model.safetensors").model.state_dict().items():

@@ -34,7 +34,7 @@ def run_until_power_cut(trainer: Trainer, last: int) -> None:
     step = trainer.step
 
     def fail(batch: Any) -> dict[str, float]:
-        if trainer.progress.step == last:
+        if trainer.state.progress.step == last:
             raise RuntimeError("power cut")
         return step(batch)
 

@@ -11,8 +11,7 @@ import pytest
 
 from sivae_translate.config import from_dict
 from sivae_translate.models.weights import load_model, read_facts
-from sivae_translate.training import checkpoints
-from sivae_translate.training import trainer as trainers
+from sivae_translate.training import checkpoints, state
 from sivae_translate.training.best import MEASURE, best_score, in_last_phase
 from sivae_translate.training.launch import train
 from sivae_translate.training.quality import Score
@@ -43,10 +42,10 @@ def scored(trainer: Trainer, scores: dict[int, float]) -> list[int]:
     steps: list[int] = []
 
     def score() -> Score:
-        steps.append(trainer.progress.step)
-        return Score(scores[trainer.progress.step], 0.0)
+        steps.append(trainer.state.progress.step)
+        return Score(scores[trainer.state.progress.step], 0.0)
 
-    trainer.validation.score = score  # type: ignore[method-assign]
+    trainer.state.validation.score = score  # type: ignore[method-assign]
     return steps
 
 
@@ -76,8 +75,8 @@ def test_the_last_phase_begins_when_no_weight_moves_any_more(
     tmp_path: Path, data: Any, objective: Any, share: float
 ) -> None:
     trainer = Trainer(settings(**objective), tmp_path, data=data)
-    assert not in_last_phase(trainer.objective, share - 0.01)
-    assert in_last_phase(trainer.objective, share)
+    assert not in_last_phase(trainer.state.objective, share - 0.01)
+    assert in_last_phase(trainer.state.objective, share)
 
 
 class Killed(BaseException):
@@ -91,11 +90,11 @@ def test_after_a_kill_the_best_model_and_its_score_agree(
     scores = {6: 3.0, 8: 2.0, 10: 1.0, 12: 1.5}
     trainer = Trainer(settings(), tmp_path, data=data)
     scored(trainer, scores)
-    target, name = (trainers, "save_model") if place == "before the model" else (checkpoints, "save")
+    target, name = (state, "save_model") if place == "before the model" else (checkpoints, "save")
     original = getattr(target, name)
 
     def kill(*arguments: Any) -> None:
-        if trainer.progress.step == 10:
+        if trainer.state.progress.step == 10:
             raise Killed
         original(*arguments)
 
@@ -104,7 +103,7 @@ def test_after_a_kill_the_best_model_and_its_score_agree(
         trainer.run()
     monkeypatch.undo()
     resumed = Trainer(settings(), tmp_path, data=data, resume=True)
-    assert resumed.progress.step == 8
+    assert resumed.state.progress.step == 8
     scored(resumed, scores)
     resumed.run()
     facts = read_facts(tmp_path / "best.safetensors")

@@ -48,16 +48,16 @@ def test_the_line_has_arithmetic_rates_and_what_is_left() -> None:
 
 def test_measuring_leaves_the_training_as_it_is(data: Any, tmp_path: Path) -> None:
     trainer = Trainer(settings(steps=1000), tmp_path / "run", data=data)
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    before = {name: value.clone() for name, value in trainer.state.model.state_dict().items()}
     numbers = torch.get_rng_state()
-    batch = trainer.batches[0]
-    phases = measure_phases(trainer.model, trainer.config, batch, nullcontext)
+    batch = trainer.state.batches[0]
+    phases = measure_phases(trainer.state.model, trainer.config, batch, nullcontext)
     assert [(phase.begin, phase.end) for phase in phases] == [(0.0, 0.25), (0.25, 0.5), (0.5, 1.0)]
     assert phases[0].flops < phases[1].flops < phases[2].flops
     assert all(phase.seconds > 0 for phase in phases)
     assert torch.equal(torch.get_rng_state(), numbers)
-    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
-    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in trainer.state.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in trainer.state.model.parameters())
 
 
 def test_a_training_says_what_it_costs_unless_it_is_short(

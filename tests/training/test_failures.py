@@ -102,7 +102,7 @@ def test_a_medium_that_becomes_read_only_ends_a_training_with_an_error(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path))
 
     def then_read_only(batch: Any) -> Any:
-        if trainer.progress.step == 2:
+        if trainer.state.progress.step == 2:
             opened = Path.open
             monkeypatch.setattr(
                 Path,
@@ -129,14 +129,16 @@ def test_a_killed_loader_process_ends_a_training_with_an_error(
     step = trainer.step
 
     def kill(batch: Any) -> Any:
-        if trainer.progress.step == 2:
+        if trainer.state.progress.step == 2:
             for child in multiprocessing.active_children():
                 child.kill()
                 child.join()
         return step(batch)
 
     monkeypatch.setattr(trainer, "step", kill)
-    trainer.budget = type(trainer.budget)(trainer.config.training.model_copy(update={"steps": 50}), 40)
+    trainer.state.budget = type(trainer.state.budget)(
+        trainer.config.training.model_copy(update={"steps": 50}), 40
+    )
     with pytest.raises(TrainingError, match=r"a loader process ended(.|\n)*--resume --out"):
         trainer.run()
 
@@ -150,11 +152,13 @@ def test_a_signal_to_all_processes_stops_a_training_with_a_checkpoint_and_one_me
     signum: signal.Signals,
 ) -> None:
     trainer = Trainer(settings(workers=1), tmp_path, data=data)
-    trainer.budget = type(trainer.budget)(trainer.config.training.model_copy(update={"steps": 50}), 40)
+    trainer.state.budget = type(trainer.state.budget)(
+        trainer.config.training.model_copy(update={"steps": 50}), 40
+    )
     step = trainer.step
 
     def interrupt(batch: Any) -> Any:
-        if trainer.progress.step == 2:
+        if trainer.state.progress.step == 2:
             for child in multiprocessing.active_children():
                 os.kill(child.pid or 0, signum)
             time.sleep(0.3)
@@ -184,7 +188,7 @@ class Unreadable:
 def test_an_error_in_a_loader_process_comes_as_it_is(tmp_path: Path) -> None:
     gone: Any = DomainData(domains=("left", "right"), train=(Unreadable(), Unreadable()))
     trainer = Trainer(settings(workers=1), tmp_path, data=gone)
-    monkey: Any = trainer.validation
+    monkey: Any = trainer.state.validation
     monkey.fit_variance = lambda seed: None
     monkey.score = lambda: None
     with pytest.raises(DataError, match="100 images in a row"):

@@ -260,9 +260,9 @@ def test_the_average_shares_the_autoencoder_and_training_leaves_it_alone(
     coloured: DomainData, tmp_path: Path
 ) -> None:
     trainer = Trainer(settings(), tmp_path / "run", data=coloured)
-    assert trainer.ema.space is trainer.model.space
-    moved = {id(value) for value in [*trainer.stepper.encoders, *trainer.stepper.decoders]}
-    assert not moved & {id(value) for value in trainer.model.space.parameters()}
+    assert trainer.state.ema.space is trainer.state.model.space
+    moved = {id(value) for value in [*trainer.state.stepper.encoders, *trainer.state.stepper.decoders]}
+    assert not moved & {id(value) for value in trainer.state.model.space.parameters()}
 
 
 @pytest.mark.parametrize(

@@ -185,8 +185,8 @@ def test_a_run_in_parts_that_was_cut_ends_as_one_that_was_not(data: Any, tmp_pat
     run_until_power_cut(Trainer(settings(), tmp_path / "cut", data=data), 5)
     resumed = Trainer(settings(), tmp_path / "cut", data=data, resume=True)
     resumed.run()
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    for name, value in whole.state.model.state_dict().items():
+        assert torch.equal(value, resumed.state.model.state_dict()[name]), name
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(data: Any, tmp_path: Any) -> None:

@@ -101,40 +101,42 @@ def test_a_resumed_run_ends_with_the_same_weights_and_no_step_twice(
 @pytest.mark.parametrize(("budget", "expected"), [({"steps": 7}, 7), ({"steps": None, "epochs": 2.0}, 11)])
 def test_budgets_in_steps_and_epochs(tmp_path: Path, data: Any, budget: Any, expected: Any) -> None:
     trainer = Trainer(settings(**budget), tmp_path, data=data)
-    assert trainer.budget.steps == expected  # 2 epochs of 44 images, 4 of 48 being reserved, in batches of 8
+    assert (
+        trainer.state.budget.steps == expected
+    )  # 2 epochs of 44 images, 4 of 48 being reserved, in batches of 8
 
 
 def test_a_budget_in_minutes_ends_in_time(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(steps=None, minutes=0.02), tmp_path, data=data)
     trainer.run()
-    assert 1.2 <= trainer.progress.seconds < 10
-    assert trainer.budget.share(trainer.progress) == 1
+    assert 1.2 <= trainer.state.progress.seconds < 10
+    assert trainer.state.budget.share(trainer.state.progress) == 1
 
 
 def test_each_half_moves_its_own_parameters_alone(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(), tmp_path, data=data)
-    trainer.progress.step = 8
-    moved, move = {}, trainer.stepper._move
+    trainer.state.progress.step = 8
+    moved, move = {}, trainer.state.stepper._move
 
     def watch(half: Any, *arguments: Any, **options: Any) -> Any:
-        before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        before = {name: value.clone() for name, value in trainer.state.model.state_dict().items()}
         norm = move(half, *arguments, **options)
-        after = trainer.model.state_dict()
+        after = trainer.state.model.state_dict()
         moved[half] = {
             name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])
         }
         return norm
 
-    trainer.stepper._move = watch
-    trainer.step(trainer.batches[8].to(trainer.device))
+    trainer.state.stepper._move = watch
+    trainer.step(trainer.state.batches[8].to(trainer.state.device))
     assert moved == {"encoders": {"content_encoder", "style_encoder"}, "decoder": {"decoder", "style_prior"}}
 
 
 def test_a_vae_step_moves_everything(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(), tmp_path, data=data)
-    before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
-    trainer.step(trainer.batches[0].to(trainer.device))
-    after = dict(trainer.model.named_parameters())
+    before = {name: value.detach().clone() for name, value in trainer.state.model.named_parameters()}
+    trainer.step(trainer.state.batches[0].to(trainer.state.device))
+    after = dict(trainer.state.model.named_parameters())
     same = {name for name, value in before.items() if torch.equal(value, after[name])}
     assert not {name.split(".")[0] for name in before} - {
         name.split(".")[0] for name in before if name not in same
@@ -145,10 +147,10 @@ def test_the_prior_means_can_move_at_a_rate_of_their_own(tmp_path: Path, data: A
     moved = []
     for factor in (1.0, 10.0):
         trainer = Trainer(settings(means_rate=factor), tmp_path / str(factor), data=data)
-        before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
-        trainer.step(trainer.batches[0].to(trainer.device))
+        before = {name: value.detach().clone() for name, value in trainer.state.model.named_parameters()}
+        trainer.step(trainer.state.batches[0].to(trainer.state.device))
         moved.append(
-            {name: value.detach() - before[name] for name, value in trainer.model.named_parameters()}
+            {name: value.detach() - before[name] for name, value in trainer.state.model.named_parameters()}
         )
     for name, step in moved[0].items():
         torch.testing.assert_close(
@@ -157,13 +159,13 @@ def test_the_prior_means_can_move_at_a_rate_of_their_own(tmp_path: Path, data: A
 
 
 def poison(trainer: Any, steps: set[int]) -> None:
-    original = trainer.objective.encoder_loss
+    original = trainer.state.objective.encoder_loss
 
     def poisoned(*arguments: Any) -> Any:
         loss = original(*arguments)
-        return loss * float("nan") if trainer.progress.step in steps else loss
+        return loss * float("nan") if trainer.state.progress.step in steps else loss
 
-    trainer.objective.encoder_loss = poisoned
+    trainer.state.objective.encoder_loss = poisoned
 
 
 def poison_until_rollback(trainer: Any, step: int) -> Any:
@@ -173,7 +175,7 @@ def poison_until_rollback(trainer: Any, step: int) -> Any:
 
     def watch(problem: Any) -> None:
         roll_back(problem)
-        rollbacks.append((problem, trainer.progress.step))
+        rollbacks.append((problem, trainer.state.progress.step))
         bad.clear()
 
     trainer.roll_back = watch
@@ -186,23 +188,23 @@ def test_one_bad_step_goes_back_to_the_last_checkpoint_with_half_the_rate(tmp_pa
     trainer.run()
     assert [step for _, step in found] == [4]
     assert all("not finite" in problem for problem, _ in found)
-    assert trainer.progress.guard.rollbacks == 1
-    assert trainer.progress.guard.learning_rate_scale == 0.5
+    assert trainer.state.progress.guard.rollbacks == 1
+    assert trainer.state.progress.guard.learning_rate_scale == 0.5
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
 def test_weights_gone_bad_are_never_saved(tmp_path: Path, data: Any) -> None:
     trainer = Trainer(settings(), tmp_path, data=data)
     trainer.checkpoint()
-    trainer.progress.step = 3
+    trainer.state.progress.step = 3
     with torch.no_grad():
-        trainer.model.encoder_parameters()[0].fill_(float("nan"))
+        trainer.state.model.encoder_parameters()[0].fill_(float("nan"))
     problem = trainer.checkpoint()
     assert problem is not None
     assert "not finite" in problem
     trainer.roll_back(problem)
-    assert trainer.progress.step == 0
-    assert all(torch.isfinite(value).all() for value in trainer.model.state_dict().values())
+    assert trainer.state.progress.step == 0
+    assert all(torch.isfinite(value).all() for value in trainer.state.model.state_dict().values())
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000000"]
 
 
@@ -210,7 +212,7 @@ def test_a_bad_last_step_that_no_log_shows_is_done_again(tmp_path: Path, data: A
     trainer = Trainer(settings(log_every=100), tmp_path, data=data)
     poison_until_rollback(trainer, 11)
     trainer.run()
-    assert trainer.progress.guard.rollbacks == 1
+    assert trainer.state.progress.guard.rollbacks == 1
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
 
@@ -218,7 +220,7 @@ def test_after_a_rollback_no_step_is_logged_twice(tmp_path: Path, data: Any) -> 
     trainer = Trainer(settings(log_every=1), tmp_path, data=data)
     poison_until_rollback(trainer, 6)
     trainer.run()
-    assert trainer.progress.guard.rollbacks == 1
+    assert trainer.state.progress.guard.rollbacks == 1
     assert [line["step"] for line in read_metrics(tmp_path)] == list(range(1, 13))
 
 
@@ -261,7 +263,7 @@ def test_a_full_disk_is_reported_and_keeps_the_last_checkpoint(
     write = write_tensors
 
     def full(path: Path, tensors: Any) -> None:
-        if trainer.progress.step == 8:
+        if trainer.state.progress.step == 8:
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, tensors)
@@ -322,7 +324,7 @@ def test_training_can_start_from_another_models_weights(tmp_path: Path, data: An
     first = train(settings(), tmp_path / "first", data=data)
     trainer = Trainer(settings(fine_tune=str(first)), tmp_path / "second", data=data)
     for name, value in weights(first).items():
-        assert torch.equal(value, trainer.model.state_dict()[name])
+        assert torch.equal(value, trainer.state.model.state_dict()[name])
     with pytest.raises(CheckpointError, match="has the domains"):
         Trainer(settings(fine_tune="glyphs"), tmp_path / "third", data=data)
 
@@ -337,7 +339,7 @@ def test_training_can_start_from_a_model_for_smaller_images(tmp_path: Path, data
         update={"data": config.data.model_copy(update={"image_size": 64}), "model": wider}
     )
     trainer = Trainer(config, tmp_path / "second", data=large)
-    before, after = weights(first), trainer.model.state_dict()
+    before, after = weights(first), trainer.state.model.state_dict()
     assert torch.equal(after["style_prior.means"], before["style_prior.means"])
     assert torch.equal(
         after["content_encoder.trunk.downs.1.weight"], before["content_encoder.trunk.downs.0.weight"]
@@ -348,7 +350,7 @@ def test_training_can_start_from_a_model_for_smaller_images(tmp_path: Path, data
     assert facts["started_from"] == {"model": "first", "steps": 12, "minutes": minutes}
     again = config.training.model_copy(update={"fine_tune": str(tmp_path / "second")})
     further = Trainer(config.model_copy(update={"training": again}), tmp_path / "further", data=large)
-    assert further.progress.started_from["steps"] == 14
+    assert further.state.progress.started_from["steps"] == 14
     smooth = config.model_copy(update={"model": wider.model_copy(update={"resampling": "antialiased"})})
     with pytest.raises(CheckpointError, match="another resampling"):
         Trainer(smooth, tmp_path / "smooth", data=large)
