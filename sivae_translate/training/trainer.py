@@ -1,4 +1,4 @@
-"""Training: build, resume, loop, finish; the parts are separate modules."""
+"""Training: resume, loop, roll back, finish; what is trained is in `sivae_translate.training.state`."""
 
 from __future__ import annotations
 
