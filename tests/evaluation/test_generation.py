@@ -211,7 +211,7 @@ def test_published_networks_with_too_few_widths_are_refused() -> None:
     config = from_dict(
         {"data": {"image_size": 128}, "model": {"kind": "published", "widths": [4, 6, 8]}}, "test"
     )
-    with pytest.raises(ConfigError, match=r"model\.widths lists 3"):
+    with pytest.raises(ConfigError, match=r"model\.widths has length 3"):
         make_model(config.model, config.data, 1)
 
 

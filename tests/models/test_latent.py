@@ -85,7 +85,7 @@ def test_images_of_another_shape_are_refused_with_both_shapes(shape: Any) -> Non
 
 
 def test_too_few_widths_and_impossible_content_sizes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="widths lists 1"):
+    with pytest.raises(ConfigError, match="widths has length 1"):
         make_model(ModelConfig(widths=(8,)), DataConfig(image_size=32), 2)
     with pytest.raises(ConfigError, match="content_size = 5"):
         build(content_size=5)

@@ -93,5 +93,5 @@ def test_a_run_may_go_on_with_it(data: Any, tmp_path: Any) -> None:
         more = {"training.steps": 4, "training.checkpoint_activations": again}
         trainer = Trainer(load_config(None, {**settings, **more}), out, data=data, resume=True)
         trainer.run()
-        models.append(trainer.model.state_dict())
+        models.append(trainer.state.model.state_dict())
     assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())
