@@ -1,11 +1,11 @@
-"""Autoencoders alone: what a model on their latents can reach at most.
+"""Autoencoders alone: the best that a model on their latents could do.
 
     python -m benchmarks.autoencoders --name facades --data FOLDER --steps 300
     python -m benchmarks.autoencoders --name doom --steps 300 --pretrained FOLDER
 
-For each downsampling, an autoencoder of the run's own is measured as it starts and after some steps, and a
-pretrained one beside them. The images are those that ``--data.validation-size`` sets aside from training
-where the data set has it, so that a choice made here is not made on test data. Prints Markdown.
+For each downsampling, our own autoencoder is measured before and after training; a pretrained one can be
+measured for comparison. The images are those that ``--data.validation-size`` sets aside from training, if the
+data set supports it, so that a choice made here is not made on test data. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sivae_translate.utils.selection import spread
 from sivae_translate.utils.tables import markdown_table, number
 
 IMAGES = 48
-"""Images of each domain that are rebuilt, evenly spread."""
+"""Number of images of each domain that are reconstructed, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Options:
     """What to measure."""
 
     name: str = "facades"
-    """Data set."""
+    """Name of the data set."""
     data: Path | None = None
     """Folder of the data set."""
     size: int = 128
@@ -52,17 +52,17 @@ class Options:
     steps: int = 300
     """Training steps of each autoencoder."""
     downsampling: tuple[int, ...] = (4, 8)
-    """Image side over latent side."""
+    """Image side divided by latent side."""
     pretrained: Path | None = None
     """A tiny pretrained autoencoder to compare with."""
 
 
 class Measure:
-    """LPIPS, L1 and texture of rebuilt test images, a row per autoencoder.
+    """LPIPS, L1 and texture of reconstructed test images, a row for each autoencoder and domain.
 
     Args:
         data: the domains.
-        device: of the autoencoders.
+        device: the device of the autoencoders.
     """
 
     def __init__(self, data: DomainData, device: torch.device) -> None:
@@ -93,11 +93,11 @@ class Measure:
 
 
 def measure(options: Options, config: Config) -> str:
-    """Train and measure the autoencoders; returns a Markdown table."""
+    """Train and measure the autoencoders, and return a Markdown table."""
     device = pick_device(config.training.device)
     dtype = pick_dtype(config.training.precision, device)
     data = load_data(config.data)
-    found = Measure(data, device)
+    measure_one = Measure(data, device)
     batches = TrainingBatches(data, config.data, BATCH, 0, split_training(data.train, 0.0))
 
     def images(step: int) -> Tensor:
@@ -110,13 +110,13 @@ def measure(options: Options, config: Config) -> str:
         torch.manual_seed(config.training.seed)
         own = small_autoencoder(config.data.channels, CHANNELS[factor], WIDTHS[factor])
         own = own.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        found(f"own, {factor}, as it starts", own, 0)
+        measure_one(f"own, {factor}, at the start", own, 0)
         began = time.monotonic()
         train_autoencoder(own, images, options.steps, precision, config.training.seed)
-        found(f"own, {factor}, {options.steps} steps", own, time.monotonic() - began)
+        measure_one(f"own, {factor}, {options.steps} steps", own, time.monotonic() - began)
     if options.pretrained is not None:
-        found("pretrained", load_autoencoder(options.pretrained).to(device), 0)
-    return found.table()
+        measure_one("pretrained", load_autoencoder(options.pretrained).to(device), 0)
+    return measure_one.table()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,13 +1,13 @@
-"""Everything that a GPU has to show, in under four minutes and unattended.
+"""All measurements on a GPU, unattended, in under four minutes.
 
     python -m benchmarks.gpu --out build/gpu
     python -m benchmarks.gpu --out build/gpu --parts steps translation
 
-CUDA tests; whether a graph's steps are the eager ones; training steps against the published ones, with the
-share of the measured peak, kernel time and launches; translation; files to files. Results are written to
-gpu.json and gpu.md after every row, so that a call that is cut short leaves what it had. Every part has a
-share of the time, and a row that fails is noted with its error while the others go on. Without a GPU small
-sizes run on the CPU, and what needs a GPU says so.
+The parts are the CUDA tests; whether steps from a CUDA graph equal eager ones; training steps against the
+published ones, with their share of the measured peak, kernel time and launches; translation; files to files.
+Results are written to gpu.json and gpu.md after every row, so an interrupted run keeps what it has measured.
+Every part has a time budget. A row that fails is recorded with its error, and the others continue. Without a
+GPU, small sizes run on the CPU, and parts that need a GPU say so.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ Work = Callable[[], Rows]
 
 
 class NotRunError(Exception):
-    """Something that cannot be run here, and why."""
+    """A row that cannot be measured here; the message says why."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how large.
+    """Where the measurements run.
 
     Attributes:
-        device: of the models.
+        device: the device of the models.
         peak: its measured limits.
     """
 
@@ -59,7 +59,7 @@ class Machine:
 
     @property
     def large(self) -> bool:
-        """Whether the sizes are those for a GPU."""
+        """Whether to measure the sizes for a GPU."""
         return self.device.type == "cuda"
 
     def require_cuda(self) -> None:
@@ -68,7 +68,7 @@ class Machine:
             raise NotRunError("there is no CUDA device")
 
     def limit(self, dtype: torch.dtype) -> float:
-        """FLOP/s of its matrix products."""
+        """Measured peak of matrix products, in FLOP/s."""
         return self.peak["float32 FLOP/s" if dtype == torch.float32 else "bfloat16 FLOP/s"]
 
 
@@ -78,30 +78,30 @@ def tests(machine: Machine) -> Iterator[tuple[str, Work]]:
     def work() -> Rows:
         machine.require_cuda()
         command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests"]
-        done = subprocess.run(
+        output = subprocess.run(
             command, cwd=ROOT, timeout=90, capture_output=True, text=True, check=False
         ).stdout
-        counts = {name: float(number) for number, name in re.findall(r"(\d+) (passed|failed|error)", done)}
-        failed = ", ".join(re.findall(r"^(?:FAILED|ERROR) (\S+)", done, re.MULTILINE))
+        counts = {name: float(number) for number, name in re.findall(r"(\d+) (passed|failed|error)", output)}
+        failed = ", ".join(re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE))
         return {"pytest -m cuda": {**counts, "result": f"failed: {failed}" if failed else "passed"}}
 
     yield "pytest -m cuda", work
 
 
 def graph(machine: Machine) -> Iterator[tuple[str, Work]]:
-    """Whether steps from a graph are the eager ones."""
+    """Whether steps from a CUDA graph equal eager ones."""
 
     def work() -> Rows:
         if "graph" not in TrainingConfig.model_fields:
-            raise NotRunError("not built: there is no setting training.graph")
+            raise NotRunError("there is no setting training.graph")
         machine.require_cuda()
-        raise NotRunError("training.graph is there, but this comparison is not written yet")
+        raise NotRunError("training.graph exists, but this comparison does not yet")
 
     yield "weights after 50 steps, eager against graph", work
 
 
 def steps(machine: Machine) -> Iterator[tuple[str, Work]]:
-    """Training steps: the published one, ours with its gradients, our default; and our own networks."""
+    """Training steps: published, ours with the same gradients, our default; then our own networks."""
     sizes: list[tuple[train_step.Side, int]] = [(32, 32), (256, 32)] if machine.large else [(32, 4)]
     for side, batch in sizes:
         yield f"published network, {side} px, batch {batch}", partial(_published, machine, side, batch)
@@ -130,7 +130,7 @@ def _published(machine: Machine, side: train_step.Side, batch: int) -> Rows:
 
 
 def _default(machine: Machine, side: train_step.Side, batch: int) -> Rows:
-    """Our network with the default settings, all parts of the objective at work."""
+    """Our networks with the default settings and all parts of the objective."""
     dtype = pick_dtype("auto", machine.device)
     work = train_step.translation_step(side, batch, machine.device, 1.0, dtype)
     median = measure.alternate({"ours": work}, 5, machine.device)["ours"]
@@ -143,7 +143,7 @@ def _launches(machine: Machine, work: Callable[[], object]) -> Figures:
 
 
 def _operators() -> Rows:
-    """Operators of a steady step, as the CPU dispatches them."""
+    """Operators that a step dispatches on the CPU, after the first steps."""
     return {
         f"64 px, {phase}": {"operators": float(count.total())} for phase, count in count_operators().items()
     }
@@ -198,37 +198,39 @@ PARTS: dict[Part, tuple[float, Callable[[Machine], Iterator[tuple[str, Work]]]]]
     "graph": (20, graph),
     "tests": (45, tests),
 }
-"""Seconds and rows of each part, in their order: what cannot be had without a GPU first."""
+"""Time budget in seconds and rows of each part, in order: what only a GPU can show comes first."""
 
 
 @dataclass
 class Report:
-    """What was found so far, on the disk as well.
+    """The results so far, also on disk.
 
     Args:
-        out: folder.
-        about: the machine.
+        out: folder of gpu.json and gpu.md.
+        about: facts about the machine.
+        parts: rows by part.
+        began: time of the start.
     """
 
     out: Path
     about: Mapping[str, object]
-    found: dict[str, dict[str, dict[str, float | str]]] = field(default_factory=dict)
+    parts: dict[str, dict[str, dict[str, float | str]]] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 
     def add(self, part: str, rows: Rows) -> None:
-        """Add rows and write everything."""
-        self.found.setdefault(part, {}).update({name: dict(values) for name, values in rows.items()})
+        """Add rows and write all results."""
+        self.parts.setdefault(part, {}).update({name: dict(values) for name, values in rows.items()})
         seconds = time.perf_counter() - self.began
-        write_json(self.out / "gpu.json", {**self.about, "seconds": seconds, **self.found})
+        write_json(self.out / "gpu.json", {**self.about, "seconds": seconds, **self.parts})
         write_text(self.out / "gpu.md", self.markdown())
 
     def markdown(self) -> str:
-        """A table a part."""
+        """One table for each part."""
         lines = [
             "# On a GPU" if self.about["device"] == "cuda" else "# Without a GPU: small sizes on the CPU"
         ]
         lines += ["", ", ".join(f"{name}: {_cell(value)}" for name, value in self.about.items())]
-        for part, rows in self.found.items():
+        for part, rows in self.parts.items():
             columns = list(dict.fromkeys(name for row in rows.values() for name in row))
             cells = [
                 [name, *(_cell(row.get(column, "")) for column in columns)] for name, row in rows.items()
@@ -244,12 +246,12 @@ def _cell(value: object) -> str:
 
 
 def run(out: Path, device: str = "auto", parts: tuple[Part, ...] = ()) -> Report:
-    """Run every part, or those that are named.
+    """Run all parts, or the named ones.
 
     Args:
         out: folder of gpu.json and gpu.md.
-        device: where; without a GPU sizes are small.
-        parts: names; none is all.
+        device: where to run; without a GPU the sizes are small.
+        parts: names of parts; none means all.
     """
     place = pick_device(device)
     machine = Machine(place, measure.peaks(place))
@@ -262,20 +264,20 @@ def run(out: Path, device: str = "auto", parts: tuple[Part, ...] = ()) -> Report
 
 
 def _run_part(report: Report, part: str, budget: float, rows: Iterator[tuple[str, Work]]) -> None:
-    """Run a part's rows until its time is over; what fails is noted."""
+    """Run the rows of a part until its time is over, and record failures."""
     began = time.perf_counter()
     for name, work in rows:
         try:
             if time.perf_counter() - began > budget:
-                raise NotRunError(f"the {budget:.0f} s of this part were over")
-            found: Rows = work()
+                raise NotRunError(f"the {budget:.0f} s for this part are used up")
+            results: Rows = work()
         except NotRunError as error:
-            found = {name: {"result": f"not run: {error}"}}
-        except Exception as error:  # whatever it is, the other rows go on
-            words = str(error) or "no message"
-            found = {name: {"result": f"failed: {type(error).__name__}: {words.splitlines()[0][:200]}"}}
-        report.add(part, found)
-        for title, values in found.items():
+            results = {name: {"result": f"not run: {error}"}}
+        except Exception as error:  # whatever it is, the other rows continue
+            message = str(error) or "no message"
+            results = {name: {"result": f"failed: {type(error).__name__}: {message.splitlines()[0][:200]}"}}
+        report.add(part, results)
+        for title, values in results.items():
             shown = ", ".join(f"{key} {_cell(value)}" for key, value in values.items())
             print(f"{part}: {title}: {shown}", flush=True)
         if report.about["device"] == "cuda":
@@ -284,16 +286,16 @@ def _run_part(report: Report, part: str, budget: float, rows: Iterator[tuple[str
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line takes."""
+    """Options of the command line."""
 
     out: Path
     """Folder for gpu.json and gpu.md."""
     device: str = "auto"
     parts: tuple[Part, ...] = ()
-    """Parts to run; left out: all."""
+    """Parts to run; all by default."""
 
 
 if __name__ == "__main__":
-    given = read_options(Options, __doc__)
-    whole = run(given.out, given.device, given.parts)
-    print(f"{time.perf_counter() - whole.began:.0f} s; written to {given.out / 'gpu.md'}")
+    options = read_options(Options, __doc__)
+    report = run(options.out, options.device, options.parts)
+    print(f"{time.perf_counter() - report.began:.0f} s; written to {options.out / 'gpu.md'}")

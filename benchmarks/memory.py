@@ -1,10 +1,10 @@
-"""What a training step keeps for its backward passes, and what parts and recomputed blocks save.
+"""Memory that a training step keeps for backward passes, with and without the settings that save it.
 
     python -m benchmarks.memory
     python -m benchmarks.memory --model.size base --training.batch 64
 
-Counted is what autograd holds at a time, at most, in a step with fakes, in float32, with the weights that it
-holds; gradients, Adam's moments and averages come on top. Times are medians of steps on the CPU, in turns.
+The count is the peak of what autograd holds in a step with fakes, in float32, including weights; gradients,
+Adam's moments and averaged weights come on top. Times are medians of steps on the CPU, run in turns.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from sivae_translate.training.step import make_stepper
 from sivae_translate.utils.tables import markdown_table
 
 CASES: dict[str, dict[str, Any]] = {
-    "as it is": {},
+    "neither": {},
     "checkpoint_activations": {"training.checkpoint_activations": True},
     "accumulate 4": {"training.accumulate": 4},
     "both": {"training.checkpoint_activations": True, "training.accumulate": 4},
 }
 PROGRESS = 0.8
-"""Fraction of the training at which fakes take part."""
+"""A time, as a fraction of the training, when fakes take part."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Meter:
     """Counts the bytes of tensors that are kept for backward passes, each storage once.
 
     Attributes:
-        most: the most bytes so far.
+        most: largest number of bytes so far.
     """
 
     most: int = 0
@@ -51,7 +51,7 @@ class Meter:
         self.now = 0
 
     def add(self, key: int, count: int, size: int) -> None:
-        """Note that a storage has so many holders more, or less."""
+        """Change the number of holders of a storage by ``count``."""
         before = self.holders.get(key, 0)
         self.holders[key] = before + count
         self.now += size * ((before + count > 0) - (before > 0))
@@ -59,7 +59,7 @@ class Meter:
 
 
 class _Held:
-    """A tensor that a graph keeps."""
+    """A tensor that a graph keeps for its backward pass."""
 
     def __init__(self, tensor: Tensor, meter: Meter) -> None:
         storage = tensor.untyped_storage()
@@ -71,7 +71,7 @@ class _Held:
 
 
 def peak_saved(work: Callable[[], object]) -> int:
-    """The most bytes that graphs hold at a time while something is computed."""
+    """Peak of the bytes that graphs hold during a computation."""
     meter = Meter()
     with torch.autograd.graph.saved_tensors_hooks(
         lambda tensor: _Held(tensor, meter), lambda held: held.tensor
@@ -81,7 +81,7 @@ def peak_saved(work: Callable[[], object]) -> int:
 
 
 def stepping(settings: Mapping[str, Any]) -> Callable[[], object]:
-    """A training step with these settings, to be called."""
+    """A function that runs a training step with these settings."""
     config = load_config(None, settings)
     torch.manual_seed(0)
     model = make_model(config.model, config.data, 2)
@@ -93,7 +93,7 @@ def stepping(settings: Mapping[str, Any]) -> Callable[[], object]:
 
 
 def table(settings: Mapping[str, Any], rounds: int) -> str:
-    """A Markdown table of kept megabytes and milliseconds, with a row for every case."""
+    """A Markdown table of megabytes kept and milliseconds, with a row for each case."""
     steps = {name: stepping({**settings, **more}) for name, more in CASES.items()}
     kept = {name: peak_saved(step) for name, step in steps.items()}
     seconds = alternate(steps, rounds, torch.device("cpu"))
@@ -109,5 +109,5 @@ class Options:
 
 
 if __name__ == "__main__":
-    given, changed = read_options_and_settings(Options, __doc__)
-    print(table(changed, given.rounds))
+    options, settings = read_options_and_settings(Options, __doc__)
+    print(table(settings, options.rounds))

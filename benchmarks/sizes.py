@@ -3,8 +3,8 @@
     python -m benchmarks.sizes
     python -m benchmarks.sizes --sides 64 256
 
-Products and convolutions are counted, with backward passes; a multiplication and an addition count as 2. The
-step is one of the default objective with fakes. Settings such as ``--data.channels 1`` are taken, too.
+Matrix products and convolutions are counted, with backward passes; a multiplication and an addition count as
+2. The step is that of the default objective with fakes. Settings such as ``--data.channels 1`` are accepted.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from sivae_translate.utils.tables import markdown_table
 
 SIZES: tuple[str, ...] = get_args(ModelConfig.model_fields["size"].annotation)
 CONTENT_SIDE = {32: 4, 64: 4, 128: 8, 256: 16}
-"""Side of the content code by image side; all of them have four resolutions but 32 px, which has three."""
+"""Side of the content code by image side; each has four resolutions, except 32 px, which has three."""
 BATCH = 2
 PROGRESS = 0.8
-"""Fraction of the training at which fakes take part."""
+"""A time, as a fraction of the training, when fakes take part."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Cost:
 
 
 def cost(size: str, side: int, settings: Mapping[str, Any] | None = None) -> Cost:
-    """Count the cost of the networks of a size for square images of a side."""
+    """Count the cost of networks of a size, for square images with a side in pixels."""
     named = {"model.size": size, "data.image_size": side, "model.content_size": CONTENT_SIDE[side]}
     config = load_config(None, {**named, **(settings or {})})
     torch.manual_seed(0)
@@ -63,14 +63,14 @@ def cost(size: str, side: int, settings: Mapping[str, Any] | None = None) -> Cos
 
 
 def table(sides: Sequence[int], settings: Mapping[str, Any] | None = None) -> str:
-    """A Markdown table with a row for every size and side."""
+    """A Markdown table with a row for each size and side."""
     rows = []
     for size in SIZES:
         for side in sides:
-            found = cost(size, side, settings)
-            numbers = f"{found.reconstruction / 1e9:.1f}", f"{found.step / 1e9:.1f}"
-            rows.append([size, f"{side} px", f"{found.parameters / 1e6:.1f} M", *numbers])
-    header = ["size", "side", "parameters", "GFLOP a reconstruction", "GFLOP a step, an image"]
+            one = cost(size, side, settings)
+            numbers = f"{one.reconstruction / 1e9:.1f}", f"{one.step / 1e9:.1f}"
+            rows.append([size, f"{side} px", f"{one.parameters / 1e6:.1f} M", *numbers])
+    header = ["size", "side", "parameters", "GFLOP per reconstruction", "GFLOP per step and image"]
     return "\n".join(markdown_table(header, rows))
 
 
@@ -82,5 +82,5 @@ class Options:
 
 
 if __name__ == "__main__":
-    given, changed = read_options_and_settings(Options, __doc__)
-    print(table(given.sides, changed))
+    options, settings = read_options_and_settings(Options, __doc__)
+    print(table(options.sides, settings))

@@ -294,7 +294,7 @@ def figures(flops: float, seconds: float, batch: int, limit: float) -> Figures:
     return {
         "ms": 1000 * seconds,
         "images/s": batch / seconds,
-        "GFLOP an image": flops / batch / 1e9,
+        "GFLOP per image": flops / batch / 1e9,
         "GFLOP/s": flops / seconds / 1e9,
         "share of peak": flops / seconds / limit,
     }

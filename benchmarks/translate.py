@@ -127,7 +127,7 @@ def alone(side: int, batch: int, rounds: int, device: torch.device, peak: Figure
         rows[name] = {
             "images/s": batch / seconds,
             "ms a batch": 1000 * seconds,
-            "GFLOP an image": flops / batch / 1e9,
+            "GFLOP per image": flops / batch / 1e9,
             "share of peak": flops / seconds / limit,
         }
     rows["ours"]["MB"] = memory(side, batch, device) / 1e6

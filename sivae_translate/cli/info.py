@@ -78,7 +78,7 @@ def speed(translator: Translator) -> dict[str, str]:
     budget = Budget(config.training, 0)
     return {
         "here": f"{engine.device}, {precision}",
-        "translation": f"{flops / 1e9:.3g} GFLOP an image; {each}",
+        "translation": f"{flops / 1e9:.3g} GFLOP per image; {each}",
         "training": f"batches of {len(images)}; {describe(phases, budget)}",
     }
 

@@ -14,7 +14,7 @@ class AugmentConfig(Section):
     """Random changes to training images; 0 is off. Avoid changes that turn one domain into another."""
 
     shift: Annotated[float, Field(ge=0, le=0.5, description="largest shift, as a fraction of the side")] = 0.0
-    scale: Annotated[float, Field(ge=0, lt=1, description="0.1 draws sizes from 90 to 110 %")] = 0.0
+    scale: Annotated[float, Field(ge=0, lt=1, description="0.1 scales images to 90 to 110 %")] = 0.0
     rotate: Annotated[float, Field(ge=0, le=180, description="largest rotation in degrees")] = 0.0
     flip: Annotated[bool, Field(description="mirror left and right at random")] = False
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -59,7 +59,7 @@ class DataConfig(Section):
         ),
     ] = 0
     white_level: Annotated[
-        int | None, Field(ge=1, le=2**32 - 1, description="white in 16-bit files; none is 65535")
+        int | None, Field(ge=1, le=2**32 - 1, description="value of white in 16-bit files; none is 65535")
     ] = None
     seconds_per_file: Annotated[
         float, Field(gt=0, le=86_400, description="time limit for reading an image, in seconds")
@@ -68,7 +68,7 @@ class DataConfig(Section):
         int, Field(ge=0, le=MOST, description="unreadable images that are skipped before giving up")
     ] = 100
     cache_megabytes: Annotated[
-        int, Field(ge=0, le=MOST, description="decode sets up to this size once and cache them")
+        int, Field(ge=0, le=MOST, description="decode data sets up to this size once and cache them")
     ] = 2048
     cache: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""The settings: a frozen, validated class for each section of the file; the data has a module of its own."""
+"""The settings: a frozen, validated class for each section of the file; data has its own module."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _SMALL = SIZES["small"]
 
 
 class ModelConfig(Section):
-    """Sizes of the networks; widths from the finest resolution to the content's.
+    """Sizes of the networks; widths run from the finest resolution to that of the content code.
 
-    The finest resolution is half the image's side, or that of the latents.
+    The finest resolution is half the image's side, or the side of the latents.
 
     >>> ModelConfig(size="base", decoder_blocks=3).widths
     (64, 128, 192, 384)
@@ -44,7 +44,8 @@ class ModelConfig(Section):
     size: Annotated[
         Literal["small", "base", "large"],
         Field(
-            description="widths, blocks and style sizes together (docs/training.md); what is set itself wins"
+            description="sets widths, blocks and style sizes together (docs/training.md); a value "
+            "given for one of them takes precedence"
         ),
     ] = "small"
     latent_dim: Annotated[Dimension, Field(description="plain models: size of the latent vector")] = 128
@@ -53,25 +54,25 @@ class ModelConfig(Section):
         Field(
             ge=0,
             le=65_536,
-            description="Gaussians in the learned prior of content or latent; 0 is N(0, I)",
+            description="Gaussians in the learned prior of the content or the latent; 0 is N(0, I)",
         ),
     ] = 0
     content_size: Annotated[
         int, Field(ge=1, le=128, description="side of the content code (7 for images of 28 px)")
     ] = 4
-    content_channels: Annotated[Dimension, Field(description="Cc")] = 16
-    style_dim: Annotated[Dimension, Field(description="S")] = _SMALL["style_dim"]
+    content_channels: Annotated[Dimension, Field(description="channels of the content code")] = 16
+    style_dim: Annotated[Dimension, Field(description="length of the style code")] = _SMALL["style_dim"]
     style_features: Dimension = _SMALL["style_features"]
     autoencoder: Annotated[
         str | None,
         Field(
             max_length=4096,
-            description="compute on an autoencoder's latents: own trains one first; a run, model file or "
-            "autoencoder's file shares its; none computes on pixels",
+            description="compute on the latents of an autoencoder: own trains one first; a run, a model file "
+            "or an autoencoder's file provides one; none computes on pixels",
         ),
     ] = None
     downsampling: Annotated[
-        Literal[4, 8], Field(description="of an autoencoder of the run's own: image side over latent side")
+        Literal[4, 8], Field(description="of the run's own autoencoder: image side divided by latent side")
     ] = 4
     widths: Annotated[tuple[Width, ...], Field(max_length=16, description="content encoder and decoder")] = (
         _SMALL["widths"]
@@ -113,8 +114,8 @@ class RampConfig(Section):
     ]
     start: NonNegative
     end: NonNegative
-    begin: Annotated[Share, Field(description="time until which the weight is start")] = 0.0
-    until: Annotated[Share, Field(description="time from which the weight is end")] = 1.0
+    begin: Annotated[Share, Field(description="time until which the weight stays at start")] = 0.0
+    until: Annotated[Share, Field(description="time from which the weight stays at end")] = 1.0
 
 
 class ObjectiveConfig(Section):
@@ -127,13 +128,10 @@ class ObjectiveConfig(Section):
         Literal["bernoulli", "gaussian", "laplace", "points"],
         Field(description="likelihood of pixels; bernoulli for ink on paper; points for the 2D laboratory"),
     ] = "gaussian"
-    beta_rec: Annotated[Positive, Field(description="weight of the reconstruction error")] = 1.0
+    beta_rec: Annotated[Positive, Field(description="weight of the reconstruction loss")] = 1.0
     perceptual: Annotated[
         NonNegative,
-        Field(
-            description="weight of LPIPS relative to the mean error of a pixel; evaluation uses the same "
-            "LPIPS"
-        ),
+        Field(description="weight of LPIPS relative to the mean pixel error; evaluation uses the same LPIPS"),
     ] = 0.0
     beta_kl: Annotated[
         Positive, Field(description="weight of the content KL once the content code is open")
@@ -147,8 +145,8 @@ class ObjectiveConfig(Section):
     content_nats: Annotated[
         Positive | None,
         Field(
-            description="hold the content KL at so many nats: its weight starts at beta_kl_start and "
-            "follows, and beta_kl is ignored; none: the weight is as set"
+            description="hold the content KL at this number of nats: its weight starts at beta_kl_start and "
+            "adapts, and beta_kl is ignored; none: the weight is as set"
         ),
     ] = None
     beta_style: Annotated[Positive, Field(description="weight of the style KL")] = 1.0
@@ -182,11 +180,11 @@ class ObjectiveConfig(Section):
         Positive | None,
         Field(
             description="introvae: KL (nats) up to which fakes are pushed away; none: 1.2 times that of real "
-            "images without fakes"
+            "images before fakes enter"
         ),
     ] = None
     gamma_r: Annotated[
-        NonNegative, Field(description="weight of a fake's reconstruction error in the decoder's half")
+        NonNegative, Field(description="weight of a fake's reconstruction loss in the decoder's half")
     ] = 0.0
     target_steps: Annotated[
         Count, Field(description="bootstrap: steps after which the target decoder is updated")
@@ -206,7 +204,7 @@ class ObjectiveConfig(Section):
         Positive, Field(description="KL (nats) of a place at which push and pull balance")
     ] = 6.0
     fake_reconstruction: Annotated[
-        bool, Field(description="include the reconstruction error in the expELBO, as published")
+        bool, Field(description="include the reconstruction loss in the expELBO, as published")
     ] = False
     prior_samples: Annotated[
         Share, Field(description="fraction of prior samples among the second kind of fakes")
@@ -228,7 +226,7 @@ class ObjectiveConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Budget, optimisation, and what is written how often."""
+    """Budget, optimisation, and how often results are written."""
 
     steps: Annotated[Count | None, Field(description="budget in steps")] = None
     epochs: Annotated[Positive | None, Field(description="budget in passes over the training images")] = None
@@ -242,7 +240,7 @@ class TrainingConfig(Section):
         ),
     ] = None
     autoencoder_steps: Annotated[
-        Count, Field(description="training steps of an autoencoder of the run's own, before all others")
+        Count, Field(description="training steps of the run's own autoencoder, before all others")
     ] = 1000
     batch: Annotated[int, Field(ge=2, le=65_536, description="images per step")] = 32
     accumulate: Annotated[
@@ -250,18 +248,18 @@ class TrainingConfig(Section):
         Field(
             ge=1,
             le=4096,
-            description="number of parts that a batch is computed in, one after the other, to save memory",
+            description="number of parts in which a batch is computed, one after another, to save memory",
         ),
     ] = 1
     checkpoint_activations: Annotated[
-        bool, Field(description="compute blocks again in backward passes, to save memory")
+        bool, Field(description="recompute blocks in backward passes, to save memory")
     ] = False
     learning_rate: Annotated[Positive, Field(description="learning rate of Adam, for both halves")] = 1e-3
     means_rate: Annotated[
         Positive,
         Field(
             description="factor on the learning rate of the domains' prior means; above 1 for many domains, "
-            "which are drawn rarely"
+            "each of which is drawn rarely"
         ),
     ] = 1.0
     warmup_steps: Annotated[int, Field(ge=0, le=MOST, description="steps until the full learning rate")] = 100

@@ -1,11 +1,11 @@
 """A small convolutional autoencoder, and the space of its latents.
 
-Latents are standardised per channel, then mapped to [0, 1], which `DEVIATIONS` standard deviations on either
-side fill. No layer normalises, since that would discard the strength of contrasts.
+Latents are standardised per channel, then mapped to [0, 1]: the range holds `DEVIATIONS` standard deviations
+on either side of the mean. There is no normalisation layer, since it would discard the strength of contrasts.
 
-Our own autoencoder has a linear path beside its convolutions. It starts as what JPEG keeps of a patch: the
-lowest frequencies of the brightness (discrete cosine transform), and fewer of the colours. So it reconstructs
-images before it has learned anything, and its minute of training is spent on the rest.
+Our own autoencoder has a linear path beside its convolutions. This path starts with what JPEG keeps of a
+patch: the lowest frequencies of the brightness (discrete cosine transform), and fewer of the colours. So it
+reconstructs images before it has learned anything, and training is spent on the rest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEVIATIONS = 4.0
 CHANNELS = {4: 16, 8: 32}
 """Latent channels of our own autoencoder, by its factor."""
 WIDTHS = {4: (32, 64, 96), 8: (32, 48, 64, 96)}
-"""Its features at each resolution, the image's first."""
+"""Its number of features at each resolution, that of the image first."""
 COLOUR_SHARE = 3 / 16
 """Share of the latent channels that start as frequencies of each of the two colour differences."""
 BRIGHTNESS = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))
@@ -36,7 +36,7 @@ BRIGHTNESS = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081
 
 
 class Autoencoder(Space):
-    """The latents of an autoencoder as views.
+    """Views that are the latents of an autoencoder.
 
     Args:
         encoder: images (B, C, H, W) in [0, 1] to latents (B, K, h, w).
@@ -62,20 +62,19 @@ class Autoencoder(Space):
         """(K, H / factor, W / factor).
 
         Raises:
-            ConfigError: the sides are not multiples of the factor, or the autoencoder is for images of
+            ConfigError: the sides are not multiples of the factor, or the autoencoder is for images with
                 another number of channels.
         """
         image_channels, height, width = image_shape
         if image_channels != self.image_channels:
             raise ConfigError(
-                f"data.channels is {image_channels}, but the autoencoder is for images of "
-                f"{self.image_channels}",
+                f"data.channels is {image_channels}, but the autoencoder needs {self.image_channels}",
                 remedy=f"set data.channels to {self.image_channels}, or choose another model.autoencoder",
             )
         if height % self.factor or width % self.factor:
             raise ConfigError(
-                f"images of {height} x {width} px do not fit the autoencoder, whose latents have a side "
-                f"{self.factor} times smaller",
+                f"images of {height} x {width} px do not fit the autoencoder: their sides must be "
+                f"multiples of {self.factor}",
                 remedy=f"choose a data.image_size that is a multiple of {self.factor}, or leave "
                 "model.autoencoder out",
             )
@@ -96,7 +95,7 @@ class Autoencoder(Space):
         return latents
 
     def rebuilt(self, latents: Tensor) -> Tensor:
-        """Latents to images (B, C, H, W) that are not clipped to [0, 1]."""
+        """Latents to images (B, C, H, W), not clipped to [0, 1]."""
         images: Tensor = self.decoder(latents)
         return images
 
@@ -106,7 +105,7 @@ class Autoencoder(Space):
         return (0.5 + standard / (2 * DEVIATIONS)).clamp(0, 1)
 
     def fit_statistics(self, latents: Tensor) -> None:
-        """Standardise by the means and deviations of each channel of some latents (N, K, h, w)."""
+        """Take the mean and deviation of each channel from latents (N, K, h, w)."""
         self.mean.copy_(latents.mean((0, 2, 3))[:, None, None])
         self.deviation.copy_(latents.std((0, 2, 3)).clamp(min=1e-3)[:, None, None])
 
@@ -125,7 +124,7 @@ def small_autoencoder(image_channels: int, channels: int, widths: Sequence[int])
 
 
 def patch_basis(image_channels: int, channels: int, factor: int) -> Tensor:
-    """The directions of a patch that the latents start with: (K, C, factor, factor), orthogonal over patches.
+    """What the latents measure in a patch at the start: (K, C, factor, factor), orthogonal over patches.
 
     In images with other than three channels, every channel counts as brightness.
     """
@@ -211,7 +210,7 @@ class SmallEncoder(nn.Module):
 class SmallDecoder(nn.Module):
     """Latents to images: a linear map to patches, and residual blocks.
 
-    Nearest neighbours and a convolution double the side.
+    Nearest-neighbour interpolation and a convolution double the side.
 
     Args:
         image_channels: C.

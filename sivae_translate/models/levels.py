@@ -24,7 +24,7 @@ def resolutions(finest: int, content_size: int) -> list[int]:
         sides.append(sides[-1] // 2)
     if sides[-1] != content_size:
         raise ConfigError(
-            f"model.content_size = {content_size} cannot be reached by halving {finest}",
+            f"model.content_size = {content_size} cannot be reached by halving {finest}, the finest side",
             remedy=f"choose one of {', '.join(map(str, halvings(finest)))}",
         )
     return sides
@@ -44,8 +44,8 @@ def require_levels(name: str, widths: Sequence[int], finest: int, content_size: 
     levels = len(resolutions(finest, content_size))
     if len(widths) != levels:
         raise ConfigError(
-            f"model.{name} has length {len(widths)}, but from the finest features, {finest} px, to a content "
-            f"code of {content_size} px the length must be {levels}",
+            f"model.{name} has length {len(widths)} but needs {levels}: one width for each resolution, from "
+            f"{finest} px (the finest features) down to {content_size} px (the content code)",
             remedy=f"give {levels} {'width' if levels == 1 else 'widths'}, the finest resolution first",
         )
 

@@ -1,8 +1,8 @@
 """What the networks of a model compute on: pixels, or the views that an autoencoder makes of images.
 
-To everything that trains a model, a view is an image: numbers in [0, 1], with channels and a side. An
-objective on 12,288 pixels is mostly about texture; on the latents of an autoencoder that knows textures, it
-is about what is where (as in latent diffusion, arXiv 2112.10752).
+Training treats a view like an image: numbers in [0, 1], with channels, height and width. An objective on
+12,288 pixels is mostly about texture; on the latents of an autoencoder that takes care of textures, it is
+about what is where (as in latent diffusion, arXiv 2112.10752).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Space(nn.Module, ABC):
-    """From images to views and back.
+    """Turns images into views and back.
 
     Attributes:
         factor: the side of an image divided by that of its view.
@@ -23,7 +23,7 @@ class Space(nn.Module, ABC):
 
     @abstractmethod
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of a view, (K, h, w), of an image (C, H, W)."""
+        """The shape (K, h, w) of the view of an image (C, H, W)."""
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
@@ -40,13 +40,13 @@ class Pixels(Space):
     factor = 1
 
     def shape(self, image_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The image's own."""
+        """The shape of the image."""
         return image_shape
 
     def encode(self, images: Tensor) -> Tensor:
-        """The images."""
+        """The images themselves."""
         return images
 
     def decode(self, views: Tensor) -> Tensor:
-        """The views."""
+        """The views themselves."""
         return views

@@ -19,12 +19,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 GAIN = 0.01
-"""Change of the logarithm of the weight per step and unit of log KL: a hundred steps at twice the target
-double the weight."""
+"""Change of the log weight per step and per unit of log KL: a hundred steps at twice the target double the
+weight."""
 LEAST, MOST = 1e-4, 1e4
 """Bounds of the weight, as factors of its start."""
 LEAST_KL = 1e-3
-"""In nats; a smaller KL counts as this, so that its logarithm is finite."""
+"""Smallest KL in nats: smaller ones count as this, so that the logarithm is finite."""
 
 
 class ContentRate(nn.Module):
@@ -34,7 +34,7 @@ class ContentRate(nn.Module):
         start: weight before the first step.
 
     Attributes:
-        gain: how fast the weight moves; less if it is updated more than once a step.
+        gain: how fast the weight changes; smaller if it is updated more than once per step.
     """
 
     log_weight: Tensor
@@ -56,12 +56,12 @@ class ContentRate(nn.Module):
 
     @torch.no_grad()
     def update(self, kl: Tensor, target: float, *, fakes: bool) -> None:
-        """Move the weight once.
+        """Update the weight once.
 
         Args:
             kl: content KLs of a batch of real images, (B,), in nats.
             target: k*, in nats.
-            fakes: whether fakes take part.
+            fakes: whether fakes have entered.
         """
         mean = kl.mean().float()
         if dist.is_available() and dist.is_initialized():  # one weight for all processes
@@ -74,13 +74,13 @@ class ContentRate(nn.Module):
             self._read = None
 
     def before_fakes(self) -> float:
-        """The weight when fakes entered; read from the device once, since it is fixed from then on."""
+        """The weight when fakes entered; read from the device once, since it does not change afterwards."""
         if self._read is None:
             self._read = math.exp(float(self.log_before_fakes))
         return self._read
 
 
 def _forget(module: nn.Module, _: object) -> None:
-    """Drop the value that was read before other values were loaded."""
+    """Forget the value that was read before others were loaded."""
     assert isinstance(module, ContentRate)
     module._read = None

@@ -153,7 +153,7 @@ def describe(phases: Sequence[Phase], budget: Budget, share: float = 0.0) -> str
     else:
         seconds = min(seconds_left(phases, budget.steps, share), 1e9)
         left = f"about {timedelta(seconds=round(seconds))} for {(1 - share) * budget.steps:,.0f} steps"
-    return f"a step: {flops} GFLOP an image, {rates} a second{several}; {left}"
+    return f"a step: {flops} GFLOP per image, {rates} a second{several}; {left}"
 
 
 def announce(trainer: Trainer) -> None:

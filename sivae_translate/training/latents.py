@@ -57,8 +57,8 @@ def open_autoencoder(config: Config, out: Path, *, resumed: bool) -> Autoencoder
 
     Args:
         config: settings.
-        out: the run folder, for a run that is resumed.
-        resumed: whether it is.
+        out: the run folder, from which a resumed run reads its autoencoder.
+        resumed: whether the run is resumed.
 
     Raises:
         CheckpointError: there is no such autoencoder, or it cannot be read.
@@ -69,7 +69,7 @@ def open_autoencoder(config: Config, out: Path, *, resumed: bool) -> Autoencoder
     if resumed:
         if not (out / FILE).exists():
             raise CheckpointError(
-                f"the run in {out} has lost its autoencoder, {FILE}",
+                f"the autoencoder of the run in {out} is missing: {FILE}",
                 remedy="copy it back, or train a new run in another --out",
             )
         return load_autoencoder(out / FILE)
@@ -88,7 +88,7 @@ def make_batches(
     world: World,
     autocast: Autocast,
 ) -> TrainingBatches:
-    """A process's share of every batch, as the model's networks take it: images, or views of them."""
+    """A process's share of every batch, in the form that the networks take: images, or views of them."""
     count = world.share(config.training.batch, config.training.accumulate)
     sizes = (data, config.data, count, config.training.seed, splits, world.rank)
     if isinstance(model.space, Autoencoder):
@@ -104,14 +104,14 @@ def prepare(
     world: World,
     received: Sequence[int] = (),
 ) -> None:
-    """Train an autoencoder of the run's own, or fit the statistics of a foreign one, and store it in the run.
+    """Train the run's own autoencoder, or fit the statistics of a pretrained one, and save it in the run.
 
     Args:
-        model: its space is changed in place; with pixels there is nothing to do.
-        batches: of views.
+        model: its space is changed in place; nothing is done with pixels.
+        batches: batches of views.
         out: the run folder.
         config: settings.
-        world: the process that writes prepares it for all.
+        world: its writing process prepares the autoencoder for all.
         received: signals; after one, training stops, and no file is written.
 
     Raises:
@@ -141,7 +141,7 @@ def _prepare(
     autocast: Autocast,
     received: Sequence[int],
 ) -> None:
-    """Train it where it is the run's own; fit its statistics where it has none."""
+    """Train the autoencoder if it is the run's own; fit its statistics if it has none."""
     device, steps = autoencoder.mean.device, config.training.autoencoder_steps
     if config.model.autoencoder == OWN:
         console.print(f"training the autoencoder: {steps:,} steps", highlight=False)
@@ -157,7 +157,7 @@ def _prepare(
         if received:
             return
         seconds = timedelta(seconds=round(time.monotonic() - began))
-        console.print(f"its mean error of a pixel is {error:.4f} (of 1), after {seconds}", highlight=False)
+        console.print(f"its mean pixel error is {error:.4f} (of 1), after {seconds}", highlight=False)
     if config.model.autoencoder == OWN or not has_statistics(autoencoder):
         with torch.no_grad(), autocast():
             images = (batches[step].to(device).images for step in range(STATISTICS_BATCHES))
@@ -176,14 +176,14 @@ def train_autoencoder(
 
     Args:
         autoencoder: changed in place; frozen and in evaluation mode afterwards.
-        images: of step n, (B, C, H, W) in [0, 1].
-        steps: how many.
+        images: the images of a step, (B, C, H, W) in [0, 1].
+        steps: number of steps.
         autocast: context of the passes.
         seed: of crops and noise.
         received: signals; after one, no further step is taken.
 
     Returns:
-        the mean absolute error of a pixel in the last step, from noisy latents.
+        the mean absolute pixel error in the last step, from noisy latents.
 
     Raises:
         TrainingError: it diverged.
@@ -217,7 +217,7 @@ def train_autoencoder(
 
 
 def _cosine(progress: float) -> float:
-    """From 1 to a fiftieth."""
+    """Factor on the learning rate, falling from 1 to a fiftieth."""
     return 0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2
 
 
@@ -242,7 +242,7 @@ def _with_noise(autoencoder: Autoencoder, crops: Tensor, generator: torch.Genera
 
 
 def edge_error(rebuilt: Tensor, images: Tensor) -> Tensor:
-    """Mean absolute error of the differences between neighbouring pixels at full size, half and a quarter.
+    """Mean absolute error of the differences between neighbouring pixels, at full, half and quarter size.
 
     Args:
         rebuilt: (B, C, H, W).
@@ -267,9 +267,9 @@ class LatentBatches(TrainingBatches):
         data: the domains.
         config: augmentation, and the memory for views.
         batch: images in a batch.
-        seed: of the draws.
+        seed: seed of the draws.
         splits: which images of each domain are drawn.
-        rank: which of the processes that share the run.
+        rank: number of this process among those that share the run.
     """
 
     in_process = True  # the autoencoder is on this process's device, and views are kept
@@ -314,7 +314,7 @@ class LatentBatches(TrainingBatches):
 
     @torch.no_grad()
     def _encoded(self, key: tuple[int, int, int]) -> np.ndarray:
-        """One image at a time: in another batch the numbers would differ in their last digits."""
+        """Encode a single image: in another batch its numbers would differ in their last digits."""
         domain, position, _ = key
         image = self.sources[domain][position]
         augmented = self.augmentation(image, int(np.random.default_rng((self.seed, *key)).integers(2**31)))

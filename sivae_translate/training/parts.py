@@ -1,8 +1,8 @@
-"""A batch that is computed in parts, one after the other: its gradients, with a fraction of the memory.
+"""Gradients of a batch that is computed in parts, one after another, in a fraction of the memory.
 
 The decoder's half needs the passes that both halves share, as they were before the encoders were updated.
-Keeping them would take the memory that parts are to save, so they are run again, with the earlier weights and
-the same draws.
+Storing them would take the memory that the parts save, so they are run again, with the earlier weights and
+the same random draws.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ T = TypeVar("T")
 
 
 def draw_seeds(count: int) -> tuple[list[int], list[int]]:
-    """Seeds of the random draws of every part: of its shared passes, and of the decoder's half."""
+    """Seeds of the random draws of every part: in the shared passes, and in the decoder's half."""
     first, second = torch.randint(2**62, (2, count)).tolist()
     return first, second
 
 
 class EarlierEncoders:
-    """The encoders as they are now, to return to after they are updated.
+    """The present weights of the encoders, to return to after they are updated.
 
     Args:
-        objective: the objective; a repeated pass leaves its running averages as they are.
+        objective: the objective; a repeated pass does not change its running averages.
         encoders: parameters that the encoders' half updates.
     """
 
@@ -38,13 +38,13 @@ class EarlierEncoders:
         self._encoders = [parameter.detach() for parameter in encoders]
         self._values = _copies(self._encoders)
         modules = (objective.model, *objective.companions().values())
-        # Without their version counters: BatchNorm keeps its averages for the backward pass, but does not
-        # read them there in training.
+        # Without version counters: BatchNorm saves its averages for the backward pass, but does not read them
+        # there in training.
         self._averages = [buffer.data for module in modules for buffer in module.buffers()]
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """In this context the encoders have their earlier weights."""
+        """Within this context the encoders have their earlier weights."""
         written = [*self._encoders, *self._averages]
         now = _copies(written)
         try:
@@ -59,7 +59,7 @@ def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def detached(state: T) -> T:
-    """The same numbers without their graph, whose memory would stay in use."""
+    """The same numbers without their graph, so that its memory can be freed."""
     if isinstance(state, Tensor):
         return state.detach()  # type: ignore[return-value]
     if isinstance(state, dict):

@@ -1,4 +1,4 @@
-"""The state of a run: the model and all that trains and measures it, and the files that it is kept in."""
+"""The state of a run: the model, everything that trains and measures it, and the files that store it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from sivae_translate.utils.devices import autocast, pick_dtype
 from sivae_translate.utils.errors import TrainingError
 
 SETTLING_BATCHES = 8
-"""Number of batches that the statistics of BatchNorms are measured on."""
+"""Number of batches on which the statistics of BatchNorm layers are measured."""
 
 
 class RunState:
@@ -43,21 +43,21 @@ class RunState:
         config: settings.
         out: the run folder.
         data: the data.
-        split: which images are trained on and validated on.
+        split: the training and validation images.
         world: the processes that share the run.
-        unreadable: is told of images that cannot be read.
+        unreadable: records images that cannot be read.
         checkpoint: the checkpoint to continue from; None for a new run.
 
     Attributes:
-        progress: where the run is.
+        progress: how far the run is.
         model: the model in training.
         ema: its averaged weights, which are what ships.
         objective: what both halves minimise.
-        stepper: moves them.
-        batches: batch n, for every n.
-        budget: how long the training is.
+        stepper: makes the training steps.
+        batches: the batch of every step, by its number.
+        budget: the length of the training.
         validation: measures the averaged model.
-        score: of the last checkpoint, if it was measured.
+        score: that of the last checkpoint, if it was measured.
 
     Raises:
         ConfigError: the settings are invalid.
@@ -89,7 +89,7 @@ class RunState:
             self.restore(checkpoint)
 
     def _build_model(self, *, resumed: bool) -> None:
-        """Build the model, perhaps from trained weights, its average and the objective."""
+        """Build the model (from trained weights to fine-tune), its average and the objective."""
         training = self.config.training
         torch.manual_seed(training.seed)
         layout = torch.channels_last if training.channels_last else torch.contiguous_format
@@ -104,7 +104,7 @@ class RunState:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """The modules in a checkpoint."""
+        """The modules that a checkpoint contains."""
         return {"model": self.model, "ema": self.ema, **self.objective.companions()}
 
     @property
@@ -118,24 +118,24 @@ class RunState:
         return is_finite(self.model)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The precision of passes."""
+        """A context that sets the precision of passes."""
         return autocast(self.device, self.dtype)
 
     def prepare(self, received: Sequence[int]) -> None:
-        """Make the autoencoder ready, if there is one; its seconds are part of the budget.
+        """Prepare the autoencoder, if there is one; this time is part of the budget.
 
         Args:
-            received: signals, of which the first stops the autoencoder's training.
+            received: signals; the first one stops the autoencoder's training.
 
         Raises:
-            TrainingError: nothing of the budget is left.
+            TrainingError: the budget is used up.
         """
         began = time.monotonic()
         prepare(self.model, self.batches, self.out, self.config, self.world, received)
         self.progress.seconds += time.monotonic() - began
         if self.share >= 1:
             raise TrainingError(
-                f"the autoencoder of the run took {self.progress.seconds:.0f} s, all of its minutes",
+                f"preparing the autoencoder took {self.progress.seconds:.0f} s, all of training.minutes",
                 remedy="raise training.minutes, lower training.autoencoder_steps, or share the autoencoder "
                 "of another run (model.autoencoder)",
             )
@@ -159,7 +159,7 @@ class RunState:
         self.progress = checkpoints.load(checkpoint, self.modules, self.stepper.optimizers)
 
     def save(self) -> None:
-        """Validate and save; the best checkpoint of the last phase is kept besides the last ones.
+        """Validate and save; the best checkpoint of the last phase is kept in addition to the last ones.
 
         Its file is written first: if the process is killed before the checkpoint is written, the steps since
         the previous one are repeated, and their score is no better than that in the file.

@@ -1,4 +1,4 @@
-"""Images that cannot be read during a training: each is named once, and too many end the training."""
+"""Images that a training cannot read: each is reported once, and too many of them end the training."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sivae_translate.training.distributed import World
 
 
 class Unreadable:
-    """Keeps the problems of images that cannot be read.
+    """Records images that cannot be read.
 
     Args:
-        most: number of images that may be unreadable.
-        world: the process that writes prints each problem.
+        most: largest number of unreadable images before training stops.
+        world: its writing process prints each problem.
     """
 
     def __init__(self, most: int, world: World) -> None:
@@ -21,10 +21,10 @@ class Unreadable:
         self.problems: list[str] = []
 
     def __call__(self, problems: Iterable[str]) -> None:
-        """Take note of problems.
+        """Record problems.
 
         Raises:
-            DataError: there are too many.
+            DataError: there are more than `most`.
         """
         for problem in problems:
             if problem not in self.problems:

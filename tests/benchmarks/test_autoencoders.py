@@ -14,5 +14,6 @@ def test_a_table_has_a_row_for_each_autoencoder_and_domain(capsys: pytest.Captur
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| own")]
     domains = {line.split(" | ")[1] for line in lines}
     assert len(lines) == 2 * len(domains) >= 4
-    starts = [float(line.split(" | ")[3]) for line in lines if "as it starts" in line]
+    starts = [float(line.split(" | ")[3]) for line in lines if "at the start" in line]
+    assert len(starts) == len(domains)
     assert all(0 < distance < 0.3 for distance in starts)

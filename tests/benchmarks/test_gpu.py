@@ -53,7 +53,7 @@ def test_what_fails_is_noted_and_the_rest_goes_on(tmp_path: Path, monkeypatch: p
     assert found["steps"] == {
         "broken": {"result": "failed: ZeroDivisionError: division by zero"},
         "sound": {"ms": 2.5},
-        "late": {"result": "not run: the 1000000 s of this part were over"},
+        "late": {"result": "not run: the 1000000 s for this part are used up"},
     }
     assert "files" not in found
 

@@ -182,7 +182,7 @@ def test_info_shows_domains_sizes_and_parameters(capsys: pytest.CaptureFixture[s
         assert word in text
     for word in ("space", "latents", "autoencoder"):  # it computes on pixels
         assert word not in text
-    assert re.search(r"translation +[\d.]+ GFLOP an image; [\d,]+ images/s in batches of 1, ", text)
+    assert re.search(r"translation +[\d.]+ GFLOP per image; [\d,]+ images/s in batches of 1, ", text)
     assert re.search(r"training +batches of 32; a step: [^;]+ a second in its 3 phases; about ", text)
 
 

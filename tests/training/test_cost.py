@@ -41,7 +41,7 @@ def test_time_and_steps_are_summed_over_phases() -> None:
 def test_the_line_has_arithmetic_rates_and_what_is_left() -> None:
     steps, minutes = settings(steps=1000).training, settings(minutes=10).training
     assert describe(PHASES, Budget(steps, 0)) == (
-        "a step: 1, 5 GFLOP an image, 10, 2.5 a second in its 2 phases; about 0:05:25 for 1,000 steps"
+        "a step: 1, 5 GFLOP per image, 10, 2.5 a second in its 2 phases; about 0:05:25 for 1,000 steps"
     )
     assert describe(PHASES, Budget(minutes, 0), 0.5).endswith("; about 750 steps in 0:05:00")
 
@@ -68,7 +68,7 @@ def test_a_training_says_what_it_costs_unless_it_is_short(
     monkeypatch.setattr(cost, "FEWEST_STEPS", 2)
     Trainer(settings(steps=2), tmp_path / "long", data=data).run()
     said = capsys.readouterr().err
-    assert said.count("GFLOP an image") == 1
+    assert said.count("GFLOP per image") == 1
     assert "parameters; a step: " in said
     assert "for 2 steps" in said
     short, long = ((tmp_path / name / "model.safetensors").read_bytes()[-1000:] for name in ("short", "long"))
