@@ -13,7 +13,13 @@ from sivae_translate.models.autoencoder import Autoencoder, small_autoencoder
 from sivae_translate.models.tiny_autoencoder import WIDTH, tiny_autoencoder
 from sivae_translate.utils.errors import CheckpointError
 from sivae_translate.utils.files import replacing
-from sivae_translate.utils.tensor_files import TensorFileError, read_shapes, read_tensors, write_tensors
+from sivae_translate.utils.tensor_files import (
+    TensorFileError,
+    below,
+    read_shapes,
+    read_tensors,
+    write_tensors,
+)
 
 FILE = "autoencoder.safetensors"
 """A run's autoencoder, in its folder."""
@@ -89,11 +95,6 @@ def autoencoder_like(shapes: Shapes) -> Autoencoder:
     if wrong:
         raise ValueError(f"'{wrong[0][:80]}' is missing, unexpected or of another shape")
     return build()
-
-
-def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _small_like(shapes: Shapes) -> Callable[[], Autoencoder]:

@@ -23,6 +23,7 @@ from sivae_translate.utils.progress import console
 from sivae_translate.utils.resources import asset_path
 from sivae_translate.utils.tensor_files import (
     TensorFileError,
+    below,
     read_metadata,
     read_shapes,
     read_tensors,
@@ -142,9 +143,7 @@ def _space_in(path: Path) -> Autoencoder:
     """
     shapes = read_shapes(path)
     try:
-        return autoencoder_like(
-            {name.removeprefix(SPACE): shape for name, shape in shapes.items() if name.startswith(SPACE)}
-        )
+        return autoencoder_like(below(SPACE, shapes))
     except ValueError as error:
         raise damaged(path, f"its autoencoder: {error}") from error
 

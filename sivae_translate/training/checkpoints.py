@@ -19,7 +19,7 @@ from sivae_translate.training.guard import Guard
 from sivae_translate.utils import tensor_files
 from sivae_translate.utils.errors import CheckpointError
 from sivae_translate.utils.files import replacing_folder, whole_folders
-from sivae_translate.utils.tensor_files import TensorFileError, write_tensors
+from sivae_translate.utils.tensor_files import TensorFileError, below, write_tensors
 
 FORMAT = 2
 """In format 1 validation used other images, so a run of format 1 was trained on some of today's."""
@@ -95,7 +95,7 @@ def load(
     weights = read_tensors(folder / WEIGHTS)
     moments = read_tensors(folder / MOMENTS)
     for name, module in modules.items():
-        stored = _below(name, weights)
+        stored = below(f"{name}.", weights)
         space = {key: value for key, value in module.state_dict().items() if key.startswith(SPACE)}
         if any(not torch.equal(stored[key], space[key].cpu()) for key in stored.keys() & space.keys()):
             raise CheckpointError(
@@ -104,7 +104,7 @@ def load(
             )
         load_weights(module, stored | space, folder)
     for name, optimizer in optimizers.items():
-        _load_moments(optimizer, _below(name, moments), folder)
+        _load_moments(optimizer, below(f"{name}.", moments), folder)
     return read_progress(folder)
 
 
@@ -229,12 +229,6 @@ class _StoredProgress(_Stored):
     guard: _StoredGuard
     started_from: dict[str, Any] | None = None
     domains: list[str] | None = None
-
-
-def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
-    }
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> list[tuple[str, Tensor]]:

@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sivae_translate.utils.text import is_utf8
+
+T = TypeVar("T")
 
 
 class TensorFileError(Exception):
@@ -34,6 +36,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
         if number is None:
             raise OSError(str(error)) from error
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def below(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
+    """The values whose names begin with a prefix, without it.
+
+    >>> below("model.", {"model.weight": 1, "ema.weight": 2})
+    {'weight': 1}
+    """
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def read_metadata(path: Path) -> dict[str, str]:
