@@ -32,6 +32,7 @@ from sivae_translate.config import TrainingConfig
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import pick_device, pick_dtype
 from sivae_translate.utils.files import write_json, write_text
+from sivae_translate.utils.measuring import count_flops
 from sivae_translate.utils.tables import markdown_table
 
 ROOT = Path(__file__).parents[1]
@@ -123,7 +124,7 @@ def _published(machine: Machine, side: train_step.Side, batch: int) -> Rows:
     dtype, rows = pick_dtype("auto", machine.device), {}
     for name, work in works.items():
         limit = machine.limit(torch.float32 if name == "published" else dtype)
-        row = train_step.figures(measure.count_flops(work), medians[name], batch, limit)
+        row = train_step.figures(count_flops(work), medians[name], batch, limit)
         row["times as fast"] = medians["published"] / medians[name]
         rows[f"{side} px, batch {batch}: {names[name]}"] = row | _launches(machine, work)
     return rows
@@ -134,7 +135,7 @@ def _default(machine: Machine, side: train_step.Side, batch: int) -> Rows:
     dtype = pick_dtype("auto", machine.device)
     work = train_step.translation_step(side, batch, machine.device, 1.0, dtype)
     median = measure.alternate({"ours": work}, 5, machine.device)["ours"]
-    row = train_step.figures(measure.count_flops(work), median, batch, machine.limit(dtype))
+    row = train_step.figures(count_flops(work), median, batch, machine.limit(dtype))
     return {f"{side} px, batch {batch}: default model": row | _launches(machine, work)}
 
 
@@ -168,9 +169,7 @@ def _translation(machine: Machine, side: int, batch: int) -> Rows:
         f"{side} px, batch {batch}, {dtype}": {
             "images/s": batch / medians[dtype],
             "ms": 1000 * medians[dtype],
-            "share of peak": measure.count_flops(work)
-            / medians[dtype]
-            / machine.limit(getattr(torch, dtype)),
+            "share of peak": count_flops(work) / medians[dtype] / machine.limit(getattr(torch, dtype)),
         }
         | _launches(machine, work)
         for dtype, work in works.items()

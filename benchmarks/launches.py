@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Figures, synchronise
+from benchmarks.measure import Figures
+from sivae_translate.utils.measuring import synchronise
 
 LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch")
 """How names of calls that start work begin; a graph is one, however many kernels it has."""

@@ -6,13 +6,12 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from sivae_translate.utils.measuring import seconds
 from sivae_translate.utils.tables import markdown_table
 
 Figures = dict[str, float]
@@ -20,21 +19,6 @@ Figures = dict[str, float]
 MATRIX = 2048
 COPIED = 2**26
 """Floats in the copy that measures bandwidth: 256 MB, more than any cache."""
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until a GPU has finished its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Wall time of one call."""
-    synchronise(device)
-    began = time.perf_counter()
-    work()
-    synchronise(device)
-    return time.perf_counter() - began
 
 
 def alternate(
@@ -49,16 +33,6 @@ def alternate(
         for name, work in contestants.items():
             times[name].append(seconds(work, device))
     return {name: statistics.median(values[1:]) for name, values in times.items()}
-
-
-def count_flops(work: Callable[[], object]) -> float:
-    """Floating-point operations of the matrix products and convolutions in a call, with backward passes.
-
-    A multiplication and an addition count as 2.
-    """
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return float(counter.get_total_flops())
 
 
 def peaks(device: torch.device, rounds: int = 5) -> Figures:

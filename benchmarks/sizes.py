@@ -16,13 +16,13 @@ from typing import Any, get_args
 import torch
 
 from benchmarks.common import read_options_and_settings
-from benchmarks.measure import count_flops
 from sivae_translate.config import ModelConfig, load_config
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.build import make_model
 from sivae_translate.models.weights import parameter_count
 from sivae_translate.objectives import make_objective
 from sivae_translate.training.step import Stepper
+from sivae_translate.utils.measuring import count_flops
 from sivae_translate.utils.tables import markdown_table
 
 SIZES: tuple[str, ...] = get_args(ModelConfig.model_fields["size"].annotation)

@@ -44,6 +44,7 @@ from sivae_translate.training.step import Stepper
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
 from sivae_translate.utils.files import write_json
+from sivae_translate.utils.measuring import count_flops
 
 PUBLISHED_WIDTHS = {
     32: (64, 128, 256),
@@ -215,7 +216,7 @@ def compare(side: int, batch: int, rounds: int, device: torch.device, peak: Figu
     rows = {}
     for name, work in steps.items():
         limit = peak["float32 FLOP/s" if name in ("published", "shared") else "bfloat16 FLOP/s"]
-        rows[name] = figures(measure.count_flops(work), medians[name], batch, limit)
+        rows[name] = figures(count_flops(work), medians[name], batch, limit)
         rows[name]["times as fast"] = medians["published"] / medians[name]
         rows[name]["MB"] = memory(name, side, batch, device) / 1e6
     return rows
@@ -259,7 +260,7 @@ def translation(
     work = translation_step(side, batch, device, wider, multiplied)
     median = measure.alternate({"ours": work}, rounds, device)["ours"]
     limit = peak["float32 FLOP/s" if multiplied == torch.float32 else "bfloat16 FLOP/s"]
-    return figures(measure.count_flops(work), median, batch, limit)
+    return figures(count_flops(work), median, batch, limit)
 
 
 def translation_step(

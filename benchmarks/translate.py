@@ -40,6 +40,7 @@ from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.files import write_json
+from sivae_translate.utils.measuring import count_flops, seconds
 
 DOMAINS = ("day", "night")
 LINKED = 100
@@ -121,14 +122,14 @@ def alone(side: int, batch: int, rounds: int, device: torch.device, peak: Figure
     }
     medians = measure.alternate({**works, "nine blocks, float32": scale}, rounds, device)
     rows = {}
-    for name, seconds in medians.items():
-        flops = measure.count_flops(works.get(name, scale))
+    for name, median in medians.items():
+        flops = count_flops(works.get(name, scale))
         limit = peak["float32 FLOP/s" if "float32" in name else "bfloat16 FLOP/s"]
         rows[name] = {
-            "images/s": batch / seconds,
-            "ms a batch": 1000 * seconds,
+            "images/s": batch / median,
+            "ms a batch": 1000 * median,
             "GFLOP per image": flops / batch / 1e9,
-            "share of peak": flops / seconds / limit,
+            "share of peak": flops / median / limit,
         }
     rows["ours"]["MB"] = memory(side, batch, device) / 1e6
     return rows
@@ -182,7 +183,7 @@ def first_call(side: int, device: str) -> float:
     """Seconds of the first translation of an image, after the model is loaded."""
     translator = untrained(side, device)
     picture = np.zeros((side, side, 3), np.uint8)
-    return measure.seconds(lambda: translator(picture, style="night"), pick_device(device))
+    return seconds(lambda: translator(picture, style="night"), pick_device(device))
 
 
 def files(side: int, count: int, device: str) -> Figures:
@@ -197,7 +198,7 @@ def files(side: int, count: int, device: str) -> Figures:
         stages = _stages(translator, paths)
     finally:
         shutil.rmtree(root)
-    rates = {f"{name}, images/s": count / seconds for name, seconds in stages.items()}
+    rates = {f"{name}, images/s": count / median for name, median in stages.items()}
     slowest = max(stages.values())
     # On a CPU the stages share the cores: the model uses all of them, decoding and encoding one at a time
     # each.

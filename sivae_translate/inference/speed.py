@@ -6,9 +6,9 @@ import time
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from sivae_translate.inference.engine import Engine
+from sivae_translate.utils.measuring import count_flops, seconds
 
 BATCHES = (1, 64)
 SECONDS = 0.5
@@ -21,20 +21,15 @@ def measure_speed(engine: Engine) -> tuple[float, dict[int, float]]:
     Returns:
         Floating-point operations per image, and images per second by batch size.
     """
-    with FlopCounterMode(display=False) as counter:
-        _work(engine, _noise(engine, 1))
-    return float(counter.get_total_flops()), {batch: _rate(engine, batch) for batch in BATCHES}
+    flops = count_flops(lambda: _work(engine, _noise(engine, 1)))
+    return flops, {batch: _rate(engine, batch) for batch in BATCHES}
 
 
 def _rate(engine: Engine, batch: int) -> float:
     """Images per second, the best of several calls."""
     images, best, began = _noise(engine, batch), float("inf"), time.perf_counter()
     while best == float("inf") or time.perf_counter() - began < SECONDS:
-        _wait(engine.device)
-        start = time.perf_counter()
-        _work(engine, images)
-        _wait(engine.device)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, seconds(lambda: _work(engine, images), engine.device))
     return batch / best
 
 
@@ -45,8 +40,3 @@ def _noise(engine: Engine, batch: int) -> Tensor:
 def _work(engine: Engine, images: Tensor) -> None:
     style = torch.zeros(1, engine.model.style_dim) if engine.model.translates else None
     engine.process(images, style)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -5,17 +5,14 @@ A copy of the model takes a few steps in each phase of the objective; the traini
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from sivae_translate.config import Config
 from sivae_translate.data.batches import Batch
@@ -23,10 +20,9 @@ from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.weights import parameter_count
 from sivae_translate.objectives import Objective, make_objective
 from sivae_translate.training.budget import Budget
+from sivae_translate.training.state import RunState
 from sivae_translate.training.step import Stepper
-
-if TYPE_CHECKING:
-    from sivae_translate.training.trainer import Trainer
+from sivae_translate.utils.measuring import count_flops, seconds
 
 FEWEST_STEPS = 500
 FEWEST_SECONDS = 60.0
@@ -79,35 +75,24 @@ def measure_phases(
             def step(middle: float = (begin + end) / 2, number: int = number) -> None:
                 stepper.step(batch, middle, 1e-9, number, autocast)
 
-            with FlopCounterMode(display=False) as counter:
-                seconds = _timed(step, device)
-            if seconds < SLOW:
-                seconds = min(_timed(step, device) for _ in range(2))
-            phases.append(Phase(begin, end, seconds, counter.get_total_flops() / len(batch.images)))
+            per_step, flops = _measure(step, device)
+            phases.append(Phase(begin, end, per_step, flops / len(batch.images)))
     return phases
+
+
+def _measure(step: Callable[[], None], device: torch.device) -> tuple[float, float]:
+    """Seconds and floating-point operations of a step."""
+    times: list[float] = []
+    flops = count_flops(lambda: times.append(seconds(step, device)))
+    if times[0] < SLOW:
+        times = [seconds(step, device) for _ in range(2)]
+    return min(times), flops
 
 
 def _parts(config: Config, images: int) -> int:
     """The parts that a batch is computed in; one process of several may have too few images for them."""
     parts = config.training.accumulate
     return 1 if images % (2 * parts) else parts
-
-
-def _timed(step: Callable[[], None], device: torch.device) -> float:
-    with _synchronised(device):
-        began = time.perf_counter()
-        step()
-    return time.perf_counter() - began
-
-
-@contextmanager
-def _synchronised(device: torch.device) -> Iterator[None]:
-    """The context of timed work, which synchronises the device before and after."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    yield
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def phase_limits(config: Config, objective: Objective) -> list[tuple[float, float]]:
@@ -156,18 +141,17 @@ def describe(phases: Sequence[Phase], budget: Budget, share: float = 0.0) -> str
     return f"a step: {flops} GFLOP per image, {rates} a second{several}; {left}"
 
 
-def announce(trainer: Trainer) -> None:
+def announce(state: RunState) -> None:
     """Print the cost of a training that begins or continues.
 
     Nothing is printed for short trainings and those with several processes.
     """
-    budget, share = trainer.state.budget, trainer.state.budget.share(trainer.state.progress)
+    budget = state.budget
     short = budget.total < (FEWEST_SECONDS if budget.steps is None else FEWEST_STEPS)
-    if short or share >= 1 or trainer.world.size > 1:
+    if short or state.share >= 1 or state.world.size > 1:
         return
-    batch = trainer.state.batches[trainer.state.progress.step].to(trainer.state.device)
+    batch = state.batches[state.progress.step].to(state.device)
     with suppress(torch.OutOfMemoryError, MemoryError):  # the training itself reports lack of memory
-        phases = measure_phases(trainer.state.model, trainer.config, batch, trainer.state.autocast)
-        trainer.world.say(
-            f"{parameter_count(trainer.state.model):,} parameters; {describe(phases, budget, share)}"
-        )
+        phases = measure_phases(state.model, state.config, batch, state.autocast)
+        parameters = parameter_count(state.model)
+        state.world.say(f"{parameters:,} parameters; {describe(phases, budget, state.share)}")

@@ -108,7 +108,7 @@ class Trainer:
                 state.prepare(received)
             if state.progress.step == 0 and (problem := self.checkpoint()):
                 self.roll_back(problem)
-            cost.announce(self)
+            cost.announce(state)
             with shown(state.budget, silent=silent) as display:
                 while problem := self._train(display, received) or self.checkpoint():
                     self.roll_back(problem)
