@@ -198,7 +198,7 @@ def files(side: int, count: int, device: str) -> Figures:
         stages = _stages(translator, paths)
     finally:
         shutil.rmtree(root)
-    rates = {f"{name}, images/s": count / median for name, median in stages.items()}
+    rates = {f"{name}, images/s": count / elapsed for name, elapsed in stages.items()}
     slowest = max(stages.values())
     # On a CPU the stages share the cores: the model uses all of them, decoding and encoding one at a time
     # each.

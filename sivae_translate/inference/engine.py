@@ -7,23 +7,19 @@ from contextlib import AbstractContextManager
 from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sivae_translate.inference.arguments import PERCENTILE, CoarseCheckWarning
 from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration, Verdict, measure
 from sivae_translate.utils.choices import Precision
-from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
+from sivae_translate.utils.devices import CAST, autocast, pick_device, pick_dtype
 from sivae_translate.utils.errors import InputError
 from sivae_translate.utils.seeds import check_seed
 
 CPU_PIXELS = 2**20
 """Pixels that a CPU translates at a time: 16 images of 256 px, whose features still fit into its caches."""
-
-
-CAST = (nn.Conv2d, nn.Linear)
-"""Modules whose weights autocast would cast to the lower precision again at every call."""
 
 
 class Engine:

@@ -51,8 +51,9 @@ class Objective(ABC):
         self.config, self.model = config, model
         self.passes = Passes(config, model)
         device = model.style_prior.means.device
-        steered = config.content_nats is not None
-        self.content_rate = ContentRate(config.beta_kl_start).to(device) if steered else None
+        self.content_rate = (
+            None if config.content_nats is None else ContentRate(config.beta_kl_start).to(device)
+        )
         self.scale = 1.0 / math.prod(model.view_shape) if scale is None else scale
 
     @abstractmethod

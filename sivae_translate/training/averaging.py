@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sivae_translate.models.autoencoder_files import SPACE
 from sivae_translate.models.latent import LatentModel
@@ -29,10 +29,10 @@ def update_average(average: LatentModel, model: LatentModel, decay: float, step:
         step: number of steps before this one.
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(trained(average), trained(model), share)
+    torch._foreach_lerp_(trained_parameters(average), trained_parameters(model), share)
 
 
-def trained(model: LatentModel) -> list[Tensor]:
+def trained_parameters(model: LatentModel) -> list[Tensor]:
     """The parameters that training moves: all but an autoencoder's."""
     return [value for name, value in model.named_parameters() if not name.startswith(SPACE) and value.numel()]
 
@@ -48,6 +48,6 @@ def settle_average(average: LatentModel, batches: Iterable[Tensor]) -> None:
         settle(average.content_encoder, average.decoder, average.content_prior, batches)
 
 
-def is_finite(model: LatentModel) -> bool:
+def is_finite(module: nn.Module) -> bool:
     """Whether all weights are finite."""
-    return all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
+    return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())

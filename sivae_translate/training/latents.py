@@ -33,6 +33,7 @@ from sivae_translate.models.autoencoder_files import (
     save_autoencoder,
 )
 from sivae_translate.models.latent import LatentModel
+from sivae_translate.training.averaging import is_finite
 from sivae_translate.training.distributed import World
 from sivae_translate.training.signals import Interrupted
 from sivae_translate.utils.errors import CheckpointError, TrainingError
@@ -207,7 +208,7 @@ def train_autoencoder(
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
     autoencoder.requires_grad_(False)
-    if not all(bool(parameter.isfinite().all()) for parameter in parameters):
+    if not is_finite(autoencoder):
         raise TrainingError(
             "the autoencoder diverged: its weights are not finite",
             remedy="set training.precision to float32 or another training.seed, or share the autoencoder of "

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-CAST = (nn.Conv2d, nn.Linear)
-"""Modules whose weights autocast casts to the lower precision."""
+from sivae_translate.utils.devices import CAST
 
 
 class Leaves:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import torch
+from torch import nn
 
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.errors import ConfigError
@@ -69,6 +70,10 @@ def exact_float32(device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+CAST = (nn.Conv2d, nn.Linear)
+"""Modules whose weights autocast casts to the lower precision, again at every call."""
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:
