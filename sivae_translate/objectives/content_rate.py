@@ -16,7 +16,9 @@ import math
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
+
+from sivae_translate.objectives.read_once import ReadOnce
 
 GAIN = 0.01
 """Change of the log weight per step and per unit of log KL: a hundred steps at twice the target double the
@@ -27,7 +29,7 @@ LEAST_KL = 1e-3
 """Smallest KL in nats: smaller ones count as this, so that the logarithm is finite."""
 
 
-class ContentRate(nn.Module):
+class ContentRate(ReadOnce):
     """The weight of the content KL.
 
     Args:
@@ -46,8 +48,6 @@ class ContentRate(nn.Module):
         self.bounds = math.log(start * LEAST), math.log(start * MOST)
         self.register_buffer("log_weight", torch.tensor(math.log(start)))
         self.register_buffer("log_before_fakes", torch.tensor(math.log(start)))
-        self._read: float | None = None
-        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @property
     def weight(self) -> Tensor:
@@ -71,16 +71,9 @@ class ContentRate(nn.Module):
         self.log_weight.add_(gap, alpha=self.gain).clamp_(*self.bounds)
         if not fakes:
             self.log_before_fakes.copy_(self.log_weight)
-            self._read = None
+            self.forget()
 
     def before_fakes(self) -> float:
         """The weight when fakes entered; read from the device once, since it does not change afterwards."""
-        if self._read is None:
-            self._read = math.exp(float(self.log_before_fakes))
-        return self._read
-
-
-def _forget(module: nn.Module, _: object) -> None:
-    """Forget the value that was read before others were loaded."""
-    assert isinstance(module, ContentRate)
-    module._read = None
+        (log_weight,) = self.read_once(self.log_before_fakes)
+        return math.exp(log_weight)

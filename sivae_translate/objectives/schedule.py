@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sivae_translate.config import ObjectiveConfig, RampConfig
+from sivae_translate.objectives.read_once import ReadOnce
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ AVERAGED_STEPS = 50
 """Number of steps over which the KL of real images is averaged."""
 
 
-class RealKL(nn.Module):
+class RealKL(ReadOnce):
     """The KL of real images before fakes took part, in nats.
 
     It determines beta_neg (`balanced_beta_neg`) and the hinge's margin. The current KL must not be used: with
@@ -71,8 +72,6 @@ class RealKL(nn.Module):
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("content", torch.tensor(0.0))
         self.register_buffer("style", torch.tensor(0.0))
-        self._read: tuple[bool, float, float] | None = None
-        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def update(self, content: Tensor, style: Tensor) -> None:
@@ -81,7 +80,7 @@ class RealKL(nn.Module):
         share = 1 / self.steps.clamp(max=AVERAGED_STEPS)
         self.content.lerp_(content.mean().to(self.content), share)
         self.style.lerp_(style.mean().to(self.style), share)
-        self._read = None
+        self.forget()
 
     def read(self) -> tuple[bool, float, float]:
         """Whether there were any steps, and the KLs of content and style.
@@ -89,16 +88,8 @@ class RealKL(nn.Module):
         They are read from the device once after each `update`: with fakes nothing changes here, so a step
         does not have to wait for the device.
         """
-        if self._read is None:
-            steps, content, style = torch.stack([self.steps.float(), self.content, self.style]).tolist()
-            self._read = steps > 0, content, style
-        return self._read
-
-
-def _forget(module: nn.Module, _: object) -> None:
-    """Discard values that were read before a state was loaded."""
-    assert isinstance(module, RealKL)
-    module._read = None
+        steps, content, style = self.read_once(self.steps, self.content, self.style)
+        return steps > 0, content, style
 
 
 def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool = True) -> Weights:
