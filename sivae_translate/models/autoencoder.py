@@ -120,7 +120,16 @@ def small_autoencoder(image_channels: int, channels: int, widths: Sequence[int])
     """
     encoder = SmallEncoder(image_channels, channels, widths)
     decoder = SmallDecoder(image_channels, channels, widths)
-    return Autoencoder(encoder, decoder, image_channels, channels, 2 ** (len(widths) - 1))
+    basis = patch_basis(image_channels, channels, _factor(widths))
+    with torch.no_grad():
+        encoder.patches.weight.copy_(basis)
+        decoder.patches.weight.copy_(torch.linalg.pinv(basis.flatten(1)).t().reshape(basis.shape))
+    return Autoencoder(encoder, decoder, image_channels, channels, _factor(widths))
+
+
+def _factor(widths: Sequence[int]) -> int:
+    """An image's side over its latents'."""
+    return int(2 ** (len(widths) - 1))
 
 
 def patch_basis(image_channels: int, channels: int, factor: int) -> Tensor:
@@ -192,10 +201,8 @@ class SmallEncoder(nn.Module):
         )
         self.levels = nn.ModuleList(_blocks(width, level) for level, width in enumerate(widths[1:], 1))
         self.head = conv3x3(widths[-1], channels, gain=0.1)
-        factor = 2 ** (len(widths) - 1)
+        factor = _factor(widths)
         self.patches = nn.Conv2d(image_channels, channels, factor, stride=factor, bias=False)
-        with torch.no_grad():
-            self.patches.weight.copy_(patch_basis(image_channels, channels, factor))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] to (B, K, h, w)."""
@@ -229,12 +236,8 @@ class SmallDecoder(nn.Module):
         self.ups = nn.ModuleList(conv3x3(wide, narrow) for wide, narrow in pairwise(coarse_first))
         self.last = SmallBlock(widths[0])
         self.exit = conv3x3(widths[0], image_channels, gain=0.1)
-        factor = 2 ** (len(widths) - 1)
+        factor = _factor(widths)
         self.patches = nn.ConvTranspose2d(channels, image_channels, factor, stride=factor, bias=False)
-        with torch.no_grad():
-            basis = patch_basis(image_channels, channels, factor).flatten(1)
-            inverse = torch.linalg.pinv(basis).t()
-            self.patches.weight.copy_(inverse.reshape(self.patches.weight.shape))
 
     def forward(self, latents: Tensor) -> Tensor:
         """(B, K, h, w) to (B, C, H, W), nominally in [0, 1]."""
