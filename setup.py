@@ -65,6 +65,7 @@ setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.16"],
+        "hub": ["huggingface_hub>=1.0"],
         "heif": ["pillow-heif>=0.16"],
         "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
         "ray": ["ray[data]>=2.40", "pyarrow>=14", "fsspec>=2023.5"],
@@ -88,6 +89,7 @@ setup(
             "types-PyYAML",
             "setuptools>=70",
             "tensorboard>=2.16",
+            "huggingface_hub>=1.0",
         ],
     },
 )

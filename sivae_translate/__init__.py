@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sivae_translate.models.codes import Codes, Gaussian, Posterior
     from sivae_translate.models.lpips import Lpips
     from sivae_translate.models.translation import TranslationVAE
+    from sivae_translate.models.weights import list_models
     from sivae_translate.training.launch import train
     from sivae_translate.utils.errors import SivaeError
 
@@ -39,6 +40,7 @@ _HOMES = {
     "TranslationVAE": "models.translation",
     "Translator": "inference.translator",
     "evaluate": "evaluation.translation",
+    "list_models": "models.weights",
     "load_config": "config",
     "register_source": "data.sources",
     "train": "training.launch",
@@ -58,6 +60,7 @@ __all__ = [
     "TranslationVAE",
     "Translator",
     "evaluate",
+    "list_models",
     "load_config",
     "register_source",
     "train",

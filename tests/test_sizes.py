@@ -11,7 +11,7 @@ PACKAGE = Path(sivae_translate.__file__).parent
 MODULE_LINES, FUNCTION_LINES = 350, 50
 LONG = {
     # The class that most people import, with everything it can do; a third is docstrings and overloads.
-    "inference/translator.py": 369,
+    "inference/translator.py": 420,
     # To be split.
 }
 """What may be longer, up to so many lines; nothing is added to it without a reason beside it."""

@@ -25,6 +25,7 @@ from sivae_translate.cli import (
     info,
     interpolate,
     ood,
+    push,
     reconstruct,
     sample,
     settings,
@@ -70,6 +71,7 @@ GROUPS: dict[str, dict[str, tuple[type, Callable[..., int]]]] = {
     "manage": {
         "info": (info.Info, info.run),
         "export": (export.Export, export.run),
+        "push": (push.Push, push.run),
         "settings": (settings.Settings, settings.run),
         "demo": (demo.Demo, demo.run),
     },

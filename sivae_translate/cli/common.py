@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 Run = Annotated[
     str,
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="RUN", help="Run folder, model file, or a pretrained model (glyphs, glyphs-64)."),
+    tyro.conf.arg(
+        metavar="RUN",
+        help="Run folder, model file, pretrained model (glyphs, glyphs-64), or USER/NAME on the hub.",
+    ),
 ]
 Device = Annotated[str, tyro.conf.arg(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[

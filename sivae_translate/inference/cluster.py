@@ -32,7 +32,7 @@ from sivae_translate.inference.remote import (
     read_image,
 )
 from sivae_translate.inference.translator import StyleLike, Translator
-from sivae_translate.models.weights import find_model
+from sivae_translate.models.hub import locate
 from sivae_translate.utils.choices import Check, Precision
 from sivae_translate.utils.encoding import PNG, Encoding
 from sivae_translate.utils.errors import ConfigError, InputError, SivaeError
@@ -156,7 +156,7 @@ def _settings(
     translator = Translator.from_pretrained(run, device="cpu", dtype=dtype)
     threshold = translator.engine.threshold(percentile) if check else PERCENTILE
     code = translator.style_code(style).cpu()
-    model = find_model(run).read_bytes()
+    model = locate(run).read_bytes()
     return _Settings(model, code, check=check, percentile=threshold, dtype=dtype, **options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias, overload
 
 import torch
@@ -22,12 +23,14 @@ from sivae_translate.inference.arguments import (
     check_choices,
     placement_to_restore,
 )
+from sivae_translate.inference.card import write_card_folder
 from sivae_translate.inference.engine import Engine
 from sivae_translate.inference.style import Style, StyleContext
 from sivae_translate.models.codes import Codes, Posterior
+from sivae_translate.models.hub import locate, upload
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration, Verdict
-from sivae_translate.models.weights import find_model, load_model, save_model
+from sivae_translate.models.weights import load_model, save_model
 from sivae_translate.utils.choices import Check, Precision
 from sivae_translate.utils.errors import InputError
 
@@ -48,6 +51,7 @@ class Translator:
         dtype: ``auto``, ``float32`` or ``bfloat16``.
         facts: facts about the training.
         calibration: scores of validation images, for ``check``; None if training had none.
+        origin: the model file that it was read from, if any.
     """
 
     def __init__(
@@ -60,22 +64,32 @@ class Translator:
         dtype: Precision = "auto",
         facts: dict[str, object] | None = None,
         calibration: Calibration | None = None,
+        origin: Path | None = None,
     ) -> None:
         self.config, self.domains, self.facts = config, tuple(domains), facts or {}
+        self.origin = origin
         self.processor = ImageProcessor.of(config.data)
         self.engine = Engine(model, device=device, dtype=dtype, calibration=calibration)
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, *, device: str = "auto", dtype: Precision = "auto"
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        device: str = "auto",
+        dtype: Precision = "auto",
     ) -> Translator:
-        """Load a model by name (``glyphs``), from a run folder, or from a model file.
+        """Load a model by name (``glyphs``), from a run folder, a model file, or the hub (``user/name``).
 
         Raises:
             CheckpointError: there is no such name, folder or file, or it is damaged.
             ConfigError: the device is not available, or the precision is unknown.
+            InputError: ``revision`` or ``token``, which are the hub's, is given for something else.
         """
-        saved = load_model(find_model(source))
+        origin = locate(source, revision=revision, token=token)
+        saved = load_model(origin)
         return cls(
             saved.model,
             saved.config,
@@ -84,6 +98,7 @@ class Translator:
             dtype=dtype,
             facts=saved.facts,
             calibration=saved.calibration,
+            origin=origin,
         )
 
     def save(self, path: str | Path) -> None:
@@ -93,6 +108,42 @@ class Translator:
             OutputError: the file cannot be written.
         """
         save_model(Path(path), self.model, self.config, self.domains, self.facts, self.calibration)
+
+    def save_pretrained(
+        self, folder: str | Path, *, license_name: str | None = None, show_data: bool = False
+    ) -> None:
+        """Write a folder that `from_pretrained` reads: the model, a model card and pictures.
+
+        Args:
+            folder: where to write; other files in it are left alone.
+            license_name: licence of the weights for the card, such as ``mit``.
+            show_data: also show the run's grid.png, which has training images in it.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+        """
+        write_card_folder(self, Path(folder), license_name=license_name, show_data=show_data)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        license_name: str | None = None,
+        show_data: bool = False,
+    ) -> str:
+        """Upload what `save_pretrained` writes as ``user/name``; returns its address.
+
+        Raises:
+            InputError: the name is not one of the hub's.
+            ConfigError: the extra ``hub`` is not installed.
+            OutputError: the upload failed.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, license_name=license_name, show_data=show_data)
+            message = "Upload a model of sivae-translate"
+            return upload(Path(folder), name, private=private, token=token, message=message)
 
     def to(self, device: str) -> Translator:
         """Move to another device (``cpu``, ``cuda``, ``mps``); returns the translator itself.

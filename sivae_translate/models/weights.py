@@ -236,6 +236,15 @@ def _check_shapes(
         )
 
 
+def list_models() -> tuple[str, ...]:
+    """Names of the models that come with the library, for `Translator.from_pretrained`.
+
+    >>> list_models()
+    ('glyphs', 'glyphs-64')
+    """
+    return tuple(PRETRAINED)
+
+
 def find_model(source: str | Path) -> Path:
     """Find the model file for a name, a run folder or a path.
 
