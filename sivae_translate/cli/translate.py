@@ -48,7 +48,13 @@ class Translate:
     strict: bool = False
     """Stop at the first unreadable file and at files that are not images."""
     size: Literal["model", "input"] = "model"
-    """Size of the outputs: the model's, or each input's."""
+    """Size of the outputs: the model's, or each input's width and height. The model still sees inputs at the
+    scale of training, unless --tile is given."""
+    tile: int | Literal["auto"] | None = None
+    """With --size input: translate at the input's own scale, in tiles of this side in pixels; auto computes
+    it whole if memory suffices."""
+    overlap: int | None = None
+    """With --tile: least overlap of neighbouring tiles in pixels; default: a quarter of a tile."""
     format: Format = "png"
     quality: Quality = None
     grid: Path | None = None
@@ -109,6 +115,8 @@ def run(command: Translate) -> int:
             overwrite=command.overwrite,
             strict=command.strict,
             size=command.size,
+            tile=command.tile,
+            overlap=command.overlap,
             batch_size=command.batch_size,
             grid=command.grid,
             encoding=Encoding(command.format, command.quality),
@@ -124,10 +132,10 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
     from sivae_translate.inference.cluster import translate_on_cluster
     from sivae_translate.utils.progress import console
 
-    if command.strict or command.grid or command.device != "auto":
+    if command.strict or command.grid or command.tile or command.device != "auto":
         raise ConfigError(
-            "--engine ray supports neither --strict nor --grid, and its workers choose their devices",
-            remedy="omit --strict, --grid and --device, or use --engine local",
+            "--engine ray supports none of --strict, --grid and --tile, and its workers choose their devices",
+            remedy="omit --strict, --grid, --tile and --device, or use --engine local",
         )
     result = translate_on_cluster(
         command.run,

@@ -152,6 +152,15 @@ class ImageProcessor:
         left, top = (self.size - inner_width) // 2, (self.size - inner_height) // 2
         return Placement(size, whole, (left, top, left + inner_width, top + inner_height))
 
+    def scaled(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The width and height of a picture whose shorter side is scaled to the model's.
+
+        >>> ImageProcessor(32).scaled((300, 200))
+        (48, 32)
+        """
+        width, height = (max(self.size, round(side * self.size / min(size))) for side in size)
+        return width, height
+
     def restore(self, result: Image.Image, placement: Placement) -> Image.Image:
         """Give a model's square result the size of the picture it was made from.
 

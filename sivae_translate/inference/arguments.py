@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import get_args
+from dataclasses import dataclass
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 from torch import Tensor
 
 from sivae_translate.data.image import ImageLike
-from sivae_translate.data.processor import Placement, Prepared, require_whole
+from sivae_translate.inference.tiles import Tiling
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.utils.choices import Check
 from sivae_translate.utils.errors import InputError
@@ -27,6 +28,89 @@ class OutOfDistributionWarning(UserWarning):
     """An image is unlike the training data, so its translation may be meaningless."""
 
 
+class Options(TypedDict, total=False):
+    """Options of a translation, by name; `Request` explains them."""
+
+    batch_size: int
+    size: Literal["model", "input"]
+    tile: int | Literal["auto"] | None
+    overlap: int | None
+    check: Check
+    percentile: float | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """Options of a translation.
+
+    Args:
+        batch_size: images computed at a time.
+        size: ``model`` for the model's size; ``input`` gives each result the width and height of its input.
+            The model still sees inputs at the scale of training, unless there is a tile.
+        tile: with size ``input``, translate at the input's own scale, in tiles of this side in pixels;
+            ``auto`` computes it whole if memory suffices.
+        overlap: least overlap of neighbouring tiles in pixels; None is a quarter of a tile.
+        check: ``warn`` or ``raise`` if an image is unlike the training data; takes twice the time.
+        percentile: an image above it counts as unusual: 99 flags one in a hundred images like the training
+            data. None is 99, or the highest that the model's validation images resolve.
+
+    Raises:
+        InputError: an option is not one of its choices, or has no effect.
+    """
+
+    batch_size: int = 64
+    size: Literal["model", "input"] = "model"
+    tile: int | Literal["auto"] | None = None
+    overlap: int | None = None
+    check: Check = "off"
+    percentile: float | None = None
+
+    def __post_init__(self) -> None:
+        require_choice("size", self.size, ("model", "input"))
+        require_choice("check", self.check, get_args(Check))
+        if self.batch_size < 1:
+            raise InputError(f"batch_size is {self.batch_size}", remedy="give 1 or more")
+        if self.tile is None and self.overlap is not None:
+            raise InputError("overlap is that of tiles", remedy="give tile as well, or leave overlap out")
+        if self.tile is not None and self.size != "input":
+            raise InputError("tile is for results of the input's size", remedy="give size='input' as well")
+        if isinstance(self.tile, str):
+            require_choice("tile", self.tile, ("auto", "a number of pixels"))
+        _ = self.tiling
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether results have the sizes of their inputs."""
+        return self.size == "input"
+
+    @property
+    def checks(self) -> bool:
+        """Whether there is a check."""
+        return self.check != "off"
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """How pictures are divided at their own scale; None for the scale of training."""
+        if self.tile is None:
+            return None
+        return Tiling(None if isinstance(self.tile, str) else self.tile, self.overlap)
+
+
+def require_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise InputError if an option is not one of its choices."""
+    if value not in allowed:
+        raise InputError(f"{name} is '{value}'", remedy=f"choose {' or '.join(allowed)}")
+
+
+def check_output(output: str, request: Request) -> None:
+    """Raise InputError if results cannot be returned in this form."""
+    require_choice("output", output, ("pil", "tensor"))
+    if output == "tensor" and request.keeps_size:
+        raise InputError(
+            "a tensor cannot hold results of several sizes", remedy="use output='pil' with size='input'"
+        )
+
+
 def as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLike]]:
     """Whether a single image was given, and the images as a list.
 
@@ -40,36 +124,6 @@ def as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[bool, list[ImageLi
             raise InputError("an empty list of images", remedy="give at least one image")
         return False, list(images)
     return True, [images]  # type: ignore[list-item]  # one image, by elimination
-
-
-def check_choices(output: str, size: str, check: str, batch_size: int) -> None:
-    """Raise InputError if an argument of `Translator.__call__` is not one of its choices."""
-    choices = (
-        ("output", output, ("pil", "tensor")),
-        ("size", size, ("model", "input")),
-        ("check", check, get_args(Check)),
-    )
-    for name, value, allowed in choices:
-        if value not in allowed:
-            raise InputError(f"{name} is '{value}'", remedy=f"choose {' or '.join(allowed)}")
-    if output == "tensor" and size == "input":
-        raise InputError(
-            "a tensor cannot hold results of several sizes", remedy="use output='pil' with size='input'"
-        )
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}", remedy="give 1 or more")
-
-
-def placement_to_restore(prepared: Prepared, size: str) -> Placement | None:
-    """The placement that restores a picture's size; None if the result keeps the model's size.
-
-    Raises:
-        InputError: the size cannot be restored.
-    """
-    if size == "model":
-        return None
-    require_whole(prepared.placement)
-    return prepared.placement
 
 
 def unusual(verdicts: Sequence[Verdict], percentile: float) -> dict[int, Verdict]:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from sivae_translate.data.processor import Placement, Prepared, as_batch, require_whole
 from sivae_translate.data.tensors import to_pil
-from sivae_translate.inference.arguments import PERCENTILE, check_choices, unusual
+from sivae_translate.inference.arguments import PERCENTILE, Request, unusual
 from sivae_translate.inference.remote import (
     RemoteJob,
     clean_up,
@@ -121,9 +121,11 @@ def translate_on_cluster(
     return replace(_summarise(rows, posixpath.join(out, MANIFEST)), left_out=left_out(inputs))
 
 
-def _check_choices(size: str, check: Check, batch_size: int, workers: int | None) -> None:
+def _check_choices(
+    size: Literal["model", "input"], check: Check, batch_size: int, workers: int | None
+) -> None:
     """Raise InputError if an argument is not one of a cluster's choices."""
-    check_choices("pil", size, check, batch_size)
+    Request(size=size, check=check, batch_size=batch_size)
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}", remedy="give 1 or more, or omit it")
     if check == "raise":

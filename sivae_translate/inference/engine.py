@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from copy import deepcopy
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from sivae_translate.inference.arguments import PERCENTILE, CoarseCheckWarning
 from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration, Verdict, measure
+from sivae_translate.models.windows import Windows
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import CAST, autocast, pick_device, pick_dtype
 from sivae_translate.utils.errors import InputError
@@ -20,6 +23,9 @@ from sivae_translate.utils.seeds import check_seed
 
 CPU_PIXELS = 2**20
 """Pixels that a CPU translates at a time: 16 images of 256 px, whose features still fit into its caches."""
+
+FEWEST_CELLS, MOST_CELLS = 16, 128
+"""Widths of the strips that show how far networks see."""
 
 
 class Engine:
@@ -108,6 +114,52 @@ class Engine:
         parts = zip(torch.split(self.place(images), size), torch.split(codes, size), strict=True)
         with self._autocast():
             return torch.cat([self._network.translate(part, code) for part, code in parts])
+
+    @torch.inference_mode()
+    def content(self, images: Tensor) -> Tensor:
+        """Content means, float32 (B, Cc, h, w), of images (B, C, H, W).
+
+        Sides are multiples of the model's `cell`.
+        """
+        with self._autocast():
+            return self._network.content(self.place(images)).float()
+
+    @torch.inference_mode()
+    def draw_windows(self, content: Tensor, style: Tensor, windows: Windows) -> Tensor:
+        """Decode parts of one picture in one style: (B, C, H, W) in [0, 1].
+
+        Args:
+            content: contents (B, Cc, h, w) of the parts.
+            style: code (1, S).
+            windows: where the parts lie in the picture.
+        """
+        codes = style.to(self.device).expand(len(content), -1)
+        with self._autocast():
+            return self._network.draw_windows(content.to(self.device), codes, windows)
+
+    @cached_property
+    def reach(self) -> tuple[int, int]:
+        """How far the encoder of the content and the decoder see, in cells: places of the content code.
+
+        Measured: how far from a change the results change.
+        """
+        model = self.model
+        channels, height, _ = model.image_shape
+        rows = height // model.cell
+        seeded = torch.Generator().manual_seed(0)
+
+        def encoded(count: int) -> Tensor:
+            images = torch.rand(1, channels, height, count * model.cell, generator=seeded)
+            return self.content(images) - self.content(_changed(images))
+
+        def decoded(count: int) -> Tensor:
+            content = torch.randn(1, model.content_shape[0], rows, count, generator=seeded)
+            windows, style = Windows((rows, count), (rows, count), [(0, 0)]), torch.zeros(1, model.style_dim)
+            return self.draw_windows(content, style, windows) - self.draw_windows(
+                _changed(content), style, windows
+            )
+
+        return _reach(encoded), _reach(decoded)
 
     @torch.inference_mode()
     def reconstruct(self, images: Tensor) -> Tensor:
@@ -212,6 +264,24 @@ class Engine:
 
     def _autocast(self) -> AbstractContextManager[object]:
         return autocast(self.device, self.dtype)
+
+
+def _reach(difference: Callable[[int], Tensor]) -> int:
+    """How many cells right of the middle differ, from a function of the number of cells of a strip."""
+    count = FEWEST_CELLS
+    while True:
+        columns = (difference(count) != 0).any(2).any(1)[0]
+        cell = len(columns) // count
+        cells = -(-int(columns[len(columns) // 2 :].sum()) // cell)
+        if cells < count // 2 or count >= MOST_CELLS:
+            return cells
+        count *= 2
+
+
+def _changed(strip: Tensor) -> Tensor:
+    """A strip (1, C, H, W) whose left half is different."""
+    left, right = strip.chunk(2, 3)
+    return torch.cat([1 - left, right], 3)
 
 
 def _lowered(model: LatentModel, dtype: torch.dtype) -> LatentModel:

@@ -7,24 +7,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Unpack
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from sivae_translate.data.listing import left_out
-from sivae_translate.data.processor import Placement, Prepared, as_batch, require_whole
+from sivae_translate.data.processor import Prepared, as_batch
+from sivae_translate.data.reading import open_image
 from sivae_translate.data.tensors import to_pixels
-from sivae_translate.inference.arguments import PERCENTILE, check_choices, unusual
+from sivae_translate.inference.arguments import PERCENTILE, Options, Request, unusual
 from sivae_translate.inference.codec import Codec
 from sivae_translate.inference.codec_pool import check_workers, codec_for
 from sivae_translate.inference.jobs import Job, is_there, plan_jobs
+from sivae_translate.inference.large import translate_picture
 from sivae_translate.inference.relations import LocalPlaces
 from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.utils import pictures
-from sivae_translate.utils.choices import Check
 from sivae_translate.utils.encoding import PNG, Encoding
 from sivae_translate.utils.errors import DataError, InputError
 from sivae_translate.utils.files import remove_leftovers, require_writable
@@ -32,6 +33,8 @@ from sivae_translate.utils.progress import console, progress_bar
 
 GRID_ROWS = 16
 """Pairs in a comparison grid."""
+EXAMPLE = 256
+"""Longer side of large pictures in it, in pixels."""
 
 
 @dataclass
@@ -62,13 +65,10 @@ def translate_files(
     *,
     overwrite: bool = False,
     strict: bool = False,
-    size: str = "model",
-    batch_size: int = 64,
     grid: Path | None = None,
-    check: Check = "off",
-    percentile: float | None = None,
     encoding: Encoding = PNG,
     workers: int | None = None,
+    **options: Unpack[Options],
 ) -> BatchResult:
     """Translate files and folders into ``out``, keeping sub-folders and names.
 
@@ -81,35 +81,28 @@ def translate_files(
         out: output folder.
         overwrite: replace existing outputs; otherwise they are kept.
         strict: stop at the first unreadable file, and immediately if a folder has files that are not images.
-        size: ``model`` or ``input``; see `Translator.__call__`.
-        batch_size: images computed at a time.
-        check: ``warn`` lists inputs unlike the training data, ``raise`` stops at the first of them.
-        percentile: see `Translator.__call__`.
         grid: also write a picture of the first sources, as the model sees them, and their translations.
         encoding: format and quality of the outputs.
         workers: processes that decode and encode, or 0 for threads; see `codec_for`.
+        options: see `sivae_translate.inference.arguments.Request`. ``check`` lists inputs unlike the training
+            data, or stops at the first of them.
 
     Raises:
         InputError: an unknown style or argument, or outputs would replace their own inputs.
         DataError: an input is missing, or ``strict`` is set and a file is unreadable or not an image.
         OutputError: ``out`` cannot be written to.
     """
-    _check_arguments(size, check, batch_size, workers)
+    request = Request(**options)
+    check_workers(workers)
     jobs = plan_jobs(inputs, out, encoding.suffix)
     result = BatchResult(left_out=_check_left_out(inputs, strict))
-    threshold = translator.engine.threshold(percentile) if check != "off" else PERCENTILE
+    threshold = translator.engine.threshold(request.percentile) if request.checks else PERCENTILE
     code = None if style is None else translator.style_code(style)
     missing = _missing(jobs, overwrite, result)
     _require_places(out, grid, jobs)
     codec = codec_for(translator.processor, encoding, len(missing), workers)
-    work = _FolderWork(translator, code, codec, size == "input", strict, check, threshold, result)
-    return work.run(missing, batch_size, grid)
-
-
-def _check_arguments(size: str, check: Check, batch_size: int, workers: int | None) -> None:
-    """Raise InputError for an argument that is not one of its choices."""
-    check_choices("pil", size, check, batch_size)
-    check_workers(workers)
+    work = _FolderWork(translator, code, codec, request, strict, threshold, result)
+    return work.run(missing, grid)
 
 
 def _require_places(out: Path, grid: Path | None, jobs: Sequence[Job]) -> None:
@@ -156,18 +149,20 @@ class _FolderWork:
     translator: Translator
     code: Tensor | None
     codec: Codec
-    keep_size: bool
+    request: Request
     strict: bool
-    check: Check
     percentile: float
     result: BatchResult = field(default_factory=BatchResult)
     examples: list[tuple[Image.Image, Image.Image]] = field(default_factory=list)
+    large: list[Job] = field(default_factory=list)
+    how: str = ""
 
-    def run(self, jobs: Sequence[Job], batch_size: int, grid: Path | None) -> BatchResult:
+    def run(self, jobs: Sequence[Job], grid: Path | None) -> BatchResult:
         """Process all jobs and write the grid; see `translate_files` for the errors."""
         for folder in {job.target.parent for job in jobs}:
             remove_leftovers(folder)
-        batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
+        quick, size = ([] if self.request.tiling else jobs), self.request.batch_size
+        batches = [quick[start : start + size] for start in range(0, len(quick), size)]
         with progress_bar() as bar, self._threads() as threads:
             task = bar.add_task("rebuilding" if self.code is None else "translating", total=len(jobs))
             writing: list[Future[None]] = []
@@ -180,6 +175,9 @@ class _FolderWork:
                 writing = [] if made is None else self._write(threads, readable, prepared, made)
                 bar.advance(task, len(batch))
             _finish(writing)
+            for job in jobs if self.request.tiling else self.large:
+                self._translate_large(job)
+                bar.advance(task, int(self.request.tiling is not None))
         self._save_grid(grid)
         return self.result
 
@@ -235,30 +233,62 @@ class _FolderWork:
         readable, prepared = [], []
         results = (result for future in futures for result in future.result())
         for job, result in zip(batch, results, strict=True):
-            problem = result if isinstance(result, DataError) else self._size_problem(job, result.placement)
-            if problem is None:
-                readable.append(job)
-                prepared.append(cast("Prepared", result))
+            try:
+                if isinstance(result, DataError):
+                    raise result
+                self._require_fits(job, result.placement.size)
+            except DataError as problem:
+                self._note_unreadable(problem)
                 continue
-            self.result.unreadable.append(problem.what)
-            if self.strict:
-                raise problem
+            if self.request.keeps_size and not result.placement.is_whole:
+                self.large.append(job)
+                continue
+            readable.append(job)
+            prepared.append(result)
         return readable, prepared
 
-    def _size_problem(self, job: Job, placement: Placement) -> DataError | None:
-        """Why an output that should have its input's size cannot have it, or None."""
+    def _require_fits(self, job: Job, size: tuple[int, int]) -> None:
+        """Raise DataError if a picture of this width and height has to be written and cannot be."""
         try:
-            if self.keep_size:
-                require_whole(placement)
-                self.codec.encoding.require_fits(placement.size)
+            if self.request.keeps_size:
+                self.codec.encoding.require_fits(size)
         except InputError as error:
-            return DataError(f"{job.source}: {error.what}", remedy=error.remedy)
-        return None
+            raise DataError(f"{job.source}: {error.what}", remedy=error.remedy) from error
+
+    def _note_unreadable(self, problem: DataError) -> None:
+        """Record a picture that cannot be used; with ``strict``, it is an error."""
+        self.result.unreadable.append(problem.what)
+        if self.strict:
+            raise problem
+
+    def _translate_large(self, job: Job) -> None:
+        """Translate a picture at its own size, of which the model sees more than a square."""
+        assert self.code is not None  # reconstructions have the model's size
+        engine, processor = self.translator.engine, self.translator.processor
+        try:
+            picture = open_image(job.source, processor.reading)
+            self._require_fits(job, picture.size)
+        except DataError as problem:
+            self._note_unreadable(problem)
+            return
+        if self.request.checks:
+            seen = as_batch([processor.prepare_plain(picture)])
+            self._note_unusual([job], engine.typicality(seen))
+        drawn = translate_picture(engine, processor, picture, self.code, self.request.tiling)
+        if self.request.tiling and drawn.how != self.how:
+            console.print(f"{job.source.name}: {drawn.how}", highlight=False)
+            self.how = drawn.how
+        self.codec.encoding.save(drawn.picture, job.target)
+        self.result.written.append(job.target)
+        if len(self.examples) < GRID_ROWS:
+            self.examples.append(
+                (pictures.reduced(picture, EXAMPLE), pictures.reduced(drawn.picture, EXAMPLE))
+            )
 
     def _compute(self, jobs: Sequence[Job], prepared: Sequence[Prepared]) -> np.ndarray:
         """Translate a batch: uint8 (B, S, S, C)."""
         outputs, verdicts = self.translator.engine.process(
-            as_batch(prepared), self.code, check=self.check != "off"
+            as_batch(prepared), self.code, check=self.request.checks
         )
         self._note_unusual(jobs, verdicts)
         return to_pixels(outputs)
@@ -278,7 +308,9 @@ class _FolderWork:
         futures, start = [], 0
         for part in self._parts(jobs):
             taken = slice(start, start + len(part))
-            placements = [picture.placement if self.keep_size else None for picture in prepared[taken]]
+            placements = [
+                picture.placement if self.request.keeps_size else None for picture in prepared[taken]
+            ]
             targets = [job.target for job in part]
             futures.append(threads.submit(self.codec.write, made[taken], placements, targets))
             start += len(part)
@@ -295,7 +327,7 @@ class _FolderWork:
             for index, verdict in unusual(verdicts, self.percentile).items()
         ]
         self.result.unusual += flagged
-        if flagged and self.check == "raise":
+        if flagged and self.request.check == "raise":
             raise InputError(
                 f"{len(flagged)} of {len(jobs)} images are unusual; the first is {flagged[0]}",
                 remedy="remove them, or use --check warn to list them",

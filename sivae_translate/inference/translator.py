@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, TypeAlias, overload
+from typing import Literal, TypeAlias, Unpack, overload
 
 import torch
 from PIL import Image
@@ -14,24 +14,19 @@ from torch import Tensor
 
 from sivae_translate.config import Config
 from sivae_translate.data.image import ImageLike
-from sivae_translate.data.processor import ImageProcessor, Placement, as_batch
+from sivae_translate.data.processor import ImageProcessor
 from sivae_translate.data.tensors import to_pil
-from sivae_translate.inference.arguments import (
-    PERCENTILE,
-    act_on,
-    as_list,
-    check_choices,
-    placement_to_restore,
-)
+from sivae_translate.inference.arguments import PERCENTILE, Options, Request, act_on, as_list, check_output
 from sivae_translate.inference.card import write_card_folder
 from sivae_translate.inference.engine import Engine
+from sivae_translate.inference.large import keep_sizes
 from sivae_translate.inference.style import Style, StyleContext
 from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.hub import locate, upload
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration, Verdict
 from sivae_translate.models.weights import load_model, save_model
-from sivae_translate.utils.choices import Check, Precision
+from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.errors import InputError
 
 StyleLike: TypeAlias = "Style | str | tuple[str, int] | ImageLike | Sequence[ImageLike]"
@@ -185,11 +180,8 @@ class Translator:
         images: ImageLike | Sequence[ImageLike],
         style: StyleLike | Tensor,
         *,
-        batch_size: int = ...,
         output: Literal["tensor"],
-        size: Literal["model", "input"] = ...,
-        check: Check = ...,
-        percentile: float | None = ...,
+        **options: Unpack[Options],
     ) -> Tensor: ...
 
     @overload
@@ -198,11 +190,8 @@ class Translator:
         images: list[ImageLike],
         style: StyleLike | Tensor,
         *,
-        batch_size: int = ...,
         output: Literal["pil"] = ...,
-        size: Literal["model", "input"] = ...,
-        check: Check = ...,
-        percentile: float | None = ...,
+        **options: Unpack[Options],
     ) -> list[Image.Image]: ...
 
     @overload
@@ -211,11 +200,8 @@ class Translator:
         images: ImageLike,
         style: StyleLike | Tensor,
         *,
-        batch_size: int = ...,
         output: Literal["pil"] = ...,
-        size: Literal["model", "input"] = ...,
-        check: Check = ...,
-        percentile: float | None = ...,
+        **options: Unpack[Options],
     ) -> Image.Image: ...
 
     def __call__(
@@ -223,11 +209,8 @@ class Translator:
         images: ImageLike | Sequence[ImageLike],
         style: StyleLike | Tensor,
         *,
-        batch_size: int = 64,
         output: Literal["pil", "tensor"] = "pil",
-        size: Literal["model", "input"] = "model",
-        check: Check = "off",
-        percentile: float | None = None,
+        **options: Unpack[Options],
     ) -> Image.Image | list[Image.Image] | Tensor:
         """Translate images into a style.
 
@@ -237,13 +220,9 @@ class Translator:
                 size.
             style: a `Style`, or a domain's name (its prior mean), ``(name, seed)`` (a draw), reference
                 images, or a style code (S,) or (B, S).
-            batch_size: images computed at a time.
             output: ``pil`` for Pillow images, ``tensor`` for a tensor (B, C, H, W) in [0, 1] on the CPU.
-            size: ``model`` for the model's size; ``input`` gives each result the size of its input (Pillow
-                output only), if the model sees all of it: it is square, or ``data.fit`` is not cover.
-            check: ``warn`` or ``raise`` if an image is unlike the training data; takes twice the time.
-            percentile: an image above it counts as unusual: 99 flags one in a hundred images like the
-                training data. None is 99, or the highest that the model's validation images resolve.
+            options: ``size``, ``tile``, ``overlap``, ``check``, ``percentile`` and ``batch_size``; see
+                `sivae_translate.inference.arguments.Request`. Results of the inputs' sizes are Pillow images.
 
         Returns:
             A Pillow image for one image, a list for a list, or a tensor.
@@ -253,20 +232,23 @@ class Translator:
                 an unusual image if ``check`` is ``raise``.
             DataError: an image file cannot be read.
         """
-        check_choices(output, size, check, batch_size)
-        threshold = self.engine.threshold(percentile) if check != "off" else PERCENTILE
+        request = Request(**options)
+        check_output(output, request)
+        threshold = self.engine.threshold(request.percentile) if request.checks else PERCENTILE
         single, sources = as_list(images)
         code = self._one_code_an_image(style, len(sources))
-        results, placements, verdicts = [], [], []
-        for start in range(0, len(sources), batch_size):
-            part = [self.processor.prepare(source) for source in sources[start : start + batch_size]]
-            placements += [placement_to_restore(prepared, size) for prepared in part]
-            codes = code[start : start + len(part)]
-            outputs, some = self.engine.process(as_batch(part), codes, check=check != "off")
+        if request.keeps_size:
+            made, verdicts = keep_sizes(self.engine, self.processor, sources, code, request)
+            act_on(verdicts, request.check, threshold)
+            return made[0] if single else made
+        results, verdicts = [], []
+        for start, batch in self._batches(sources, request.batch_size):
+            codes = code[start : start + len(batch)]
+            outputs, some = self.engine.process(batch, codes, check=request.checks)
             results.append(outputs)
             verdicts += some
-        act_on(verdicts, check, threshold)
-        return self._deliver(torch.cat(results), placements, single, output)
+        act_on(verdicts, request.check, threshold)
+        return _deliver(torch.cat(results), single, output)
 
     def typicality(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> list[Verdict]:
         """How unlike the training data each image is, compared with validation images (docs/ood.md).
@@ -276,7 +258,7 @@ class Translator:
         """
         _, sources = as_list(images)
         batches = self._batches(sources, batch_size)
-        return [verdict for batch in batches for verdict in self.engine.typicality(batch)]
+        return [verdict for _, batch in batches for verdict in self.engine.typicality(batch)]
 
     def style_code(self, style: StyleLike | Tensor) -> Tensor:
         """Resolve a style argument to style codes: (1, S) or (B, S), on the device.
@@ -388,7 +370,7 @@ class Translator:
     def encode(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 64) -> Posterior:
         """Posteriors of content (B, Cc, h, w) and style (B, S), on the device, float32."""
         _, sources = as_list(images)
-        return Posterior.join([self.engine.encode(batch) for batch in self._batches(sources, batch_size)])
+        return Posterior.join([self.engine.encode(batch) for _, batch in self._batches(sources, batch_size)])
 
     def decode(self, codes: Codes) -> Tensor:
         """Decode codes to images (B, C, H, W) in [0, 1], on the CPU."""
@@ -403,18 +385,15 @@ class Translator:
         """
         return self.processor.batch(images)
 
-    def _batches(self, sources: Sequence[ImageLike], batch_size: int) -> Iterator[Tensor]:
+    def _batches(self, sources: Sequence[ImageLike], batch_size: int) -> Iterator[tuple[int, Tensor]]:
+        """The images in batches, each with the index of its first."""
         for start in range(0, len(sources), batch_size):
-            yield self.prepare(sources[start : start + batch_size])
+            yield start, self.prepare(sources[start : start + batch_size])
 
-    def _deliver(
-        self, images: Tensor, placements: Sequence[Placement | None], single: bool, output: str
-    ) -> Image.Image | list[Image.Image] | Tensor:
-        """Return results as pictures or a tensor; a placement belongs to an input whose size is kept."""
-        if output == "tensor":
-            return images.float().cpu()
-        pictures = [
-            to_pil(image) if placement is None else self.processor.restore(to_pil(image), placement)
-            for image, placement in zip(images, placements, strict=True)
-        ]
-        return pictures[0] if single else pictures
+
+def _deliver(images: Tensor, single: bool, output: str) -> Image.Image | list[Image.Image] | Tensor:
+    """Return results as pictures or a tensor."""
+    if output == "tensor":
+        return images.float().cpu()
+    pictures = [to_pil(image) for image in images]
+    return pictures[0] if single else pictures

@@ -11,6 +11,7 @@ from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.networks import StylePrior
 from sivae_translate.models.priors import MixturePrior, StandardPrior
 from sivae_translate.models.spaces import Pixels, Space
+from sivae_translate.models.windows import Windows
 from sivae_translate.utils.errors import InputError
 
 
@@ -114,8 +115,21 @@ class LatentModel(nn.Module):
 
     def translate(self, images: Tensor, style: Tensor) -> Tensor:
         """decode(content mean of the images (B, C, H, W), style (B, S)): (B, C, H, W) in [0, 1]."""
-        content = self.content_encoder(self.space.encode(images)).mean
-        return self.decode(Codes(content, style))
+        return self.decode(Codes(self.content(images), style))
+
+    def content(self, images: Tensor) -> Tensor:
+        """Mean of q(c | x) of images (B, C, H, W) of any size that is a multiple of `cell`: (B, Cc, h, w)."""
+        mean: Tensor = self.content_encoder(self.space.encode(images)).mean
+        return mean
+
+    def draw_windows(self, content: Tensor, style: Tensor, windows: Windows) -> Tensor:
+        """Decode parts (B, Cc, h, w) of one picture's content with styles (B, S): (B, C, H, W) in [0, 1]."""
+        return self.space.decode(self.observed(self.decoder(content, style, windows)))
+
+    @property
+    def cell(self) -> int:
+        """Side in pixels of what one place of a spatial content code describes."""
+        return self.image_shape[-1] // self.content_shape[-1]
 
     def style(self, images: Tensor) -> Tensor:
         """Mean of q(s | x) of images (B, C, H, W): (B, S)."""

@@ -17,6 +17,7 @@ from sivae_translate.models.codes import Gaussian
 from sivae_translate.models.fused import pooled, squashed
 from sivae_translate.models.norms import activated
 from sivae_translate.models.resampling import Resampling, make_down, make_exit, make_stem, make_up
+from sivae_translate.models.windows import Windows
 
 LOGVAR_BOUND = 8.0
 
@@ -279,19 +280,22 @@ class Decoder(nn.Module):
         self.ups = nn.ModuleList(make_up(wide, narrow, resampling) for wide, narrow in pairs)
         self.exit = make_exit(coarse_first[-1], channels, resampling, flat=flat)
 
-    def forward(self, content: Tensor | None, style: Tensor) -> Tensor:
+    def forward(self, content: Tensor | None, style: Tensor, windows: Windows | None = None) -> Tensor:
         """Decode content (B, Cc, h, w) and style (B, S) to float32 images (B, C, H, W) before the sigmoid.
 
-        The content is None for a decoder without content channels.
+        The content is None for a decoder without content channels. With windows, it is that of parts of a
+        larger picture, and has their size.
         """
         weight = self.canvas.weight
         with precision_of(weight):
-            return at_least_float32(self._decoded(content, style.to(weight.dtype)))
+            return at_least_float32(self._decoded(content, style.to(weight.dtype), windows))
 
-    def _decoded(self, content: Tensor | None, style: Tensor) -> Tensor:
+    def _decoded(self, content: Tensor | None, style: Tensor, windows: Windows | None) -> Tensor:
         """Images before the sigmoid, in the weights' or autocast's precision."""
         features = self.mapping(style)
         x: Tensor = self.canvas(features).unflatten(1, (-1, self.height, self.width))
+        if windows is not None:
+            x = windows.cut(x)
         modulations = self.modulations(features)
         if self.entry is not None:
             assert content is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -12,12 +10,11 @@ from torch import Tensor
 from sivae_translate.config import Config
 from sivae_translate.models.build import make_model
 from sivae_translate.training.latents import open_autoencoder
-from sivae_translate.utils.devices import pick_device
+from sivae_translate.utils.devices import device_memory
 from sivae_translate.utils.errors import ConfigError
 
 LARGE = 1024
 """Batch size from which on memory is measured."""
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 TRIED = 2
 """Number of images to measure the memory of."""
 
@@ -59,16 +56,3 @@ def least_memory(config: Config) -> float:
         rebuilt = model.draw_views(model.read(views).mean)
     del rebuilt
     return sum(kept.values()) / TRIED / 2
-
-
-def device_memory(name: str) -> int:
-    """Memory of a GPU, or of this machine as far as this process may use it, in bytes."""
-    device = pick_device(name)
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    present = 2**63
-    with suppress(ValueError, OSError, AttributeError):  # Windows has no sysconf
-        present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(ValueError, OSError):  # "max", or no such group
-        present = min(present, int(CGROUP_LIMIT.read_text(encoding="ascii")))
-    return present

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -12,6 +13,8 @@ from torch import nn
 
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.errors import ConfigError
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -81,3 +84,16 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)
+
+
+def device_memory(name: str) -> int:
+    """Memory of a GPU, or of this machine as far as this process may use it, in bytes."""
+    device = pick_device(name)
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    present = 2**63
+    with contextlib.suppress(ValueError, OSError, AttributeError):  # Windows has no sysconf
+        present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(ValueError, OSError):  # "max", or no such group
+        present = min(present, int(CGROUP_LIMIT.read_text(encoding="ascii")))
+    return present

@@ -96,6 +96,12 @@ def from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
+def reduced(picture: Image.Image, side: int) -> Image.Image:
+    """A copy of a picture whose longer side has so many pixels."""
+    width, height = (max(1, round(length * side / max(picture.size))) for length in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
 def save(image: Image.Image, path: Path) -> None:
     """Write an image atomically, in the format of its extension; PNG if it has none.
 

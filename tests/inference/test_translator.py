@@ -159,13 +159,6 @@ def test_results_have_the_shape_of_their_inputs_on_request(
     assert np.array_equal(np.asarray(restored), np.asarray(expected))
 
 
-def test_a_shape_that_was_cut_off_is_refused(translator: Translator, pixels: np.ndarray) -> None:
-    wide = Image.fromarray(pixels[0]).resize((90, 41))
-    with pytest.raises(InputError, match="90 x 41 pixels cannot keep its size"):
-        translator(wide, "cats", size="input")
-    assert translator(Image.fromarray(pixels[0]).resize((90, 90)), "cats", size="input").size == (90, 90)
-
-
 @pytest.mark.parametrize(
     ("images", "style", "options", "message"),
     [

@@ -6,7 +6,8 @@ import pytest
 
 from sivae_translate.config import Config, from_dict
 from sivae_translate.training import memory
-from sivae_translate.training.memory import device_memory, least_memory, require_memory
+from sivae_translate.training.memory import least_memory, require_memory
+from sivae_translate.utils.devices import device_memory
 from sivae_translate.utils.errors import ConfigError
 
 

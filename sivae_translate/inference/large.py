@@ -1,0 +1,239 @@
+"""Translation of pictures of any shape and size, whole or in tiles.
+
+A picture is translated at the scale of training, where its shorter side is the model's, or at its own. The
+networks compute it whole if memory suffices, else in overlapping tiles (`tiles`): first the content code of
+the whole picture, then its pixels. All tiles share a style code, and the decoder starts from one field for
+the whole picture (`models/windows.py`). No layer has statistics over places, so where two tiles overlap by
+twice as much as a network sees (`Engine.reach`), the result is that of the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sivae_translate.data.image import ImageLike, from_any
+from sivae_translate.data.processor import ImageProcessor, as_batch
+from sivae_translate.data.tensors import to_pil, to_pixels, to_tensor
+from sivae_translate.inference.arguments import Request
+from sivae_translate.inference.engine import CPU_PIXELS, Engine
+from sivae_translate.inference.tiles import Grid, Tiling
+from sivae_translate.models.typicality import Verdict
+from sivae_translate.models.windows import Windows
+from sivae_translate.utils.devices import device_memory
+from sivae_translate.utils.errors import InputError
+from sivae_translate.utils.pictures import from_array
+
+T = TypeVar("T")
+SHARE = 0.25
+"""Share of a device's memory that a picture may take to be computed whole."""
+COPIES = 6
+"""How many features as large as the largest ones exist at a time, rounded up."""
+LARGEST = 2**31 - 1
+"""Most numbers in features: convolutions count them in 32 bits."""
+TILE = 512
+"""Least side of tiles, unless it is given; half of a tile may overlap others."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A translated picture.
+
+    Attributes:
+        picture: of the input's width and height.
+        how: in words, such as ``3000 x 2000 px in 96 tiles of 256 x 256 px``.
+    """
+
+    picture: Image.Image
+    how: str
+
+
+def keep_sizes(
+    engine: Engine,
+    processor: ImageProcessor,
+    sources: Sequence[ImageLike],
+    codes: Tensor,
+    request: Request,
+) -> tuple[list[Image.Image], list[Verdict]]:
+    """Translate pictures to results of their own sizes.
+
+    Args:
+        engine: the model.
+        processor: prepares pictures for it.
+        sources: the pictures.
+        codes: style codes (N, S), one for each.
+        request: what is asked for; a batch has pictures that the model sees whole in a square.
+
+    Raises:
+        InputError: an unusable picture or tile.
+        DataError: a file cannot be read.
+    """
+    pictures: list[Image.Image] = []
+    verdicts: list[Verdict] = []
+    size, tiling = request.batch_size, request.tiling
+    for start in range(0, len(sources), size):
+        part, styles = sources[start : start + size], codes[start : start + size]
+        prepared = [processor.prepare(source) for source in part] if request.checks or not tiling else []
+        whole = [] if tiling else [i for i, seen in enumerate(prepared) if seen.placement.is_whole]
+        if request.checks:
+            verdicts += engine.typicality(as_batch(prepared))
+        made: dict[int, Image.Image] = {}
+        if whole:
+            squares = engine.translate(as_batch([prepared[index] for index in whole]), styles[whole])
+            for index, square in zip(whole, squares, strict=True):
+                made[index] = processor.restore(to_pil(square), prepared[index].placement)
+        for index, source in enumerate(part):
+            if index not in made:
+                picture = from_any(source, processor.reading)
+                code = styles[index : index + 1]
+                made[index] = translate_picture(engine, processor, picture, code, tiling).picture
+        pictures += [made[index] for index in range(len(part))]
+    return pictures, verdicts
+
+
+def translate_picture(
+    engine: Engine, processor: ImageProcessor, picture: Image.Image, code: Tensor, tiling: Tiling | None
+) -> Drawn:
+    """Translate a picture to a result of its width and height.
+
+    Args:
+        engine: the model.
+        processor: how pictures are prepared for it.
+        picture: a plain picture, see `from_any`.
+        code: style code (1, S).
+        tiling: how to divide it at its own scale; None scales its shorter side to the model's.
+
+    Raises:
+        InputError: the tile is smaller than the model's side.
+    """
+    working = picture if tiling else picture.resize(processor.scaled(picture.size), Image.Resampling.LANCZOS)
+    grids = _grids(engine, processor, working.size, tiling or Tiling())
+    mode = "L" if processor.channels == 1 else "RGB"
+    content = _contents(engine, working, grids[0], mode)
+    result = _draw(engine, content, code, grids[1], Image.new(mode, working.size))
+    if result.size != picture.size:
+        result = result.resize(picture.size, Image.Resampling.LANCZOS)
+    width, height = working.size
+    parts = "whole" if grids[1].count == 1 else f"in {grids[1].count:,} tiles of {grids[1]}"
+    return Drawn(result, f"{width} x {height} px {parts}")
+
+
+def _grids(
+    engine: Engine, processor: ImageProcessor, size: tuple[int, int], tiling: Tiling
+) -> tuple[Grid, Grid]:
+    """The tiles that a picture of this width and height is encoded in, and those that it is decoded in.
+
+    Raises:
+        InputError: the tile is smaller than the model's side.
+    """
+    side, cell, tile = processor.size, engine.model.cell, tiling.tile
+    if tile is not None and tile < side:
+        raise InputError(
+            f"tile is {tile}, smaller than the model's images of {side} px", remedy=f"give {side} or more"
+        )
+    most = most_pixels(engine)
+    whole = size[0] * size[1] <= most if tile is None else max(size) <= tile
+    if whole:
+        reaches = (0, 0)
+    else:
+        reaches = engine.reach
+        fitting = min(max(TILE, 4 * max(reaches) * cell), math.isqrt(most))
+        tile = max(side, fitting) if tile is None else tile
+    encoding, decoding = (Grid.of(size, cell, side, tile, tiling.overlap, reach) for reach in reaches)
+    return encoding, decoding
+
+
+def most_pixels(engine: Engine) -> int:
+    """The number of pixels that a picture may have to be computed whole."""
+    numbers = _largest_features(engine)
+    room = SHARE * device_memory(str(engine.device)) / (4 * COPIES)
+    return int(min(room, LARGEST) / numbers)
+
+
+def _largest_features(engine: Engine) -> float:
+    """The numbers in the largest features of a translation, per pixel of the picture."""
+    model, most = engine.model, 0
+
+    def note(layer: nn.Module, inputs: object, output: object) -> None:
+        nonlocal most
+        del layer, inputs
+        if isinstance(output, Tensor):
+            most = max(most, output.numel())
+
+    hooks = [layer.register_forward_hook(note) for layer in model.modules()]
+    try:
+        with torch.inference_mode():
+            model.translate(
+                torch.zeros(1, *model.image_shape, device=engine.device),
+                torch.zeros(1, model.style_dim, device=engine.device),
+            )
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return most / (model.image_shape[1] * model.image_shape[2])
+
+
+def _contents(engine: Engine, picture: Image.Image, grid: Grid, mode: str) -> Tensor:
+    """The content code (Cc, h, w) of a picture."""
+    cell, height, width = grid.cell, grid.down.size, grid.across.size
+    content = torch.zeros(engine.model.content_shape[0], grid.down.whole, grid.across.whole)
+    across = [torch.from_numpy(weights) for weights in grid.across.profiles(1)]
+    for top, _, weights in grid.rows(1):
+        for lefts, columns in _batches(grid, across):
+            size = (width * cell, height * cell)
+            pixels = [_cut(picture, (left * cell, top * cell), size, mode) for left in lefts]
+            parts = engine.content(to_tensor(np.stack(pixels))).cpu()
+            for left, part, column in zip(lefts, parts, columns, strict=True):
+                place = content[:, top : top + height, left : left + width]
+                place += part * torch.from_numpy(weights)[:, None] * column
+    return content
+
+
+def _draw(engine: Engine, content: Tensor, code: Tensor, grid: Grid, result: Image.Image) -> Image.Image:
+    """Decode a content code (Cc, h, w) into a picture; only one row of tiles is in memory beside it."""
+    cell, height, width = grid.cell, grid.down.size, grid.across.size
+    row = np.zeros((height * cell, grid.across.whole * cell, len(result.getbands())), np.float32)
+    across = grid.across.profiles(cell)
+    whole = (grid.down.whole, grid.across.whole)
+    for top, done, weights in grid.rows(cell):
+        for lefts, columns in _batches(grid, across):
+            windows = Windows(whole, (height, width), [(top, left) for left in lefts])
+            parts = [content[:, top : top + height, left : left + width] for left in lefts]
+            made = engine.draw_windows(torch.stack(parts), code, windows)
+            tiles = made.float().permute(0, 2, 3, 1).cpu().numpy()
+            for left, tile, column in zip(lefts, tiles, columns, strict=True):
+                place = row[:, left * cell : (left + width) * cell]
+                place += tile * weights[:, None, None] * column[:, None]
+        finished = to_pixels(torch.from_numpy(row[:done]).permute(2, 0, 1)[None])[0]
+        result.paste(from_array(finished), (0, top * cell))  # what reaches beyond the picture is cut off
+        row = np.concatenate([row[done:], np.zeros_like(row[:done])])
+    return result
+
+
+def _batches(grid: Grid, weights: Sequence[T]) -> Iterator[tuple[list[int], Sequence[T]]]:
+    """The left cells of a row's tiles and their weights, as many as a CPU computes at a time."""
+    count = max(1, CPU_PIXELS // (grid.down.size * grid.across.size * grid.cell**2))
+    for first in range(0, len(weights), count):
+        yield grid.across.starts[first : first + count], weights[first : first + count]
+
+
+def _cut(picture: Image.Image, corner: tuple[int, int], size: tuple[int, int], mode: str) -> np.ndarray:
+    """A part of a picture, uint8 (H, W, C), by its left and top and its width and height.
+
+    What lies beyond the picture's right and lower border is mirrored there.
+    """
+    (left, top), (width, height) = corner, size
+    box = (left, top, min(left + width, picture.width), min(top + height, picture.height))
+    inside = np.asarray(picture.crop(box).convert(mode))
+    inside = inside.reshape(*inside.shape[:2], -1)
+    missing = (height - inside.shape[0], width - inside.shape[1])
+    if not any(missing):
+        return inside
+    return np.pad(inside, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
