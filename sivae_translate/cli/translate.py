@@ -25,6 +25,9 @@ from sivae_translate.utils.errors import ConfigError
 if TYPE_CHECKING:
     from sivae_translate.inference.translator import StyleLike
 
+LOCAL = ("strict", "grid", "tile", "mask", "keep-detail", "metadata")
+"""Options that only the local engine has."""
+
 
 @dataclass(frozen=True)
 class Translate:
@@ -54,7 +57,17 @@ class Translate:
     """With --size input: translate at the input's own scale, in tiles of this side in pixels; auto computes
     it whole if memory suffices."""
     overlap: int | None = None
-    """With --tile: least overlap of neighbouring tiles in pixels; default: a quarter of a tile."""
+    """With --tile: least overlap of neighbouring tiles in pixels; default: as much as the networks see, at
+    most half a tile."""
+    alpha: Literal["keep", "white"] = "keep"
+    """With --size input: keep the transparency of inputs (not in jpg), or leave it on white."""
+    mask: Path | None = None
+    """With --size input: translate only where this picture is white; it is scaled to each input."""
+    keep_detail: bool = False
+    """With --size input: add the fine detail of inputs that reconstructions lack, where translations are like
+    reconstructions."""
+    metadata: bool = False
+    """Keep the EXIF data and the resolution of inputs."""
     format: Format = "png"
     quality: Quality = None
     grid: Path | None = None
@@ -83,23 +96,7 @@ def run(command: Translate) -> int:
     from sivae_translate.inference.style import Style
     from sivae_translate.inference.translator import Translator
 
-    if not command.inputs:
-        raise ConfigError(
-            "no input is given",
-            remedy="name images or folders: sivae-translate translate RUN IN... --to DOMAIN",
-        )
-    if (command.to is None) == (not command.like):
-        raise ConfigError(
-            "either --to DOMAIN or --like REFERENCE is needed",
-            remedy="sivae-translate info RUN lists the domains",
-        )
-    if command.like and command.seed is not None:
-        raise ConfigError(
-            "--seed draws a style from a domain's prior, but --like uses the style of references",
-            remedy="omit --seed, or give --to DOMAIN instead of --like",
-        )
-    if command.percentile is not None and command.check == "off":
-        raise ConfigError("--percentile is the check's", remedy="add --check warn, or leave it out")
+    _check(command)
     translator = Translator.from_pretrained(command.run, device=command.device, dtype=command.dtype)
     style: StyleLike = list(command.like)
     if command.to is not None:
@@ -117,6 +114,10 @@ def run(command: Translate) -> int:
             size=command.size,
             tile=command.tile,
             overlap=command.overlap,
+            alpha=command.alpha,
+            mask=command.mask,
+            keep_detail=command.keep_detail,
+            metadata=command.metadata,
             batch_size=command.batch_size,
             grid=command.grid,
             encoding=Encoding(command.format, command.quality),
@@ -127,15 +128,38 @@ def run(command: Translate) -> int:
     return report_files(result, Path(command.out))
 
 
+def _check(command: Translate) -> None:
+    """Raise ConfigError if options are missing or contradict each other."""
+    if not command.inputs:
+        raise ConfigError(
+            "no input is given",
+            remedy="name images or folders: sivae-translate translate RUN IN... --to DOMAIN",
+        )
+    if (command.to is None) == (not command.like):
+        raise ConfigError(
+            "either --to DOMAIN or --like REFERENCE is needed",
+            remedy="sivae-translate info RUN lists the domains",
+        )
+    if command.like and command.seed is not None:
+        raise ConfigError(
+            "--seed draws a style from a domain's prior, but --like uses the style of references",
+            remedy="omit --seed, or give --to DOMAIN instead of --like",
+        )
+    if command.percentile is not None and command.check == "off":
+        raise ConfigError("--percentile is the check's", remedy="add --check warn, or leave it out")
+
+
 def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
     """Translate with Ray; returns 1 if files were unreadable."""
     from sivae_translate.inference.cluster import translate_on_cluster
     from sivae_translate.utils.progress import console
 
-    if command.strict or command.grid or command.tile or command.device != "auto":
+    unsupported = {name: getattr(command, name.replace("-", "_")) for name in LOCAL}
+    if any(unsupported.values()) or command.device != "auto":
         raise ConfigError(
-            "--engine ray supports none of --strict, --grid and --tile, and its workers choose their devices",
-            remedy="omit --strict, --grid, --tile and --device, or use --engine local",
+            f"--engine ray supports none of {', '.join(f'--{name}' for name in LOCAL)}, and its workers "
+            "choose their devices",
+            remedy="omit these and --device, or use --engine local",
         )
     result = translate_on_cluster(
         command.run,

@@ -36,8 +36,7 @@ def to_plain(
 def _grey_or_rgb(
     image: Image.Image, name: str, white: int, profile: bytes | None, orientation: int
 ) -> Image.Image:
-    if orientation in _TURNS:
-        image = image.transpose(_TURNS[orientation])
+    image = upright(image, orientation)
     if image.mode == "F":
         raise ranges.UnknownRangeError("its pixels are floating-point numbers of unknown range")
     if image.mode.startswith("I"):
@@ -48,6 +47,11 @@ def _grey_or_rgb(
     if image.has_transparency_data:
         image = _on_white(image)
     return image.convert("L" if grey else "RGB")
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn an image by its EXIF orientation, see `orientation_of`."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def _eight_bit_channels(image: Image.Image, grey: bool) -> Image.Image:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -89,9 +90,28 @@ def open_image(source: str | Path | BinaryIO, reading: Reading = DEFAULT) -> Ima
         if isinstance(source, (str, Path))
         else str(getattr(source, "name", "") or "the image stream")
     )
+    with _explained(name), _stream(source) as file:
+        return _read(file, name, reading)
+
+
+@contextmanager
+def opened(path: Path, reading: Reading = DEFAULT) -> Iterator[ImageFile.ImageFile]:
+    """An image file as Pillow opens it: its header is read, and its pixels once they are needed.
+
+    Raises:
+        DataError: see `open_image`; also where pixels that the context needs cannot be read.
+    """
+    with _explained(str(path)), _stream(path) as file:
+        image = _identify(cast("BinaryIO", ClockedStream(file, reading.seconds)), str(path))
+        with MEMORY.share(image.width * image.height * BYTES_PER_PIXEL):
+            yield image
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn errors of decoders into DataErrors."""
     try:
-        with _stream(source) as file:
-            return _read(file, name, reading)
+        yield
     except (DataError, InputError):
         raise
     except Exception as error:  # decoders can raise anything on damaged files

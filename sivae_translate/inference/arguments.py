@@ -35,6 +35,9 @@ class Options(TypedDict, total=False):
     size: Literal["model", "input"]
     tile: int | Literal["auto"] | None
     overlap: int | None
+    alpha: Literal["keep", "white"]
+    mask: ImageLike | None
+    keep_detail: bool
     check: Check
     percentile: float | None
 
@@ -49,7 +52,13 @@ class Request:
             The model still sees inputs at the scale of training, unless there is a tile.
         tile: with size ``input``, translate at the input's own scale, in tiles of this side in pixels;
             ``auto`` computes it whole if memory suffices.
-        overlap: least overlap of neighbouring tiles in pixels; None is a quarter of a tile.
+        overlap: least overlap of neighbouring tiles in pixels; None is as much as the networks see, at most
+            half a tile.
+        alpha: ``keep`` gives results of the input's size its transparency; ``white`` leaves it on white, as
+            the model sees it, and as results of the model's size are.
+        mask: with size ``input``, translate only where this picture is white; it is scaled to the input.
+        keep_detail: with size ``input``, add the fine detail that a reconstruction lacks, where the
+            translation is like the reconstruction.
         check: ``warn`` or ``raise`` if an image is unlike the training data; takes twice the time.
         percentile: an image above it counts as unusual: 99 flags one in a hundred images like the training
             data. None is 99, or the highest that the model's validation images resolve.
@@ -62,6 +71,9 @@ class Request:
     size: Literal["model", "input"] = "model"
     tile: int | Literal["auto"] | None = None
     overlap: int | None = None
+    alpha: Literal["keep", "white"] = "keep"
+    mask: ImageLike | None = None
+    keep_detail: bool = False
     check: Check = "off"
     percentile: float | None = None
 
@@ -72,8 +84,17 @@ class Request:
             raise InputError(f"batch_size is {self.batch_size}", remedy="give 1 or more")
         if self.tile is None and self.overlap is not None:
             raise InputError("overlap is that of tiles", remedy="give tile as well, or leave overlap out")
-        if self.tile is not None and self.size != "input":
-            raise InputError("tile is for results of the input's size", remedy="give size='input' as well")
+        require_choice("alpha", self.alpha, ("keep", "white"))
+        wanted = {
+            "tile": self.tile is not None,
+            "mask": self.mask is not None,
+            "keep_detail": self.keep_detail,
+        }
+        for name, given in wanted.items():
+            if given and not self.keeps_size:
+                raise InputError(
+                    f"{name} is for results of the input's size", remedy="give size='input' as well"
+                )
         if isinstance(self.tile, str):
             require_choice("tile", self.tile, ("auto", "a number of pixels"))
         _ = self.tiling
@@ -82,6 +103,16 @@ class Request:
     def keeps_size(self) -> bool:
         """Whether results have the sizes of their inputs."""
         return self.size == "input"
+
+    @property
+    def keeps_alpha(self) -> bool:
+        """Whether results have the transparency of their inputs."""
+        return self.keeps_size and self.alpha == "keep"
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether results are what the model makes of squares, at most scaled, and made transparent."""
+        return self.tile is None and self.mask is None and not self.keep_detail
 
     @property
     def checks(self) -> bool:

@@ -15,14 +15,13 @@ from torch import Tensor
 
 from sivae_translate.data.listing import left_out
 from sivae_translate.data.processor import Prepared, as_batch
-from sivae_translate.data.reading import open_image
 from sivae_translate.data.tensors import to_pixels
 from sivae_translate.inference.arguments import PERCENTILE, Options, Request, unusual
 from sivae_translate.inference.codec import Codec
 from sivae_translate.inference.codec_pool import check_workers, codec_for
 from sivae_translate.inference.jobs import Job, is_there, plan_jobs
-from sivae_translate.inference.large import translate_picture
 from sivae_translate.inference.relations import LocalPlaces
+from sivae_translate.inference.singles import Singles
 from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.utils import pictures
@@ -65,6 +64,7 @@ def translate_files(
     *,
     overwrite: bool = False,
     strict: bool = False,
+    metadata: bool = False,
     grid: Path | None = None,
     encoding: Encoding = PNG,
     workers: int | None = None,
@@ -81,6 +81,7 @@ def translate_files(
         out: output folder.
         overwrite: replace existing outputs; otherwise they are kept.
         strict: stop at the first unreadable file, and immediately if a folder has files that are not images.
+        metadata: outputs have the EXIF data and the resolution of their inputs.
         grid: also write a picture of the first sources, as the model sees them, and their translations.
         encoding: format and quality of the outputs.
         workers: processes that decode and encode, or 0 for threads; see `codec_for`.
@@ -101,7 +102,8 @@ def translate_files(
     missing = _missing(jobs, overwrite, result)
     _require_places(out, grid, jobs)
     codec = codec_for(translator.processor, encoding, len(missing), workers)
-    work = _FolderWork(translator, code, codec, request, strict, threshold, result)
+    singles = Singles(translator, code, encoding, request, metadata)
+    work = _FolderWork(translator, code, codec, request, singles, strict, threshold, result)
     return work.run(missing, grid)
 
 
@@ -150,18 +152,18 @@ class _FolderWork:
     code: Tensor | None
     codec: Codec
     request: Request
+    singles: Singles
     strict: bool
     percentile: float
     result: BatchResult = field(default_factory=BatchResult)
     examples: list[tuple[Image.Image, Image.Image]] = field(default_factory=list)
-    large: list[Job] = field(default_factory=list)
-    how: str = ""
+    left: list[Job] = field(default_factory=list)
 
     def run(self, jobs: Sequence[Job], grid: Path | None) -> BatchResult:
         """Process all jobs and write the grid; see `translate_files` for the errors."""
         for folder in {job.target.parent for job in jobs}:
             remove_leftovers(folder)
-        quick, size = ([] if self.request.tiling else jobs), self.request.batch_size
+        quick, size = ([] if self.singles.all else jobs), self.request.batch_size
         batches = [quick[start : start + size] for start in range(0, len(quick), size)]
         with progress_bar() as bar, self._threads() as threads:
             task = bar.add_task("rebuilding" if self.code is None else "translating", total=len(jobs))
@@ -175,9 +177,9 @@ class _FolderWork:
                 writing = [] if made is None else self._write(threads, readable, prepared, made)
                 bar.advance(task, len(batch))
             _finish(writing)
-            for job in jobs if self.request.tiling else self.large:
-                self._translate_large(job)
-                bar.advance(task, int(self.request.tiling is not None))
+            for job in jobs if self.singles.all else self.left:
+                self._translate_single(job)
+                bar.advance(task, int(self.singles.all))
         self._save_grid(grid)
         return self.result
 
@@ -240,8 +242,8 @@ class _FolderWork:
             except DataError as problem:
                 self._note_unreadable(problem)
                 continue
-            if self.request.keeps_size and not result.placement.is_whole:
-                self.large.append(job)
+            if self.singles.include(job, result):
+                self.left.append(job)
                 continue
             readable.append(job)
             prepared.append(result)
@@ -261,29 +263,21 @@ class _FolderWork:
         if self.strict:
             raise problem
 
-    def _translate_large(self, job: Job) -> None:
-        """Translate a picture at its own size, of which the model sees more than a square."""
-        assert self.code is not None  # reconstructions have the model's size
-        engine, processor = self.translator.engine, self.translator.processor
+    def _translate_single(self, job: Job) -> None:
+        """Translate a picture on its own."""
         try:
-            picture = open_image(job.source, processor.reading)
+            picture = self.singles.read(job)
             self._require_fits(job, picture.size)
+            if self.request.checks:
+                seen = as_batch([self.translator.processor.prepare_plain(picture)])
+                self._note_unusual([job], self.translator.engine.typicality(seen))
+            made = self.singles.translate(job, picture)
         except DataError as problem:
             self._note_unreadable(problem)
             return
-        if self.request.checks:
-            seen = as_batch([processor.prepare_plain(picture)])
-            self._note_unusual([job], engine.typicality(seen))
-        drawn = translate_picture(engine, processor, picture, self.code, self.request.tiling)
-        if self.request.tiling and drawn.how != self.how:
-            console.print(f"{job.source.name}: {drawn.how}", highlight=False)
-            self.how = drawn.how
-        self.codec.encoding.save(drawn.picture, job.target)
         self.result.written.append(job.target)
         if len(self.examples) < GRID_ROWS:
-            self.examples.append(
-                (pictures.reduced(picture, EXAMPLE), pictures.reduced(drawn.picture, EXAMPLE))
-            )
+            self.examples.append((pictures.reduced(picture, EXAMPLE), pictures.reduced(made, EXAMPLE)))
 
     def _compute(self, jobs: Sequence[Job], prepared: Sequence[Prepared]) -> np.ndarray:
         """Translate a batch: uint8 (B, S, S, C)."""

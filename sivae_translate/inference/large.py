@@ -19,11 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sivae_translate.data.extras import extras_of, with_alpha
 from sivae_translate.data.image import ImageLike, from_any
 from sivae_translate.data.processor import ImageProcessor, as_batch
 from sivae_translate.data.tensors import to_pil, to_pixels, to_tensor
 from sivae_translate.inference.arguments import Request
 from sivae_translate.inference.engine import CPU_PIXELS, Engine
+from sivae_translate.inference.finish import masked, with_detail
 from sivae_translate.inference.tiles import Grid, Tiling
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.models.windows import Windows
@@ -77,11 +79,11 @@ def keep_sizes(
     """
     pictures: list[Image.Image] = []
     verdicts: list[Verdict] = []
-    size, tiling = request.batch_size, request.tiling
+    size, simple = request.batch_size, request.is_simple
     for start in range(0, len(sources), size):
         part, styles = sources[start : start + size], codes[start : start + size]
-        prepared = [processor.prepare(source) for source in part] if request.checks or not tiling else []
-        whole = [] if tiling else [i for i, seen in enumerate(prepared) if seen.placement.is_whole]
+        prepared = [processor.prepare(source) for source in part] if request.checks or simple else []
+        whole = [i for i, seen in enumerate(prepared) if seen.placement.is_whole] if simple else []
         if request.checks:
             verdicts += engine.typicality(as_batch(prepared))
         made: dict[int, Image.Image] = {}
@@ -92,10 +94,51 @@ def keep_sizes(
         for index, source in enumerate(part):
             if index not in made:
                 picture = from_any(source, processor.reading)
-                code = styles[index : index + 1]
-                made[index] = translate_picture(engine, processor, picture, code, tiling).picture
+                made[index] = translate_one(engine, processor, picture, styles[index][None], request).picture
         pictures += [made[index] for index in range(len(part))]
+    if request.keeps_alpha:
+        extras = (extras_of(source, processor.reading) for source in sources)
+        pictures = [with_alpha(made, kept.alpha) for made, kept in zip(pictures, extras, strict=True)]
     return pictures, verdicts
+
+
+def translate_one(
+    engine: Engine, processor: ImageProcessor, picture: Image.Image, code: Tensor, request: Request
+) -> Drawn:
+    """Translate a picture as requested; transparency is left to the caller.
+
+    Args:
+        engine: the model.
+        processor: how pictures are prepared for it.
+        picture: a plain picture, see `from_any`.
+        code: style code (1, S).
+        request: what is asked for.
+
+    Raises:
+        InputError: the tile is smaller than the model's side, or the mask is no image.
+        DataError: the mask cannot be read.
+    """
+    drawn = _translated(engine, processor, picture, code, request)
+    made = drawn.picture
+    if request.keep_detail:
+        own = engine.encode(as_batch([processor.prepare_plain(picture)])).style.mean
+        rebuilt = _translated(engine, processor, picture, own, request).picture
+        scale = 1.0 if request.tiling else min(picture.size) / processor.size
+        made = with_detail(picture, rebuilt, made, scale)
+    if request.mask is not None:
+        made = masked(picture, made, request.mask)
+    return Drawn(made, drawn.how)
+
+
+def _translated(
+    engine: Engine, processor: ImageProcessor, picture: Image.Image, code: Tensor, request: Request
+) -> Drawn:
+    """Translate a picture that the model may see in a square."""
+    placement = processor.place(picture.size)
+    if request.keeps_size and (request.tiling or not placement.is_whole):
+        return translate_picture(engine, processor, picture, code, request.tiling)
+    square = to_pil(engine.translate(as_batch([processor.prepare_plain(picture)]), code)[0])
+    return Drawn(processor.restore(square, placement) if request.keeps_size else square, "in a square")
 
 
 def translate_picture(

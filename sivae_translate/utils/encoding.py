@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
-from PIL import Image
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from sivae_translate.utils.choices import ImageFormat
 from sivae_translate.utils.errors import InputError
@@ -63,21 +65,37 @@ class Encoding:
         """Extension of file names."""
         return f".{self.format}"
 
-    def write(self, image: Image.Image, target: Path | BinaryIO) -> None:
-        """Write an image directly to a file or stream; `save` writes atomically."""
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the format can hold transparency."""
+        return self.format != "jpg"
+
+    def write(self, image: Image.Image, target: Path | BinaryIO, **metadata: Any) -> None:
+        """Write an image directly to a file or stream; `save` writes atomically.
+
+        Colours are tagged as sRGB: a chunk of PNG files, a profile in others, unless they are grey.
+        """
         options: dict[str, Any] = {"quality": QUALITY if self.quality is None else self.quality}
         if self.format == "png":
-            options = {"compress_level": self.compress_level}
-        image.save(target, _PILLOW[self.format], **options)
+            options = {"compress_level": self.compress_level, "pnginfo": _srgb_chunk()}
+        elif image.mode.startswith("RGB"):
+            options["icc_profile"] = srgb_profile()
+        known = {name: value for name, value in metadata.items() if value is not None}
+        image.save(target, _PILLOW[self.format], **options, **known)
 
-    def save(self, image: Image.Image, path: Path) -> None:
-        """Write a grey or RGB image atomically.
+    def save(self, image: Image.Image, path: Path, **metadata: Any) -> None:
+        """Write an image atomically: grey or RGB, with alpha where the format has it.
+
+        Args:
+            image: of mode "L", "LA", "RGB" or "RGBA".
+            path: where to write.
+            metadata: ``exif`` (bytes) and ``dpi`` (two numbers), where they are not None.
 
         Raises:
             OutputError: the folder cannot be written to.
         """
         with replacing(path) as temporary:
-            self.write(image, temporary)
+            self.write(image, temporary, **metadata)
 
     def encode(self, image: Image.Image) -> bytes:
         """Encode an image to bytes."""
@@ -94,6 +112,20 @@ class Encoding:
                 f"whose sides have at most {longest:,}",
                 remedy="choose the format png",
             )
+
+
+def _srgb_chunk() -> PngInfo:
+    """The chunk that says that a PNG file's colours are sRGB (perceptual intent)."""
+    info = PngInfo()
+    info.add(b"sRGB", b"\0")  # type: ignore[no-untyped-call]
+    return info
+
+
+@cache
+def srgb_profile() -> bytes:
+    """An ICC profile of sRGB, always the same: without the date of its creation."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile[:24] + bytes(12) + profile[36:]
 
 
 PNG = Encoding()
