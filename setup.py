@@ -65,6 +65,7 @@ setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.16"],
+        "trackers": ["tensorboard>=2.16", "wandb>=0.19", "mlflow-skinny>=2.20"],
         "hub": ["huggingface_hub>=1.0"],
         "heif": ["pillow-heif>=0.16"],
         "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
@@ -90,6 +91,8 @@ setup(
             "setuptools>=70",
             "tensorboard>=2.16",
             "huggingface_hub>=1.0",
+            "wandb>=0.19",
+            "mlflow-skinny>=2.20",
         ],
     },
 )

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from sivae_translate.models.lpips import Lpips
     from sivae_translate.models.translation import TranslationVAE
     from sivae_translate.models.weights import list_models
+    from sivae_translate.training.callbacks import Callback, StopTraining
     from sivae_translate.training.launch import train
     from sivae_translate.utils.errors import SivaeError
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callback": "training.callbacks",
     "Codes": "models.codes",
     "Config": "config",
     "DomainData": "data.domains",
@@ -36,6 +38,7 @@ _HOMES = {
     "Posterior": "models.codes",
     "SivaeError": "utils.errors",
     "Source": "data.sources",
+    "StopTraining": "training.callbacks",
     "Style": "inference.style",
     "TranslationVAE": "models.translation",
     "Translator": "inference.translator",
@@ -47,6 +50,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Callback",
     "Codes",
     "Config",
     "DomainData",
@@ -56,6 +60,7 @@ __all__ = [
     "Posterior",
     "SivaeError",
     "Source",
+    "StopTraining",
     "Style",
     "TranslationVAE",
     "Translator",

@@ -21,3 +21,14 @@ class Section(BaseModel):
     """A frozen group of settings that refuses unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+def names_in(value: object) -> object:
+    """Names separated by commas as a tuple; true and false are earlier values, for TensorBoard."""
+    if isinstance(value, bool):
+        return ("tensorboard",) if value else ()
+    if not isinstance(value, str):
+        return value
+    names = [name.strip() for name in value.strip("[]").split(",")]
+    earlier = {"true": "tensorboard", "false": "", "none": ""}
+    return tuple(filter(None, (earlier.get(name, name) for name in names)))

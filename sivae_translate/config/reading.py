@@ -29,6 +29,7 @@ OLD_NAMES = {
     "objective.open_until": "objective.content_open_at",
     "training.init": "training.fine_tune",
     "training.retreats": "training.max_rollbacks",
+    "training.tensorboard": "training.trackers",
 }
 """Earlier names of settings, which configurations and model files may still contain."""
 OLD_VALUES = {"vae": "elbo", "back": "back_translation"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sivae_translate.config.data_settings import DataConfig
 from sivae_translate.config.kinds import (
@@ -18,6 +18,7 @@ from sivae_translate.config.kinds import (
     Section,
     Share,
     Width,
+    names_in,
 )
 from sivae_translate.config.sizes import SIZES, with_size
 from sivae_translate.utils.choices import ObjectiveName, Precision
@@ -290,9 +291,14 @@ class TrainingConfig(Section):
             description="fraction of each domain's images for validation, which chooses the best checkpoint",
         ),
     ] = 0.02
-    tensorboard: Annotated[
-        bool, Field(description="also write TensorBoard events (needs the extra 'tensorboard')")
-    ] = False
+    trackers: Annotated[
+        tuple[str, ...],
+        BeforeValidator(names_in),
+        Field(
+            description="programs that also get metrics and pictures, separated by commas: tensorboard, "
+            "wandb, mlflow, trackio; each needs its package"
+        ),
+    ] = ()
     max_rollbacks: Annotated[
         int,
         Field(ge=0, le=MOST, description="most rollbacks to the last good state before giving up"),

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sivae_translate.config import Config
 from sivae_translate.data.domains import DomainData
+from sivae_translate.training.callbacks import Callback
 from sivae_translate.training.distributed import joined
 from sivae_translate.training.trainer import Trainer
 from sivae_translate.utils.errors import TrainingError
 
 
-def train(config: Config, out: str | Path, *, resume: bool = False, data: DomainData | None = None) -> Path:
+def train(
+    config: Config,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    data: DomainData | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Path:
     """Train and return the run folder; see `Trainer`. With torchrun, all its processes share the run.
 
     Raises:
@@ -30,7 +39,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, data: Domain
     ('day', 'night')
     """
     with joined() as world:
-        trainer = Trainer(config, Path(out), resume=resume, data=data, world=world)
+        trainer = Trainer(config, Path(out), resume=resume, data=data, world=world, callbacks=callbacks)
         try:
             return trainer.run()
         except RuntimeError as error:

@@ -1,13 +1,11 @@
-"""Log of a run's metrics: JSON lines, and TensorBoard if requested."""
+"""Log of a run's metrics, as JSON lines."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.files import cannot_write, write_text
 
 
@@ -19,25 +17,11 @@ class MetricsLog:
     Args:
         folder: the run folder.
         resumed_step: step of the checkpoint; 0 for a new run.
-        tensorboard: also write events to folder/tensorboard.
-
-    Raises:
-        ConfigError: ``tensorboard`` is set but it is not installed.
     """
 
-    def __init__(self, folder: Path, resumed_step: int, tensorboard: bool) -> None:
+    def __init__(self, folder: Path, resumed_step: int) -> None:
         self.path = folder / "metrics.jsonl"
         self.forget_after(resumed_step)
-        self.writer: Any = None
-        if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise ConfigError(
-                    "training.tensorboard is set, but tensorboard is not installed",
-                    remedy="pip install 'sivae-translate[tensorboard]'",
-                ) from error
-            self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_step)
 
     def forget_after(self, step: int) -> None:
         """Remove lines after a step, and damaged lines."""
@@ -55,14 +39,6 @@ class MetricsLog:
                 file.write(json.dumps({"step": step, **metrics}) + "\n")
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        if self.writer is not None:
-            for name, value in metrics.items():
-                self.writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Flush TensorBoard's events."""
-        if self.writer is not None:
-            self.writer.close()
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sivae_translate.config import Config, load_config
+from sivae_translate.config import Config, load_config, to_yaml
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.splits import NamedSplit, Split, split_training
 from sivae_translate.models.weights import load_model
 from sivae_translate.training import checkpoints
-from sivae_translate.utils.errors import CheckpointError
+from sivae_translate.utils.errors import CheckpointError, ConfigError
 from sivae_translate.utils.files import write_text
 
 FREE = {
@@ -21,7 +21,7 @@ FREE = {
     "objective": {"beta_neg"},
     "training": {
         *("steps", "epochs", "minutes", "device", "precision", "channels_last", "log_every", "picture_every"),
-        *("checkpoint_every", "keep_checkpoints", "tensorboard", "max_rollbacks", "learning_rate", "batch"),
+        *("checkpoint_every", "keep_checkpoints", "trackers", "max_rollbacks", "learning_rate", "batch"),
         *("accumulate", "checkpoint_activations"),
     },
 }
@@ -33,6 +33,30 @@ SHOWN = 6
 """How many names a message lists before it counts the rest."""
 PARTS = ("train", "validation")
 """Parts of a `NamedSplit`, by their names in the file."""
+
+
+def last_checkpoint(out: Path, *, resume: bool) -> Path | None:
+    """The checkpoint to continue from; None for a new run.
+
+    Raises:
+        ConfigError: there is a run, but ``resume`` is not set.
+    """
+    checkpoint = checkpoints.latest(out / "checkpoints")
+    if checkpoint and not resume:
+        raise ConfigError(
+            f"{out} already has a run", remedy="choose another --out, or continue it with --resume"
+        )
+    return checkpoint
+
+
+def open_folder(config: Config, out: Path, data: DomainData, split: ChosenSplit) -> None:
+    """Write config.yaml and the split.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    write_text(out / "config.yaml", to_yaml(config))
+    store_split(out, data, split.splits)
 
 
 def require_same_run(config: Config, out: Path) -> None:

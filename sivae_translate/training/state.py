@@ -158,8 +158,8 @@ class RunState:
         """
         self.progress = checkpoints.load(checkpoint, self.modules, self.stepper.optimizers)
 
-    def save(self) -> None:
-        """Validate and save; the best checkpoint of the last phase is kept in addition to the last ones.
+    def save(self) -> Path:
+        """Validate, save and return the folder; the best checkpoint of the last phase is kept, too.
 
         Its file is written first: if the process is killed before the checkpoint is written, the steps since
         the previous one are repeated, and their score is no better than that in the file.
@@ -177,6 +177,7 @@ class RunState:
         folder = root / f"step-{self.progress.step:08d}"
         checkpoints.save(folder, self.modules, self.stepper.optimizers, self.progress)
         checkpoints.prune(root, self.config.training.keep_checkpoints)
+        return folder
 
     def save_model(self, name: str) -> None:
         """Write the averaged model to the run folder."""
