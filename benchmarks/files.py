@@ -23,9 +23,10 @@ from benchmarks import measure
 from benchmarks.common import read_options
 from benchmarks.measure import Figures
 from benchmarks.translate import untrained, write_sources
-from sivae_translate.inference.codec_pool import MOST_WORKERS, core_count
+from sivae_translate.inference.codec_pool import MOST_WORKERS
 from sivae_translate.inference.folders import translate_files
 from sivae_translate.utils.choices import ImageFormat
+from sivae_translate.utils.cores import core_count
 from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.files import write_json

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from sivae_translate.config import Config, ModelConfig, field_names, from_dict, load_config, to_yaml
+from sivae_translate.config import (
+    Config,
+    ModelConfig,
+    RampConfig,
+    field_names,
+    from_dict,
+    load_config,
+    to_yaml,
+)
 from sivae_translate.config.sizes import SIZED, SIZES
 from sivae_translate.lab.settings import load_toy_config
 from sivae_translate.models.build import make_model
@@ -32,6 +40,11 @@ def test_yaml_round_trips(tmp_path: Path) -> None:
     )
     (tmp_path / "c.yaml").write_text(to_yaml(config))
     assert load_config(tmp_path / "c.yaml") == config
+
+
+@pytest.mark.parametrize("section", [Config, RampConfig])
+def test_every_setting_has_a_description(section: Any) -> None:
+    assert [name for name, text in field_names(section) if text.startswith("(default")] == []
 
 
 @pytest.mark.parametrize(

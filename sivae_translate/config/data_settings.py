@@ -17,10 +17,12 @@ class AugmentConfig(Section):
     scale: Annotated[float, Field(ge=0, lt=1, description="0.1 scales images to 90 to 110 %")] = 0.0
     rotate: Annotated[float, Field(ge=0, le=180, description="largest rotation in degrees")] = 0.0
     flip: Annotated[bool, Field(description="mirror left and right at random")] = False
-    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
-    contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
-    saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    brightness: Annotated[float, Field(ge=0, le=1, description="0.2 changes brightness by up to 20 %")] = 0.0
+    contrast: Annotated[float, Field(ge=0, le=1, description="0.2 changes contrast by up to 20 %")] = 0.0
+    saturation: Annotated[float, Field(ge=0, le=1, description="0.2 changes saturation by up to 20 %")] = 0.0
+    hue: Annotated[
+        float, Field(ge=0, le=0.5, description="largest turn of the hue, as a fraction of the circle")
+    ] = 0.0
 
 
 class DataConfig(Section):
@@ -75,7 +77,10 @@ class DataConfig(Section):
         Field(description="folder of the cache of decoded images; none is the user's cache folder"),
     ] = None
     workers: Annotated[
-        int, Field(ge=0, le=1024, description="loader processes; 0 loads in the training process")
+        int,
+        Field(
+            ge=0, le=1024, description="loader processes, at most one a core; 0 loads in the training process"
+        ),
     ] = 0
     augment: AugmentConfig = AugmentConfig()
 

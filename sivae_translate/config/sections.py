@@ -63,7 +63,9 @@ class ModelConfig(Section):
     ] = 4
     content_channels: Annotated[Dimension, Field(description="channels of the content code")] = 16
     style_dim: Annotated[Dimension, Field(description="length of the style code")] = _SMALL["style_dim"]
-    style_features: Dimension = _SMALL["style_features"]
+    style_features: Annotated[
+        Dimension, Field(description="width of the layers that turn a style into scales")
+    ] = _SMALL["style_features"]
     autoencoder: Annotated[
         str | None,
         Field(
@@ -81,7 +83,9 @@ class ModelConfig(Section):
     style_widths: Annotated[tuple[Width, ...], Field(max_length=16, description="style encoder")] = _SMALL[
         "style_widths"
     ]
-    encoder_blocks: Blocks = _SMALL["encoder_blocks"]
+    encoder_blocks: Annotated[
+        Blocks, Field(description="residual blocks per resolution of the content encoder")
+    ] = _SMALL["encoder_blocks"]
     resampling: Annotated[
         Literal["shuffle", "antialiased", "smooth"],
         Field(
@@ -89,7 +93,9 @@ class ModelConfig(Section):
             "fine detail more slowly; antialiased is shuffle with smoothed images for the encoders"
         ),
     ] = "shuffle"
-    decoder_blocks: Blocks = _SMALL["decoder_blocks"]
+    decoder_blocks: Annotated[Blocks, Field(description="residual blocks per resolution of the decoder")] = (
+        _SMALL["decoder_blocks"]
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -113,8 +119,8 @@ class RampConfig(Section):
         ],
         Field(description="name of the weight, whose own setting is ignored"),
     ]
-    start: NonNegative
-    end: NonNegative
+    start: Annotated[NonNegative, Field(description="weight until begin")]
+    end: Annotated[NonNegative, Field(description="weight from until on")]
     begin: Annotated[Share, Field(description="time until which the weight stays at start")] = 0.0
     until: Annotated[Share, Field(description="time from which the weight stays at end")] = 1.0
 
@@ -271,10 +277,14 @@ class TrainingConfig(Section):
     ema: Annotated[
         float, Field(ge=0, lt=1, description="decay of the averaged weights, which are saved as the model")
     ] = 0.995
-    seed: Annotated[int, Field(ge=0, le=10**12)] = 0
+    seed: Annotated[
+        int, Field(ge=0, le=10**12, description="seed of first weights, batches, noise and augmentation")
+    ] = 0
     device: Annotated[str, Field(max_length=50, description="auto, cpu, cuda, cuda:1, mps")] = "auto"
     precision: Annotated[Precision, Field(description="auto is bfloat16 where that is fast")] = "auto"
-    channels_last: bool = True
+    channels_last: Annotated[
+        bool, Field(description="store a pixel's channels side by side, which is faster on most devices")
+    ] = True
     log_every: Annotated[Count, Field(description="steps between two lines of metrics.jsonl")] = 20
     picture_every: Annotated[
         int, Field(ge=0, le=MOST, description="steps between two picture grids; 0 writes only the last")

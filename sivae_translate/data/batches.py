@@ -22,6 +22,7 @@ from sivae_translate.data.augment import Augmentation
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.splits import Split
 from sivae_translate.data.tensors import to_tensor
+from sivae_translate.utils.cores import bounded_by_cores
 from sivae_translate.utils.errors import DataError, SivaeError
 
 
@@ -131,8 +132,8 @@ class TrainingBatches(Dataset[Batch]):
 
 
 def iterate(batches: TrainingBatches, start: int, stop: int, workers: int) -> Iterator[Batch]:
-    """Batches ``start`` to ``stop``, prefetched by worker processes if there are any and they can."""
-    workers = 0 if batches.in_process else workers
+    """Batches ``start`` to ``stop``, prefetched by worker processes, at most one a core, if they can."""
+    workers = 0 if batches.in_process else bounded_by_cores(workers, "data.workers")
     loader = DataLoader(
         _WithErrors(batches),
         batch_size=None,

@@ -29,6 +29,7 @@ from sivae_translate.data.processor import ImageProcessor, Placement, Prepared
 from sivae_translate.data.reading import MEMORY
 from sivae_translate.inference.codec import Codec
 from sivae_translate.inference.codec_worker import BUFFER, FREE, Header, as_placement, receive, send
+from sivae_translate.utils.cores import core_count
 from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.errors import DataError, InputError, OutputError
 
@@ -177,11 +178,6 @@ def codec_for(processor: ImageProcessor, encoding: Encoding, images: int, worker
         cores = core_count()
         workers = min(cores, MOST_WORKERS) if cores >= FEWEST_CORES and images >= FEWEST_IMAGES else 0
     return CodecPool(processor, encoding, workers) if workers else Codec(processor, encoding)
-
-
-def core_count() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _DiedError(Exception):

@@ -62,6 +62,20 @@ _REMEDIES: dict[NetworkName, str] = {
 }
 
 
+_UNREADABLE = (
+    safetensors.SafetensorError,
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+)
+"""What reading a file of another kind may raise."""
+
+
 def remedy(network: NetworkName) -> str:
     """How to get a network's weights."""
     return _REMEDIES[network]
@@ -79,9 +93,10 @@ def read_weights(path: Path, network: NetworkName) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except _UNREADABLE as error:  # torch's own text is long, and advises to load the file unsafely
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "it holds no plain tensors"
         raise DataError(
-            f"the LPIPS weights file {path} cannot be read: {error}", remedy=remedy(network)
+            f"the LPIPS weights file {path} cannot be read: {why}", remedy=remedy(network)
         ) from error
     if not isinstance(content, dict):
         raise DataError(

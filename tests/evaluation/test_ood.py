@@ -64,6 +64,12 @@ def save(images: np.ndarray, folder: Path) -> None:
 # ---- separation
 
 
+@pytest.mark.parametrize("shift", [-30, 0, 30])
+def test_the_interval_of_the_precision_holds_it_also_where_a_score_ranks_the_wrong_way(shift: int) -> None:
+    found = separation.separation(np.arange(20.0), np.arange(10.0) + shift + 0.5).aupr
+    assert 0 <= found.low <= found.mean <= found.high <= 1
+
+
 def test_auroc_counts_pairs() -> None:
     inside, outside = np.array([0.0, 1, 2, 2]), np.array([1.0, 2, 5])
     pairs = [(b > a) + 0.5 * (b == a) for a in inside for b in outside]

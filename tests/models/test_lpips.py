@@ -234,6 +234,16 @@ def test_a_tensor_of_the_wrong_shape_is_named(shipped: Any) -> None:
         Lpips(shipped | {"features.3.weight": torch.zeros(192, 64, 3, 3)})
 
 
+def test_a_wrong_weights_file_gives_one_line_and_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    torch.save({"network": torch.nn.Linear(1, 1)}, path)
+    with pytest.raises(DataError) as caught:
+        Lpips.load(path)
+    assert "no plain tensors" in str(caught.value)
+    assert "pass the path of torchvision's" in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_an_unreadable_weights_file_is_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"broken{suffix}"

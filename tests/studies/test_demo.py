@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sivae_translate.evaluation.intervals import Interval
 from sivae_translate.evaluation.results import PairResult
+from sivae_translate.evaluation.translation import evaluate
+from sivae_translate.studies import demo as studies_demo
 from sivae_translate.studies.demo import demo, gain_over, hardest
 from sivae_translate.utils.errors import ConfigError
 
@@ -39,7 +42,10 @@ def test_wrong_minutes_leave_an_earlier_demo_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_a_short_demo_leaves_the_picture_and_measures_both_models(tmp_path: Path) -> None:
+def test_a_short_demo_leaves_the_picture_and_measures_both_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies_demo, "evaluate", partial(evaluate, limit=24, probes=False))
     demo(tmp_path / "demo", minutes=0.05)
     gains = json.loads((tmp_path / "demo" / "demo.json").read_text())["gain"]
     assert (tmp_path / "demo" / "grid.png").stat().st_size > 10_000

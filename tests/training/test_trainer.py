@@ -396,10 +396,10 @@ def wait_for_step(process: Any, out: Any, step: int) -> None:
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A configuration file of 400 small steps, and the run that was never interrupted."""
+    """A configuration file of 160 small steps, and the run that was never interrupted."""
     root = tmp_path_factory.mktemp("job")
     write_images(root / "images")
-    config = settings(steps=400, log_every=1, checkpoint_every=20)
+    config = settings(steps=160, log_every=1, checkpoint_every=20)
     config = config.model_copy(update={"data": config.data.model_copy(update={"root": root / "images"})})
     (root / "config.yaml").write_text(to_yaml(config))
     whole = start(root / "config.yaml", root / "whole")
@@ -410,7 +410,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.full
 def test_a_run_killed_in_the_middle_and_resumed_ends_with_the_same_weights(job: Any, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    for reached in (37, 151):
+    for reached in (37, 91):
         process = start(job / "config.yaml", out, *(["--resume"] if out.exists() else []))
         wait_for_step(process, out, reached)
         process.send_signal(signal.SIGKILL)
