@@ -61,6 +61,7 @@ setup(
         "pyyaml>=6",
         "tyro>=1.0.17",  # whose messages cli/messages.py shortens
         "rich>=13",
+        "jinja2>=3.1",
         "matplotlib>=3.9",
     ],
     extras_require={

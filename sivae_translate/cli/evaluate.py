@@ -22,6 +22,7 @@ from sivae_translate.cli.common import (
 
 if TYPE_CHECKING:
     from sivae_translate.data.domains import DomainData
+    from sivae_translate.evaluation.results import Case, Evaluation
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Evaluate:
     out: Path | None = None
     """Folder for evaluation.json, evaluation.md and cases.png; default: evaluation/<style> in the run
     folder."""
+    html: bool = False
+    """Also write evaluation.html: every translation with truth, metrics and verdict, to sort and filter."""
     lpips_weights: Path | None = None
     """torchvision's AlexNet weights, instead of the shipped ones."""
     vgg: Vgg = True
@@ -52,13 +55,13 @@ class Evaluate:
 def run(command: Evaluate) -> int:
     """``sivae-translate evaluate``; 1 if files were unreadable."""
     from sivae_translate.data.loading import load_data
-    from sivae_translate.evaluation.reporting import evaluation_table, summary_lines, write_evaluation
+    from sivae_translate.evaluation.case_page import write_case_page
+    from sivae_translate.evaluation.reporting import write_evaluation
     from sivae_translate.evaluation.suite import MetricSuite
     from sivae_translate.evaluation.translation import evaluate
     from sivae_translate.inference.translator import Translator
     from sivae_translate.models.lpips import Lpips
     from sivae_translate.utils.files import require_writable
-    from sivae_translate.utils.progress import PlainConsole
     from sivae_translate.utils.progress import console as progress
 
     require_vgg(command.vgg, command.vgg_weights)
@@ -76,26 +79,39 @@ def run(command: Evaluate) -> int:
     out = command.out or evaluation_folder(command.run) / command.style
     require_apart(out, data_config)
     require_writable(out)
+    cases: list[Case] = []
     result = evaluate(
-        translator, data, style=command.style, suite=suite, seed=command.seed, limit=command.limit
+        translator,
+        data,
+        style=command.style,
+        suite=suite,
+        seed=command.seed,
+        limit=command.limit,
+        watch=cases.extend if command.html else None,
     )
     title = f"{command.run}, {command.style} style"
-    about = {
-        "run": command.run,
-        "seed": command.seed,
-        "device": device,
-        "dtype": str(translator.dtype),
-        "facts": translator.facts,
-    }
+    about = {"run": command.run, "seed": command.seed, "device": device, "dtype": str(translator.dtype)}
+    about |= {"facts": translator.facts}
     write_evaluation(result, out, title, about)
+    if command.html:
+        write_case_page(out / "evaluation.html", title, result, cases, translator.engine)
+    _show(result, title)
+    names = "evaluation.json, evaluation.md, cases.png" + (", evaluation.html" if command.html else "")
+    progress.print(f"written to {out}: {names}", highlight=False)
+    return report_unreadable(data.unreadable)
+
+
+def _show(result: Evaluation, title: str) -> None:
+    """Print the metrics to standard output."""
+    from sivae_translate.evaluation.reporting import evaluation_table, summary_lines
+    from sivae_translate.utils.progress import PlainConsole
+
     console = PlainConsole()
     console.print(evaluation_table(result, title))
     for line in summary_lines(result):
         console.print(line, highlight=False)
     for name, probe in result.probes.items():
         console.print(f"{name}: {probe.accuracy:.3f} (chance {probe.chance:.3f})", highlight=False)
-    console.print(f"written to {out}: evaluation.json, evaluation.md, cases.png", highlight=False)
-    return report_unreadable(data.unreadable)
 
 
 def _counts(data: DomainData) -> str:

@@ -25,7 +25,7 @@ from sivae_translate.utils.errors import ConfigError
 if TYPE_CHECKING:
     from sivae_translate.inference.translator import StyleLike, Translator
 
-LOCAL = ("strict", "grid", "tile", "mask", "keep-detail", "metadata")
+LOCAL = ("strict", "grid", "html", "tile", "mask", "keep-detail", "metadata")
 """Options that only the local engine has."""
 
 
@@ -72,6 +72,8 @@ class Translate:
     quality: Quality = None
     grid: Path | None = None
     """Also write a picture of sources and translations."""
+    html: Path | None = None
+    """Also write a page with every source and translation, to sort and filter in a browser."""
     check: Check = "off"
     """warn lists images unlike the training data, raise stops at them; doubles the time."""
     percentile: float | None = None
@@ -92,6 +94,7 @@ class Translate:
 
 def run(command: Translate) -> int:
     """``sivae-translate translate``; 1 if files were unreadable."""
+    from sivae_translate.inference.folder_page import write_folder_page
     from sivae_translate.inference.folders import translate_files
     from sivae_translate.inference.style import Style
     from sivae_translate.inference.translator import Translator
@@ -127,6 +130,11 @@ def run(command: Translate) -> int:
             check=command.check,
             percentile=command.percentile,
         )
+    if command.html is not None:
+        inputs = [Path(given) for given in command.inputs]
+        suffix = Encoding(command.format, command.quality).suffix
+        out = Path(command.out)
+        write_folder_page(command.html, inputs, out, suffix, translator.processor, result)
     return report_files(result, Path(command.out))
 
 
@@ -192,6 +200,8 @@ def _check(command: Translate) -> None:
         )
     if command.percentile is not None and command.check == "off":
         raise ConfigError("--percentile is the check's", remedy="add --check warn, or leave it out")
+    if command.html is not None and command.html.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--html {command.html} is no name of a page", remedy="end it in .html")
 
 
 def _translate_on_cluster(command: Translate, style: StyleLike) -> int:

@@ -136,6 +136,8 @@ class Case:
         output: the same.
         truth: the same, or None.
         title: names of source and target domain.
+        content: what identifies the source.
+        metrics: one number for each metric of a translation.
     """
 
     lpips: float
@@ -143,6 +145,8 @@ class Case:
     output: Tensor
     truth: Tensor | None
     title: str
+    content: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,18 +47,19 @@ def evaluate(
     seed: int = 0,
     probes: bool = True,
     limit: int | None = None,
+    watch: Callable[[Sequence[Case]], object] | None = None,
 ) -> Evaluation:
     """Translate the test images of each domain into every other domain and measure the results.
 
     Args:
         method: a model, whose domains are matched by name with those of the data, or a baseline.
         data: a data set with test images.
-        style: ``domain`` uses prior means, ``reference`` a random test image of the target domain for each
-            source.
+        style: ``domain`` uses prior means, ``reference`` a random test image of the target for each source.
         suite: the metrics; only LPIPS by default.
         seed: seed of the references, the draws for the diversity, and the bootstrap.
         probes: also train probes on a model's codes (takes a few seconds).
         limit: most test images per domain, evenly spread.
+        watch: called with the translations of each pair of domains, of which a result keeps only some.
 
     Raises:
         DataError: there are no test images, or the images are too small for LPIPS.
@@ -78,7 +79,7 @@ def evaluate(
     translator = method if isinstance(method, Translator) else None
     _check(translator, data, style, limit)
     suite = suite or MetricSuite(Lpips.load(device=str(translator.device) if translator else "cpu"))
-    work = _Work(method, data, style, suite, check_seed(seed), limit)
+    work = _Work(method, data, style, suite, check_seed(seed), limit, watch)
     domains = range(len(data.test))
     for pair in track([(i, j) for i in domains for j in domains if i != j], "evaluating"):
         work.measure(pair)
@@ -145,10 +146,12 @@ class _Work:
         suite: MetricSuite,
         seed: int,
         limit: int | None,
+        watch: Callable[[Sequence[Case]], object] | None,
     ) -> None:
         self.translator = method if isinstance(method, Translator) else None
         self.method = ModelMethod(method) if isinstance(method, Translator) else method
         self.data, self.style, self.suite, self.seed = data, style, suite, seed
+        self.watch = watch
         self.positions = tuple(spread(len(source), limit) for source in data.test)
         self.images = [stack(source, limit) for source in data.test]
         self.results: list[PairResult] = []
@@ -182,9 +185,12 @@ class _Work:
         self.results.append(PairResult(source, target, len(made.sources), intervals, texture))
         self.values.append(values)
         self.contents += made.contents
-        self.cases += _cases(made, values["lpips"], f"{source} to {target}")
+        cases = _cases(made, values, f"{source} to {target}")
+        self.cases += cases
         if self.suite.inception is not None:
             self.features.setdefault(pair[1], []).append(self.suite.inception(made.outputs))
+        if self.watch is not None:
+            self.watch(cases)
 
     def _looks_of_sources(self, made: _Outputs, source: int) -> Tensor:
         """`looks_of` the sources, usually cached, since they are all test images of their domain."""
@@ -327,16 +333,13 @@ def _overall(values: Sequence[dict[str, Tensor]], contents: Sequence[str], seed:
     return overall
 
 
-def _cases(made: _Outputs, lpips: Tensor, title: str) -> list[Case]:
+def _cases(made: _Outputs, values: dict[str, Tensor], title: str) -> list[Case]:
+    rows = [dict(zip(values, row, strict=True)) for row in torch.stack([*values.values()], 1).tolist()]
+    truths = [None] * len(rows) if made.truths is None else list(made.truths)
+    parts = zip(made.sources, made.outputs, truths, made.contents, rows, strict=True)
     return [
-        Case(
-            lpips=lpips[index].item(),
-            source=made.sources[index],
-            output=made.outputs[index],
-            truth=None if made.truths is None else made.truths[index],
-            title=title,
-        )
-        for index in range(len(lpips))
+        Case(row["lpips"], source, output, truth, title, content, row)
+        for source, output, truth, content, row in parts
     ]
 
 

@@ -14,6 +14,7 @@ from sivae_translate.data.loading import load_data
 from sivae_translate.data.sources import StyleKind, get_source
 from sivae_translate.evaluation import ood
 from sivae_translate.evaluation.baselines import ColourStatistics, Copying, Method, NearestNeighbour
+from sivae_translate.evaluation.case_page import write_case_page
 from sivae_translate.evaluation.fidelity import Inception
 from sivae_translate.evaluation.galleries import content_and_style
 from sivae_translate.evaluation.reporting import write_evaluation
@@ -91,7 +92,9 @@ def _write(results: Mapping[StyleKind, Sequence[MethodResult]], about: dict[str,
     """Write report.json, report.md, and the model's evaluation with each kind of style."""
     for style, methods in results.items():
         title = f"{about['benchmark']}, {style} style"
-        write_evaluation(methods[0].evaluation, out / style, title, {"command": about["command"]})
+        model = methods[0].evaluation
+        write_evaluation(model, out / style, title, {"command": about["command"]})
+        write_case_page(out / style / "cases.html", title, model, model.cases, None)
     styles = {style: as_json(methods) for style, methods in results.items()}
     write_json(out / "report.json", {**about, "results": styles})
     write_text(out / "report.md", markdown(about, results, curves=(out / "run" / "curves.png").exists()))

@@ -273,7 +273,14 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
     assert methods["copying"]["metrics"]["kid_alexnet"] > 0.05
     assert written["lpips_networks"] == ["AlexNet"]
     assert "LPIPS uses only the features of AlexNet" in report
-    for name in ("report.md", "grid.png", "domain/cases.png", "domain/evaluation.json", "run/report.html"):
+    for name in (
+        "report.md",
+        "grid.png",
+        "domain/cases.png",
+        "domain/cases.html",
+        "domain/evaluation.json",
+        "run/report.html",
+    ):
         assert (out / name).stat().st_size > 200, name
     table = compare_reports([out, out])
     assert (
