@@ -37,7 +37,13 @@ class DataConfig(Section):
             "registered one",
         ),
     ] = "folder"
-    root: Annotated[Path | None, Field(description="folder with one sub-folder per domain")] = None
+    root: Annotated[
+        Path | None,
+        Field(
+            description="folder with one sub-folder per domain, a zip file of one, or a list of images "
+            "(.csv, .tsv, .jsonl)"
+        ),
+    ] = None
     image_size: Annotated[Literal[28, 32, 64, 128, 256], Field(description="side in pixels")] = 64
     channels: Annotated[Literal[1, 3], Field(description="1 is grey, 3 is RGB")] = 3
     fit: Annotated[

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sivae_translate.data.cache import default_folder
 from sivae_translate.data.layouts import LAYOUTS, UNLABELLED, Domains, recognise
 from sivae_translate.data.listing import contents, left_out
+from sivae_translate.data.lists import is_list, read_list
+from sivae_translate.data.unpacking import unpacked
 from sivae_translate.utils.errors import DataError
 
 
@@ -28,7 +31,7 @@ class DomainFolders:
     notes: tuple[str, ...] = ()
 
 
-def find_domains(root: Path, *, for_tests: bool = False) -> DomainFolders:
+def find_domains(root: Path, *, for_tests: bool = False, cache: Path | None = None) -> DomainFolders:
     """Recognise a data folder's layout and list its images.
 
     The supported layouts are ``root/<domain>/*``; ``root/train/<domain>/*`` with ``root/test/<domain>/*``;
@@ -38,17 +41,23 @@ def find_domains(root: Path, *, for_tests: bool = False) -> DomainFolders:
     searched; hidden files and folders are skipped, symbolic links are followed.
 
     Args:
-        root: the folder.
+        root: the folder, a zip file of such a folder, or a list of images (`read_list`).
         for_tests: test images alone suffice; if no folder is called train or test, all images are test
             images.
+        cache: where a zip file is unpacked; None is the user's cache folder.
 
     Raises:
         DataError: the folder is missing or is a file; it has no image; a folder looks like a split but fits
             no layout; there are images both beside and inside sub-folders; a domain has fewer than 2 images.
     """
     root = Path(root)
-    _require_folder(root)
-    layout = recognise(root)
+    if root.suffix.lower() == ".zip" and root.is_file():
+        root = unpacked(root, cache or default_folder())
+    if is_list(root):
+        layout = read_list(root)
+    else:
+        _require_folder(root)
+        layout = recognise(root)
     train, test = layout.train, layout.test
     if for_tests and not layout.has_splits:
         train, test = {}, train
@@ -73,7 +82,10 @@ def _require_folder(root: Path) -> None:
     if not root.exists():
         raise DataError(f"there is no folder {root}", remedy=f"check the path; it should contain {LAYOUTS}")
     if not root.is_dir():
-        raise DataError(f"{root} is a file, not a folder", remedy=f"name a folder that contains {LAYOUTS}")
+        raise DataError(
+            f"{root} is neither a folder nor a list (.csv, .tsv, .jsonl) nor a zip file",
+            remedy=f"name a folder that contains {LAYOUTS}",
+        )
 
 
 def _require_two(root: Path, domains: Domains, kind: str) -> None:

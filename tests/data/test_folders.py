@@ -195,9 +195,9 @@ def test_every_domain_that_is_too_small_is_named(tmp_path: Path) -> None:
 def test_a_missing_folder_and_a_file_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no folder .*none"):
         find_domains(tmp_path / "none")
-    make(tmp_path, "x.zip")
-    with pytest.raises(DataError, match=r"x\.zip is a file, not a folder"):
-        find_domains(tmp_path / "x.zip")
+    make(tmp_path, "x.txt")
+    with pytest.raises(DataError, match=r"x\.txt is neither a folder"):
+        find_domains(tmp_path / "x.txt")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes of this kind")

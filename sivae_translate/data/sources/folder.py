@@ -42,7 +42,7 @@ class Folder(Source):
             DataError: the folder's layout is not supported, too many of its images are unreadable, or
                 ``data.pairs`` is set but test images have no names in common.
         """
-        return _load(config, find_domains(require_root(config)))
+        return _load(config, find_domains(require_root(config), cache=config.cache))
 
     def load_tests(self, config: DataConfig) -> DomainData:
         """See `Source.load_tests`: if no folder is called train or test, all images are test images.
@@ -51,7 +51,7 @@ class Folder(Source):
             ConfigError: ``data.root`` is not set.
             DataError: see `load`.
         """
-        return _load(config, find_domains(require_root(config), for_tests=True))
+        return _load(config, find_domains(require_root(config), for_tests=True, cache=config.cache))
 
 
 def _load(config: DataConfig, folders: DomainFolders) -> DomainData:
