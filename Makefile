@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test lint format-check types layers docs check test-slow fuzz bench setup format clean
+.PHONY: demo test test-web lint format-check types layers docs check test-slow fuzz bench setup format clean
 
 setup: .venv/ready
 
@@ -24,6 +24,20 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"
+
+# The web page and trackio, which ask for an older Pillow than the other tests have: an environment of their
+# own, with everything else from .venv.
+test-web: .venv-web/ready
+	.venv-web/bin/python -m pytest tests/inference/test_web.py tests/training/test_trackers.py
+
+.venv-web/ready: .venv/ready
+	test -x .venv-web/bin/python || $(PYTHON) -m venv .venv-web
+	.venv-web/bin/python -c 'import pathlib, site, subprocess; \
+		ours = site.getsitepackages()[0]; \
+		theirs = subprocess.check_output(["$(BIN)/python", "-c", "import site; print(site.getsitepackages()[0])"]); \
+		pathlib.Path(ours, "base.pth").write_bytes(theirs)'
+	.venv-web/bin/python -m pip install --quiet --disable-pip-version-check 'gradio>=6' trackio
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .
@@ -64,4 +78,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-web build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache

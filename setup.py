@@ -67,6 +67,7 @@ setup(
     extras_require={
         "tensorboard": ["tensorboard>=2.16"],
         "trackers": ["tensorboard>=2.16", "wandb>=0.19", "mlflow-skinny>=2.20"],
+        "web": ["gradio>=6"],  # which asks for an older Pillow than the newest
         "hub": ["huggingface_hub>=1.0"],
         "heif": ["pillow-heif>=0.16"],
         "video": ["av>=14"],

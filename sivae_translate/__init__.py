@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sivae_translate.inference.engine import Engine
     from sivae_translate.inference.style import Style
     from sivae_translate.inference.translator import Translator
+    from sivae_translate.inference.web import make_app
     from sivae_translate.models.codes import Codes, Gaussian, Posterior
     from sivae_translate.models.lpips import Lpips
     from sivae_translate.models.translation import TranslationVAE
@@ -45,6 +46,7 @@ _HOMES = {
     "evaluate": "evaluation.translation",
     "list_models": "models.weights",
     "load_config": "config",
+    "make_app": "inference.web",
     "register_source": "data.sources",
     "train": "training.launch",
 }
@@ -67,6 +69,7 @@ __all__ = [
     "evaluate",
     "list_models",
     "load_config",
+    "make_app",
     "register_source",
     "train",
 ]

@@ -28,6 +28,7 @@ from sivae_translate.cli import (
     push,
     reconstruct,
     sample,
+    serve,
     settings,
     theory,
     toy,
@@ -59,6 +60,7 @@ GROUPS: dict[str, dict[str, tuple[type, Callable[..., int]]]] = {
         "reconstruct": (reconstruct.Reconstruct, reconstruct.run),
         "sample": (sample.Sample, sample.run),
         "interpolate": (interpolate.Interpolate, interpolate.run),
+        "serve": (serve.Serve, serve.run),
     },
     "measure": {
         "evaluate": (evaluate.Evaluate, evaluate.run),

@@ -154,7 +154,7 @@ def _translate_film(command: Translate, translator: Translator, style: StyleLike
     from sivae_translate.inference.film import translate_film
     from sivae_translate.utils.progress import console
 
-    unsupported = (*LOCAL[:2], "metadata", "percentile")
+    unsupported = (*LOCAL[:3], "metadata", "percentile")
     if len(command.inputs) > 1 or command.check != "off" or command.engine == "ray":
         raise ConfigError(
             "a film is translated alone, without --check and by the local engine",

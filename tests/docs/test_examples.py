@@ -29,6 +29,7 @@ RUN = [
     DOCS / "howto" / "references-and-seeds.md",
     DOCS / "howto" / "calibrate-the-check.md",
     DOCS / "howto" / "ray-cluster.md",
+    DOCS / "howto" / "share-a-model.md",
 ]
 """Pages whose Python is run from top to bottom, in a folder as the tutorial lays it out."""
 BUDGET, SHORT = (
