@@ -25,7 +25,7 @@ from sivae_translate.utils.errors import ConfigError
 if TYPE_CHECKING:
     from sivae_translate.inference.translator import StyleLike, Translator
 
-LOCAL = ("strict", "grid", "html", "tile", "mask", "keep-detail", "metadata")
+LOCAL = ("strict", "grid", "html", "metadata")
 """Options that only the local engine has."""
 
 
@@ -154,7 +154,7 @@ def _translate_film(command: Translate, translator: Translator, style: StyleLike
     from sivae_translate.inference.film import translate_film
     from sivae_translate.utils.progress import console
 
-    unsupported = (*LOCAL[:3], "metadata", "percentile")
+    unsupported = (*LOCAL, "percentile")
     if len(command.inputs) > 1 or command.check != "off" or command.engine == "ray":
         raise ConfigError(
             "a film is translated alone, without --check and by the local engine",
@@ -209,7 +209,7 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
     from sivae_translate.inference.cluster import translate_on_cluster
     from sivae_translate.utils.progress import console
 
-    unsupported = {name: getattr(command, name.replace("-", "_")) for name in LOCAL}
+    unsupported = {name: getattr(command, name) for name in LOCAL}
     if any(unsupported.values()) or command.device != "auto":
         raise ConfigError(
             f"--engine ray supports none of {', '.join(f'--{name}' for name in LOCAL)}, and its workers "
@@ -223,6 +223,11 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
         command.out,
         overwrite=command.overwrite,
         size=command.size,
+        tile=command.tile,
+        overlap=command.overlap,
+        alpha=command.alpha,
+        mask=command.mask,
+        keep_detail=command.keep_detail,
         batch_size=command.batch_size,
         check=command.check,
         percentile=command.percentile,

@@ -6,6 +6,7 @@ on white, look as the model made them; what was hardly visible has no colour to 
 
 from __future__ import annotations
 
+import io
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,14 +48,14 @@ def has_alpha(path: Path) -> bool:
     return False
 
 
-def extras_of(image: ImageLike, reading: Reading = DEFAULT) -> Extras:
-    """What an image has besides colours: a file, a Pillow image, an array or a tensor, as for `from_any`.
+def extras_of(image: ImageLike | io.BytesIO, reading: Reading = DEFAULT) -> Extras:
+    """What an image has besides colours: a file, its bytes, or anything that `from_any` takes.
 
     Raises:
         DataError: a file cannot be read.
     """
-    if isinstance(image, (str, Path)):
-        with opened(Path(image), reading) as file:
+    if isinstance(image, (str, Path, io.BytesIO)):
+        with opened(image if isinstance(image, io.BytesIO) else Path(image), reading) as file:
             return _of_picture(file)
     if isinstance(image, Image.Image):
         return _of_picture(image)

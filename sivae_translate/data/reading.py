@@ -95,14 +95,15 @@ def open_image(source: str | Path | BinaryIO, reading: Reading = DEFAULT) -> Ima
 
 
 @contextmanager
-def opened(path: Path, reading: Reading = DEFAULT) -> Iterator[ImageFile.ImageFile]:
+def opened(source: Path | io.BytesIO, reading: Reading = DEFAULT) -> Iterator[ImageFile.ImageFile]:
     """An image file as Pillow opens it: its header is read, and its pixels once they are needed.
 
     Raises:
         DataError: see `open_image`; also where pixels that the context needs cannot be read.
     """
-    with _explained(str(path)), _stream(path) as file:
-        image = _identify(cast("BinaryIO", ClockedStream(file, reading.seconds)), str(path))
+    name = str(source) if isinstance(source, Path) else "the image stream"
+    with _explained(name), _stream(source) as file:
+        image = _identify(cast("BinaryIO", ClockedStream(file, reading.seconds)), name)
         with MEMORY.share(image.width * image.height * BYTES_PER_PIXEL):
             yield image
 

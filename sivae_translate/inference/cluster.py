@@ -14,14 +14,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 import torch
 from PIL import Image
 
-from sivae_translate.data.processor import Placement, Prepared, as_batch, require_whole
+from sivae_translate.data.extras import with_alpha
+from sivae_translate.data.image import from_any
+from sivae_translate.data.processor import Placement, Prepared, as_batch
 from sivae_translate.data.tensors import to_pil
-from sivae_translate.inference.arguments import PERCENTILE, Request, unusual
+from sivae_translate.inference.arguments import PERCENTILE, Options, Request, unusual
+from sivae_translate.inference.large import translate_one
 from sivae_translate.inference.remote import (
     RemoteJob,
     clean_up,
@@ -29,13 +32,14 @@ from sivae_translate.inference.remote import (
     list_existing,
     list_jobs,
     put,
+    read_extras,
     read_image,
 )
 from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.hub import locate
-from sivae_translate.utils.choices import Check, Precision
+from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.encoding import PNG, Encoding
-from sivae_translate.utils.errors import ConfigError, InputError, SivaeError
+from sivae_translate.utils.errors import ConfigError, DataError, InputError, SivaeError
 from sivae_translate.utils.progress import progress_bar
 from sivae_translate.utils.text import printable
 
@@ -76,13 +80,10 @@ def translate_on_cluster(
     out: str,
     *,
     overwrite: bool = False,
-    size: Literal["model", "input"] = "model",
-    batch_size: int = 64,
-    check: Check = "off",
-    percentile: float | None = None,
     workers: int | None = None,
     dtype: Precision = "auto",
     encoding: Encoding = PNG,
+    **options: Unpack[Options],
 ) -> ClusterResult:
     """Translate files and folders into ``out``, keeping sub-folders and names, and write a manifest.
 
@@ -94,13 +95,11 @@ def translate_on_cluster(
         style: see `Translator.__call__`.
         out: fsspec path of the output folder.
         overwrite: replace existing outputs.
-        size: ``model`` or ``input``.
-        batch_size: files per unit of work.
-        check: ``warn`` records inputs unlike the training data; ``raise`` is not supported.
-        percentile: see `Translator.__call__`.
         workers: number of actors; by default one per GPU, or one per processor.
         dtype: precision of matrix products.
         encoding: format and quality of the outputs.
+        options: see `sivae_translate.inference.arguments.Request`. A batch is a unit of work; ``check``
+            records inputs unlike the training data, and ``raise`` is not supported.
 
     Raises:
         ConfigError: Ray is not installed.
@@ -108,10 +107,9 @@ def translate_on_cluster(
         DataError: an input is missing.
         OutputError: ``out`` cannot be written to.
     """
-    _check_choices(size, check, batch_size, workers)
+    request = _checked(Request(**options), workers)
     ray = _ray()
-    options: dict[str, Any] = {"batch_size": batch_size, "keep_size": size == "input", "encoding": encoding}
-    settings = _settings(run, style, check=check != "off", percentile=percentile, dtype=dtype, **options)
+    settings = _settings(run, style, request, dtype, encoding)
     jobs = list_jobs(inputs, out, encoding.suffix)
     there = list_existing(jobs, out)
     existing = set() if overwrite else there
@@ -121,17 +119,20 @@ def translate_on_cluster(
     return replace(_summarise(rows, posixpath.join(out, MANIFEST)), left_out=left_out(inputs))
 
 
-def _check_choices(
-    size: Literal["model", "input"], check: Check, batch_size: int, workers: int | None
-) -> None:
-    """Raise InputError if an argument is not one of a cluster's choices."""
-    Request(size=size, check=check, batch_size=batch_size)
+def _checked(request: Request, workers: int | None) -> Request:
+    """A request that can be sent to workers, with its mask.
+
+    Raises:
+        InputError: an argument is not one of a cluster's choices, or the mask is no image.
+        DataError: the mask cannot be read.
+    """
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}", remedy="give 1 or more, or omit it")
-    if check == "raise":
+    if request.check == "raise":
         raise InputError(
             "check 'raise' is not supported on a cluster", remedy="--check warn lists unusual images"
         )
+    return request if request.mask is None else replace(request, mask=from_any(request.mask))
 
 
 def _summarise(rows: Sequence[Row], manifest: str) -> ClusterResult:
@@ -142,13 +143,7 @@ def _summarise(rows: Sequence[Row], manifest: str) -> ClusterResult:
 
 
 def _settings(
-    run: str | Path,
-    style: StyleLike,
-    *,
-    check: bool,
-    percentile: float | None,
-    dtype: Precision,
-    **options: Any,
+    run: str | Path, style: StyleLike, request: Request, dtype: Precision, encoding: Encoding
 ) -> _Settings:
     """The settings of the actors, with the style, which is computed once.
 
@@ -156,10 +151,9 @@ def _settings(
         InputError: an unknown style, or the check is on but the model has no calibration.
     """
     translator = Translator.from_pretrained(run, device="cpu", dtype=dtype)
-    threshold = translator.engine.threshold(percentile) if check else PERCENTILE
+    threshold = translator.engine.threshold(request.percentile) if request.checks else PERCENTILE
     code = translator.style_code(style).cpu()
-    model = locate(run).read_bytes()
-    return _Settings(model, code, check=check, percentile=threshold, dtype=dtype, **options)
+    return _Settings(locate(run).read_bytes(), code, request, threshold, dtype, encoding)
 
 
 def _translate_all(
@@ -181,9 +175,7 @@ class _Settings:
 
     model: bytes
     style: torch.Tensor
-    batch_size: int
-    keep_size: bool
-    check: bool
+    request: Request
     percentile: float
     dtype: Precision
     encoding: Encoding
@@ -220,11 +212,16 @@ class _Actor:
         if not readable:
             return rows
         outputs, verdicts = self.translator.engine.process(
-            as_batch(prepared), self.style, check=self.settings.check
+            as_batch(prepared), self.style, check=self.settings.request.checks
         )
         flagged = unusual(verdicts, self.settings.percentile)
         for index, (job, picture, output) in enumerate(zip(readable, prepared, outputs, strict=True)):
-            self._write(to_pil(output), picture.placement, job.target)
+            try:
+                made = self._finished(job, picture.placement, to_pil(output))
+            except DataError as error:
+                rows.append(_row(job, "unreadable", reason=error.what))
+                continue
+            put(job.target, self.settings.encoding.encode(made))
             rows.append(_row(job, "written", unusual=str(flagged.get(index, ""))))
         return rows
 
@@ -238,15 +235,27 @@ class _Actor:
         """
         processor = self.translator.processor
         prepared = processor.prepare_plain(read_image(source, processor.file_reading))
-        if self.settings.keep_size:
-            require_whole(prepared.placement)
+        if self.settings.request.keeps_size:
             self.settings.encoding.require_fits(prepared.placement.size)
         return prepared
 
-    def _write(self, picture: Image.Image, placement: Placement, target: str) -> None:
-        if self.settings.keep_size:
-            picture = self.translator.processor.restore(picture, placement)
-        put(target, self.settings.encoding.encode(picture))
+    def _finished(self, job: RemoteJob, placement: Placement, square: Image.Image) -> Image.Image:
+        """What is written for a file whose square was translated.
+
+        Raises:
+            DataError: the file cannot be read again, in its full size.
+        """
+        request, processor = self.settings.request, self.translator.processor
+        if not request.keeps_size:
+            return square
+        if request.is_simple and placement.is_whole:
+            made = processor.restore(square, placement)
+        else:
+            picture = read_image(job.source, processor.reading)
+            made = translate_one(self.translator.engine, processor, picture, self.style, request).picture
+        if request.keeps_alpha and self.settings.encoding.has_alpha:
+            made = with_alpha(made, read_extras(job.source, processor.reading).alpha)
+        return made
 
 
 def _row(job: RemoteJob, status: Status, reason: str = "", unusual: str = "") -> Row:
@@ -268,11 +277,11 @@ def _stream(ray: Any, jobs: Sequence[RemoteJob], settings: _Settings, workers: i
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
     actors = workers or gpus or int(resources.get("CPU", 1))
-    batches = -(-len(jobs) // settings.batch_size)
+    batches = -(-len(jobs) // settings.request.batch_size)
     items = [{"source": _packed(job.source), "target": _packed(job.target)} for job in jobs]
     data = ray.data.from_items(items, override_num_blocks=min(batches, BLOCKS)).map_batches(
         _Actor,
-        batch_size=settings.batch_size,
+        batch_size=settings.request.batch_size,
         compute=ray.data.ActorPoolStrategy(size=min(actors, batches)),
         fn_constructor_args=(settings,),
         **({"num_gpus": 1} if gpus else {"num_cpus": 1}),

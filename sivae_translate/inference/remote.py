@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from sivae_translate.data.extras import Extras, extras_of
 from sivae_translate.data.formats import IMAGE_SUFFIXES
 from sivae_translate.data.listing import (
     count_endings,
@@ -193,6 +194,17 @@ def read_image(url: str, reading: Reading) -> Image.Image:
     stream = io.BytesIO(fs.cat_file(path))
     stream.name = url
     return open_image(stream, reading)
+
+
+def read_extras(url: str, reading: Reading) -> Extras:
+    """What an image file has besides colours.
+
+    Raises:
+        DataError: it is not a readable image.
+        OSError: the file cannot be read.
+    """
+    fs, path = _filesystem(url)
+    return extras_of(Path(path) if _is_local(fs) else io.BytesIO(fs.cat_file(path)), reading)
 
 
 def put(url: str, content: bytes) -> None:

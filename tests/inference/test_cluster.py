@@ -74,6 +74,30 @@ def test_a_cluster_makes_the_files_that_one_machine_makes(
     assert len(rows_of(again)) == 6
 
 
+@pytest.mark.full
+def test_a_cluster_keeps_sizes_and_transparency_as_one_machine_does(
+    ray: Any, tiny_run: Path, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    wide = Image.fromarray(pixels[0]).resize((90, 50))
+    wide.save(tmp_path / "in" / "wide.png")
+    wide.putalpha(Image.linear_gradient("L").resize(wide.size))
+    wide.save(tmp_path / "in" / "clear.png")
+    Image.fromarray(pixels[1]).save(tmp_path / "in" / "square.png")
+    given: Any = {"size": "input", "tile": 48, "mask": Image.linear_gradient("L")}
+    for options in ({"size": "input"}, given):
+        local, cluster = tmp_path / f"local{len(options)}", tmp_path / f"cluster{len(options)}"
+        translate_files(Translator.from_pretrained(tiny_run), [tmp_path / "in"], "dogs", local, **options)
+        translate_on_cluster(tiny_run, [str(tmp_path / "in")], "dogs", str(cluster), workers=1, **options)
+        expected, found = pixels_below(local), pixels_below(cluster)
+        assert {name: array.shape for name, array in found.items()} == {
+            "clear.png": (50, 90, 4),
+            "square.png": (32, 32, 3),
+            "wide.png": (50, 90, 3),
+        }
+        assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
 @pytest.mark.slow
 def test_a_killed_worker_loses_and_doubles_nothing(
     ray: Any, tiny_run: Path, pixels: np.ndarray, tmp_path: Path
