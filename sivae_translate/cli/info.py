@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sivae_translate.cli.common import Device, Dtype, Run
+from sivae_translate.utils.extras import missing_package
 
 if TYPE_CHECKING:
     from sivae_translate.inference.translator import Translator
@@ -59,28 +60,40 @@ def run(command: Info) -> int:
 
 def speed(translator: Translator) -> dict[str, str]:
     """Arithmetic and speed of translating and of training, measured for some seconds."""
-    import torch
-
-    from sivae_translate.data.batches import Batch
     from sivae_translate.inference.speed import measure_speed
-    from sivae_translate.training.budget import Budget
-    from sivae_translate.training.cost import describe, measure_phases
-    from sivae_translate.utils.devices import autocast
 
-    engine, config = translator.engine, translator.config
+    engine = translator.engine
     flops, rates = measure_speed(engine)
     each = ", ".join(f"{rate:,.0f} images/s in batches of {batch}" for batch, rate in rates.items())
     precision = str(engine.dtype).removeprefix("torch.")
+    return {
+        "here": f"{engine.device}, {precision}",
+        "translation": f"{flops / 1e9:.3g} GFLOP per image; {each}",
+        "training": _training_speed(translator),
+    }
+
+
+def _training_speed(translator: Translator) -> str:
+    """What a step of training takes; the packages for training may not be installed."""
+    import torch
+
+    from sivae_translate.utils.devices import autocast
+
+    try:
+        from sivae_translate.data.batches import Batch
+        from sivae_translate.training.budget import Budget
+        from sivae_translate.training.cost import describe, measure_phases
+    except ModuleNotFoundError as error:
+        if missing_package(error) is None:
+            raise
+        return "not measured: the extra 'train' is not installed"
+    engine, config = translator.engine, translator.config
     images = torch.rand(config.training.batch, *engine.model.view_shape)
     domain = torch.arange(len(images)) * max(1, len(translator.domains)) // len(images)
     batch = Batch(images, domain).to(engine.device)
     phases = measure_phases(engine.model, config, batch, lambda: autocast(engine.device, engine.dtype))
     budget = Budget(config.training, 0)
-    return {
-        "here": f"{engine.device}, {precision}",
-        "translation": f"{flops / 1e9:.3g} GFLOP per image; {each}",
-        "training": f"batches of {len(images)}; {describe(phases, budget)}",
-    }
+    return f"batches of {len(images)}; {describe(phases, budget)}"
 
 
 def _short(value: object) -> str:
