@@ -66,6 +66,9 @@ class Translate:
     keep_detail: bool = False
     """With --size input: add the fine detail of inputs that reconstructions lack, where translations are like
     reconstructions."""
+    bits: Literal[8, 16] = 8
+    """With --size input and --format png: 16 gives grey inputs of 16 bits outputs of 16 bits, if the model is
+    grey."""
     metadata: bool = False
     """Keep the EXIF data and the resolution of inputs."""
     format: Format = "png"
@@ -122,6 +125,7 @@ def run(command: Translate) -> int:
             alpha=command.alpha,
             mask=command.mask,
             keep_detail=command.keep_detail,
+            bits=command.bits,
             metadata=command.metadata,
             batch_size=command.batch_size,
             grid=command.grid,
@@ -228,6 +232,7 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
         alpha=command.alpha,
         mask=command.mask,
         keep_detail=command.keep_detail,
+        bits=command.bits,
         batch_size=command.batch_size,
         check=command.check,
         percentile=command.percentile,

@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     alpha: Literal["keep", "white"]
     mask: ImageLike | None
     keep_detail: bool
+    bits: Literal[8, 16]
     check: Check
     percentile: float | None
 
@@ -59,6 +60,8 @@ class Request:
         mask: with size ``input``, translate only where this picture is white; it is scaled to the input.
         keep_detail: with size ``input``, add the fine detail that a reconstruction lacks, where the
             translation is like the reconstruction.
+        bits: 16, with size ``input``, gives grey inputs of 16 bits results of 16 bits, if the model is grey.
+            They are scaled as with ``data.fit`` cover.
         check: ``warn`` or ``raise`` if an image is unlike the training data; takes twice the time.
         percentile: an image above it counts as unusual: 99 flags one in a hundred images like the training
             data. None is 99, or the highest that the model's validation images resolve.
@@ -74,6 +77,7 @@ class Request:
     alpha: Literal["keep", "white"] = "keep"
     mask: ImageLike | None = None
     keep_detail: bool = False
+    bits: Literal[8, 16] = 8
     check: Check = "off"
     percentile: float | None = None
 
@@ -85,10 +89,14 @@ class Request:
         if self.tile is None and self.overlap is not None:
             raise InputError("overlap is that of tiles", remedy="give tile as well, or leave overlap out")
         require_choice("alpha", self.alpha, ("keep", "white"))
+        require_choice("bits", str(self.bits), ("8", "16"))
+        if self.bits == 16 and (self.keep_detail or self.mask is not None):
+            raise InputError("mask and keep_detail compute with 8 bits", remedy="omit them, or bits=16")
         wanted = {
             "tile": self.tile is not None,
             "mask": self.mask is not None,
             "keep_detail": self.keep_detail,
+            "bits": self.bits != 8,
         }
         for name, given in wanted.items():
             if given and not self.keeps_size:
@@ -112,7 +120,7 @@ class Request:
     @property
     def is_simple(self) -> bool:
         """Whether results are what the model makes of squares, at most scaled, and made transparent."""
-        return self.tile is None and self.mask is None and not self.keep_detail
+        return self.tile is None and self.mask is None and not self.keep_detail and self.bits == 8
 
     @property
     def checks(self) -> bool:

@@ -132,6 +132,8 @@ def _checked(request: Request, workers: int | None) -> Request:
         raise InputError(
             "check 'raise' is not supported on a cluster", remedy="--check warn lists unusual images"
         )
+    if request.bits != 8:
+        raise InputError("a cluster writes 8 bits per channel", remedy="omit bits, or use the local engine")
     return request if request.mask is None else replace(request, mask=from_any(request.mask))
 
 

@@ -9,7 +9,7 @@ from copy import deepcopy
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sivae_translate.inference.arguments import PERCENTILE, CoarseCheckWarning
 from sivae_translate.models.codes import Codes, Posterior
@@ -160,6 +160,26 @@ class Engine:
             )
 
         return _reach(encoded), _reach(decoded)
+
+    @cached_property
+    def largest_features(self) -> float:
+        """The numbers in the largest features of a translation, per pixel of the picture."""
+        channels, height, width = self.model.image_shape
+        most = 0
+
+        def note(layer: nn.Module, inputs: object, output: object) -> None:
+            nonlocal most
+            del layer, inputs
+            if isinstance(output, Tensor):
+                most = max(most, output.numel())
+
+        hooks = [layer.register_forward_hook(note) for layer in self._network.modules()]
+        try:
+            self.translate(torch.zeros(1, channels, height, width), torch.zeros(1, self.model.style_dim))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return most / (height * width)
 
     @torch.inference_mode()
     def reconstruct(self, images: Tensor) -> Tensor:

@@ -95,6 +95,7 @@ def translate_files(
     """
     request = Request(**options)
     check_workers(workers)
+    encoding.require_bits(request.bits)
     jobs = plan_jobs(inputs, out, encoding.suffix)
     result = BatchResult(left_out=_check_left_out(inputs, strict))
     threshold = translator.engine.threshold(request.percentile) if request.checks else PERCENTILE

@@ -17,8 +17,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
+from sivae_translate.data.deep import deep_grey, to_sixteen_bits
 from sivae_translate.data.extras import extras_of, with_alpha
 from sivae_translate.data.image import ImageLike, from_any
 from sivae_translate.data.processor import ImageProcessor, as_batch
@@ -93,13 +94,45 @@ def keep_sizes(
                 made[index] = processor.restore(to_pil(square), prepared[index].placement)
         for index, source in enumerate(part):
             if index not in made:
-                picture = from_any(source, processor.reading)
-                made[index] = translate_one(engine, processor, picture, styles[index][None], request).picture
+                code = styles[index][None]
+                made[index] = translate_source(engine, processor, source, code, request).picture
         pictures += [made[index] for index in range(len(part))]
     if request.keeps_alpha:
         extras = (extras_of(source, processor.reading) for source in sources)
         pictures = [with_alpha(made, kept.alpha) for made, kept in zip(pictures, extras, strict=True)]
     return pictures, verdicts
+
+
+def translate_source(
+    engine: Engine,
+    processor: ImageProcessor,
+    source: ImageLike,
+    code: Tensor,
+    request: Request,
+    plain: Image.Image | None = None,
+) -> Drawn:
+    """Translate an image as requested, in its depth; transparency is left to the caller.
+
+    Args:
+        engine: the model.
+        processor: how pictures are prepared for it.
+        source: the image.
+        code: style code (1, S).
+        request: what is asked for.
+        plain: the image as `from_any` reads it, if it has been read.
+
+    Raises:
+        InputError: see `translate_one`.
+        DataError: a file cannot be read.
+    """
+    deep = None
+    if request.bits == 16 and processor.channels == 1:
+        deep = deep_grey(source, processor.reading)
+    if deep is not None:
+        drawn = translate_picture(engine, processor, deep, code, request.tiling)
+        return Drawn(to_sixteen_bits(drawn.picture), drawn.how)
+    picture = from_any(source, processor.reading) if plain is None else plain
+    return translate_one(engine, processor, picture, code, request)
 
 
 def translate_one(
@@ -149,7 +182,7 @@ def translate_picture(
     Args:
         engine: the model.
         processor: how pictures are prepared for it.
-        picture: a plain picture, see `from_any`.
+        picture: a plain picture, see `from_any`, or one of mode "F", whose result is of mode "F".
         code: style code (1, S).
         tiling: how to divide it at its own scale; None scales its shorter side to the model's.
 
@@ -159,6 +192,7 @@ def translate_picture(
     working = picture if tiling else picture.resize(processor.scaled(picture.size), Image.Resampling.LANCZOS)
     grids = _grids(engine, processor, working.size, tiling or Tiling())
     mode = "L" if processor.channels == 1 else "RGB"
+    mode = "F" if picture.mode == "F" else mode
     content = _contents(engine, working, grids[0], mode)
     result = _draw(engine, content, code, grids[1], Image.new(mode, working.size))
     if result.size != picture.size:
@@ -195,32 +229,8 @@ def _grids(
 
 def most_pixels(engine: Engine) -> int:
     """The number of pixels that a picture may have to be computed whole."""
-    numbers = _largest_features(engine)
     room = SHARE * device_memory(str(engine.device)) / (4 * COPIES)
-    return int(min(room, LARGEST) / numbers)
-
-
-def _largest_features(engine: Engine) -> float:
-    """The numbers in the largest features of a translation, per pixel of the picture."""
-    model, most = engine.model, 0
-
-    def note(layer: nn.Module, inputs: object, output: object) -> None:
-        nonlocal most
-        del layer, inputs
-        if isinstance(output, Tensor):
-            most = max(most, output.numel())
-
-    hooks = [layer.register_forward_hook(note) for layer in model.modules()]
-    try:
-        with torch.inference_mode():
-            model.translate(
-                torch.zeros(1, *model.image_shape, device=engine.device),
-                torch.zeros(1, model.style_dim, device=engine.device),
-            )
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return most / (model.image_shape[1] * model.image_shape[2])
+    return int(min(room, LARGEST) / engine.largest_features)
 
 
 def _contents(engine: Engine, picture: Image.Image, grid: Grid, mode: str) -> Tensor:
@@ -232,7 +242,7 @@ def _contents(engine: Engine, picture: Image.Image, grid: Grid, mode: str) -> Te
         for lefts, columns in _batches(grid, across):
             size = (width * cell, height * cell)
             pixels = [_cut(picture, (left * cell, top * cell), size, mode) for left in lefts]
-            parts = engine.content(to_tensor(np.stack(pixels))).cpu()
+            parts = engine.content(_as_tensor(pixels)).cpu()
             for left, part, column in zip(lefts, parts, columns, strict=True):
                 place = content[:, top : top + height, left : left + width]
                 place += part * torch.from_numpy(weights)[:, None] * column
@@ -254,8 +264,11 @@ def _draw(engine: Engine, content: Tensor, code: Tensor, grid: Grid, result: Ima
             for left, tile, column in zip(lefts, tiles, columns, strict=True):
                 place = row[:, left * cell : (left + width) * cell]
                 place += tile * weights[:, None, None] * column[:, None]
-        finished = to_pixels(torch.from_numpy(row[:done]).permute(2, 0, 1)[None])[0]
-        result.paste(from_array(finished), (0, top * cell))  # what reaches beyond the picture is cut off
+        if result.mode == "F":
+            finished = Image.fromarray(row[:done, :, 0].clip(0, 1) * 255)
+        else:
+            finished = from_array(to_pixels(torch.from_numpy(row[:done]).permute(2, 0, 1)[None])[0])
+        result.paste(finished, (0, top * cell))  # what reaches beyond the picture is cut off
         row = np.concatenate([row[done:], np.zeros_like(row[:done])])
     return result
 
@@ -267,8 +280,16 @@ def _batches(grid: Grid, weights: Sequence[T]) -> Iterator[tuple[list[int], Sequ
         yield grid.across.starts[first : first + count], weights[first : first + count]
 
 
+def _as_tensor(pixels: Sequence[np.ndarray]) -> Tensor:
+    """Parts (H, W, C), uint8 or float in [0, 255], as a batch in [0, 1]."""
+    stacked = np.stack(pixels)
+    if stacked.dtype == np.uint8:
+        return to_tensor(stacked)
+    return torch.from_numpy(stacked / 255).permute(0, 3, 1, 2)
+
+
 def _cut(picture: Image.Image, corner: tuple[int, int], size: tuple[int, int], mode: str) -> np.ndarray:
-    """A part of a picture, uint8 (H, W, C), by its left and top and its width and height.
+    """A part of a picture, (H, W, C) in [0, 255], by its left and top and its width and height.
 
     What lies beyond the picture's right and lower border is mirrored there.
     """

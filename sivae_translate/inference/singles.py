@@ -12,7 +12,7 @@ from sivae_translate.data.processor import Prepared
 from sivae_translate.data.reading import open_image
 from sivae_translate.inference.arguments import Request
 from sivae_translate.inference.jobs import Job
-from sivae_translate.inference.large import translate_one
+from sivae_translate.inference.large import translate_source
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.progress import console
@@ -65,13 +65,13 @@ class Singles:
         """Translate a picture that was read and write the result, which is returned.
 
         Raises:
-            InputError: see `translate_one`.
+            InputError: see `translate_source`.
             DataError: what its colours do not show cannot be read.
             OutputError: the result cannot be written.
         """
         assert self.code is not None
         engine, processor = self.translator.engine, self.translator.processor
-        drawn = translate_one(engine, processor, picture, self.code, self.request)
+        drawn = translate_source(engine, processor, job.source, self.code, self.request, picture)
         made, kept = drawn.picture, {}
         if self._keeps_alpha or self.metadata:
             extras = extras_of(job.source, processor.reading)

@@ -103,6 +103,11 @@ class Encoding:
         self.write(image, stream)
         return stream.getvalue()
 
+    def require_bits(self, bits: int) -> None:
+        """Raise InputError if the format does not support so many bits per channel."""
+        if bits > 8 and self.format != "png":
+            raise InputError(f"{self.format} files have 8 bits per channel", remedy="choose the format png")
+
     def require_fits(self, size: tuple[int, int]) -> None:
         """Raise InputError if the format does not support a picture of this width and height."""
         longest = LONGEST_SIDE[self.format]

@@ -18,6 +18,7 @@ from sivae_translate.inference.folders import translate_files
 from sivae_translate.inference.tiles import Axis, Tiling
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.windows import Windows
+from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.errors import InputError
 
 
@@ -170,3 +171,29 @@ def test_a_folder_is_translated_in_tiles_as_single_pictures_are(
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "wide.png")), np.asarray(expected))
     assert "wide.png: 90 x 70 px in 6 tiles of 48 x 48 px" in capsys.readouterr().err
     assert Image.open(tmp_path / "grid.png").width > 96
+
+
+@pytest.mark.parametrize("tile", [None, "auto", 32])
+def test_sixteen_bits_stay_sixteen_bits_on_request(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tile: Any
+) -> None:
+    grey = Translator.from_pretrained("glyphs", device="cpu", dtype="float32")
+    monkeypatch.setattr(Engine, "content", lambda engine, images: F.pixel_unshuffle(images, 8))
+    monkeypatch.setattr(Engine, "draw_windows", lambda engine, content, *_: F.pixel_shuffle(content, 8))
+    monkeypatch.setattr(grey.model, "content_shape", (64, 4, 4))
+    values = np.random.default_rng(0).integers(0, 65536, (32, 41), dtype=np.uint16)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(values).save(tmp_path / "in" / "deep.png")
+    Image.fromarray((values // 257).astype(np.uint8)).save(tmp_path / "in" / "plain.png")
+    options: Any = {"size": "input", "tile": tile, "bits": 16}
+    made = grey(tmp_path / "in" / "deep.png", "stix-general", **options)
+    assert np.array_equal(np.asarray(made), values)
+    translate_files(grey, [tmp_path / "in"], "stix-general", tmp_path / "out", **options)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "deep.png")), values)
+    assert Image.open(tmp_path / "out" / "plain.png").mode == "L"
+    with pytest.raises(InputError, match="webp files have 8 bits"):
+        translate_files(
+            grey, [tmp_path / "in"], "stix-general", tmp_path / "x", encoding=Encoding("webp"), **options
+        )
+    with pytest.raises(InputError, match="compute with 8 bits"):
+        grey(picture_of(40, 40), "stix-general", keep_detail=True, **options)
