@@ -16,6 +16,7 @@ from typing import Any
 
 from sivae_translate import __version__
 from sivae_translate.cli import (
+    add_domain,
     benchmark,
     compare,
     demo,
@@ -57,6 +58,7 @@ CLOSED = 141
 GROUPS: dict[str, dict[str, tuple[type, Callable[..., int]]]] = {
     "use": {
         "train": (train.Train, train.run),
+        "add-domain": (add_domain.AddDomain, add_domain.run),
         "translate": (translate.Translate, translate.run),
         "reconstruct": (reconstruct.Reconstruct, reconstruct.run),
         "sample": (sample.Sample, sample.run),
@@ -81,7 +83,7 @@ GROUPS: dict[str, dict[str, tuple[type, Callable[..., int]]]] = {
 }
 """Commands by group of the help: name to options and function."""
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
-WITH_SETTINGS = (train.Train, benchmark.Benchmark)
+WITH_SETTINGS = (train.Train, benchmark.Benchmark, add_domain.AddDomain)
 """Commands that also take settings as ``--section.name VALUE``."""
 
 
@@ -148,7 +150,7 @@ def _defaults(kind: type, arguments: Sequence[str]) -> Config | None:
     with contextlib.suppress(ConfigError):
         others = [argument for argument in arguments if argument not in HELP]
         options, settings = parse_with_settings(kind, others, prog="")
-        if options.config is not None:
+        if getattr(options, "config", None) is not None:
             return load_config(config_path(str(options.config)), settings)
     return None
 

@@ -98,7 +98,7 @@ class RunState:
         self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
         if training.fine_tune and not resumed:
             source = training.fine_tune
-            self.progress.started_from = fine_tune(self.model, self.config, self.data.domains, source)
+            self.progress.started_from = fine_tune(self.model, self.config, self.data, source)
         self.ema = average_of(self.model)
         self.objective = make_objective(self.config.objective, self.model)
 

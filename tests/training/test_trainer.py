@@ -315,7 +315,7 @@ def test_training_can_start_from_another_models_weights(tmp_path: Path, data: An
     trainer = Trainer(settings(fine_tune=str(first)), tmp_path / "second", data=data)
     for name, value in weights(first).items():
         assert torch.equal(value, trainer.state.model.state_dict()[name])
-    with pytest.raises(CheckpointError, match="has the domains"):
+    with pytest.raises(CheckpointError, match="does not fit"):
         Trainer(settings(fine_tune="glyphs"), tmp_path / "third", data=data)
 
 
