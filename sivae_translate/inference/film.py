@@ -66,7 +66,9 @@ def translate_film(
             f"{target} is not named like {'a film' if is_film else 'an animation'}",
             remedy=f"name it with one of {', '.join(formats)}",
         )
-    if target.exists() and source.exists() and target.samefile(source):
+    if not source.is_file():
+        raise DataError(f"there is no file {source}", remedy="check the path")
+    if target.exists() and target.samefile(source):
         raise InputError(f"{target} would replace its own input", remedy="choose another --out")
     options = request or Request(size="input")
     code = translator.style_code(style)

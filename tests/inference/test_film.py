@@ -154,6 +154,8 @@ def test_what_cannot_become_a_film_is_explained(
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     with pytest.raises(DataError, match=r"broken\.mp4"):
         translate_film(translator, tmp_path / "broken.mp4", "dogs", tmp_path / "a.mp4")
+    with pytest.raises(DataError, match=r"no file .*none\.gif"):
+        translate_film(translator, tmp_path / "none.gif", "dogs", tmp_path / "a.gif")
     with pytest.raises(InputError, match="like an animation"):
         translate_film(translator, tmp_path / "a.gif", "dogs", tmp_path / "a.mp4")
     drawn_frames(1)[0].save(tmp_path / "a.gif")
