@@ -244,7 +244,7 @@ def test_every_command_that_a_message_or_a_help_text_names_exists() -> None:
     named = {
         name
         for path in package.rglob("*.py")
-        for name in re.findall(r"sivae-translate ([a-z]+)\b", path.read_text(encoding="utf-8"))
+        for name in re.findall(r"sivae-translate ([a-z]+(?:-[a-z]+)*)\b", path.read_text(encoding="utf-8"))
     }
     assert {"train", "translate", "benchmark"} <= named
     assert named - {"command"} <= set(COMMANDS)
