@@ -17,6 +17,7 @@ from typing import Any
 from sivae_translate import __version__
 from sivae_translate.cli import (
     add_domain,
+    align,
     benchmark,
     compare,
     demo,
@@ -75,6 +76,7 @@ GROUPS: dict[str, dict[str, tuple[type, Callable[..., int]]]] = {
     "research": {"toy": (toy.Toy, toy.run), "theory": (theory.Theory, theory.run)},
     "manage": {
         "info": (info.Info, info.run),
+        "align": (align.Align, align.run),
         "export": (export.Export, export.run),
         "push": (push.Push, push.run),
         "settings": (settings.Settings, settings.run),

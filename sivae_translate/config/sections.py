@@ -285,6 +285,13 @@ class TrainingConfig(Section):
     channels_last: Annotated[
         bool, Field(description="store a pixel's channels side by side, which is faster on most devices")
     ] = True
+    align: Annotated[
+        bool,
+        Field(
+            description="at the end, move contents between domains where that brings translations closer to "
+            "images of the target domain (docs/method.md)"
+        ),
+    ] = True
     log_every: Annotated[Count, Field(description="steps between two lines of metrics.jsonl")] = 20
     picture_every: Annotated[
         int, Field(ge=0, le=MOST, description="steps between two picture grids; 0 writes only the last")

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sivae_translate.models.alignment import Alignment
 from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.networks import StylePrior
 from sivae_translate.models.priors import MixturePrior, StandardPrior
@@ -32,6 +33,7 @@ class LatentModel(nn.Module):
         style_dim: S.
         domains: number of labelled domains; 0 without labels.
         translates: whether there is a style to exchange.
+        alignment: moves contents between domains in `translate`; None if none was fitted.
         variance: variance of a pixel around its decoded value, for likelihoods; a scalar, 0 until it is
             fitted by `fit_variance`.
     """
@@ -47,12 +49,14 @@ class LatentModel(nn.Module):
     style_prior: StylePrior
     decoder: nn.Module
     variance: Tensor
+    alignment: Alignment | None
 
     def __init__(self, image_shape: tuple[int, ...], space: Space | None = None) -> None:
         super().__init__()
         self.image_shape = image_shape
         self.space = Pixels() if space is None else space
         self.view_shape = self.space.shape(image_shape)
+        self.alignment = None
         self.register_buffer("variance", torch.tensor(0.0))
 
     @property
@@ -114,8 +118,16 @@ class LatentModel(nn.Module):
         return self.style_prior(domain if self.domains else None, batch)  # type: ignore[no-any-return]
 
     def translate(self, images: Tensor, style: Tensor) -> Tensor:
-        """decode(content mean of the images (B, C, H, W), style (B, S)): (B, C, H, W) in [0, 1]."""
-        return self.decode(Codes(self.content(images), style))
+        """decode(content mean of the images (B, C, H, W), style (B, S)): (B, C, H, W) in [0, 1].
+
+        The contents are moved by the `alignment` first, if there is one.
+        """
+        views = self.space.encode(images)
+        content = self.content_encoder(views).mean
+        if self.alignment is not None:
+            own, target = self.style_encoder(views).mean, self.style_prior.membership(style)
+            content = self.alignment(content, own, target)
+        return self.decode(Codes(content, style))
 
     def content(self, images: Tensor) -> Tensor:
         """Mean of q(c | x) of images (B, C, H, W) of any size that is a multiple of `cell`: (B, Cc, h, w)."""

@@ -20,6 +20,8 @@ from sivae_translate.models.resampling import Resampling, make_down, make_exit, 
 from sivae_translate.models.windows import Windows
 
 LOGVAR_BOUND = 8.0
+SHARPNESS = 25.0
+"""Fifty times that of a posterior under priors with unit variance."""
 
 
 def bounded_logvar(raw: Tensor) -> Tensor:
@@ -231,6 +233,15 @@ class StylePrior(nn.Module):
         if domain is None:
             return self.means.new_zeros(batch, self.style_dim)
         return self.means[domain]
+
+    def membership(self, style: Tensor) -> Tensor:
+        """Shares (B, D) of the domains in styles (B, S): nearly 1 for the nearest, less between two.
+
+        It is sharper than the probability under the priors, so that a prior mean belongs to its own domain
+        even if that of a similar domain is near.
+        """
+        distances = (style.float()[:, None] - self.means.float()).square().sum(2)
+        return torch.softmax(-SHARPNESS * distances, 1)
 
 
 class Decoder(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sivae_translate.config import Config, from_dict
+from sivae_translate.models.alignment import ALIGNMENT, Alignment, alignment_like
 from sivae_translate.models.autoencoder import Autoencoder
 from sivae_translate.models.autoencoder_files import OWN, SPACE, autoencoder_like
 from sivae_translate.models.build import make_model, model_shapes, parameter_bound
@@ -108,9 +110,14 @@ def load_model(path: Path) -> SavedModel:
     try:
         space = _space_in(path) if config.model.autoencoder else None
         sizes = (config.model, config.data, count, space)
+        alignment = _alignment_in(path)
         if parameter_bound(*sizes) > UNCHECKED_PARAMETERS:
-            _check_shapes(path, read_shapes(path), model_shapes(*sizes))
+            stored = {
+                name: shape for name, shape in read_shapes(path).items() if not name.startswith(ALIGNMENT)
+            }
+            _check_shapes(path, stored, model_shapes(*sizes))
         model = make_model(*sizes)
+        model.alignment = alignment
         weights = read_tensors(path)
     except ConfigError as error:
         raise damaged(path, error.what) from error
@@ -127,6 +134,9 @@ def load_model(path: Path) -> SavedModel:
         if name == f"{SPACE}deviation" and not (value > 0).all():
             raise damaged(path, f"'{name}' has values that are not positive")
     model.load_state_dict(weights, strict=True)
+    size = math.prod(model.content_shape)
+    if model.alignment is not None and not model.alignment.fits(model.domains, size, model.style_dim):
+        raise damaged(path, "its alignment is for other domains or another content code")
     calibration = about.calibration.fitted() if about.calibration else None
     if calibration is not None and len(calibration.medians) != max(1, model.domains):
         raise damaged(path, "its calibration is for another number of domains")
@@ -146,6 +156,19 @@ def _space_in(path: Path) -> Autoencoder:
         return autoencoder_like(below(SPACE, shapes))
     except ValueError as error:
         raise damaged(path, f"its autoencoder: {error}") from error
+
+
+def _alignment_in(path: Path) -> Alignment | None:
+    """An alignment of the sizes of that in a model file; None if it has none.
+
+    Raises:
+        TensorFileError: the file cannot be read.
+        CheckpointError: the tensors do not fit.
+    """
+    try:
+        return alignment_like(below(ALIGNMENT, read_shapes(path)))
+    except ValueError as error:
+        raise damaged(path, f"its alignment: {error}") from error
 
 
 def read_facts(path: Path) -> dict[str, object]:

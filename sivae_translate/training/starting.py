@@ -52,6 +52,7 @@ def fine_tune(model: LatentModel, config: Config, data: DomainData, source: str)
             f"{path} {has} {names}", remedy="set data.labels as in that run, or omit training.fine_tune"
         )
     _require_same_space(saved.model, model, source)
+    saved.model.alignment = None  # training changes what it was fitted to
     weights = saved.model.state_dict()
     if saved.config.data.image_size < config.data.image_size:
         _require_growable(saved, config, path)

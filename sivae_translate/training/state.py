@@ -195,6 +195,8 @@ class RunState:
 
     def save_results(self) -> None:
         """Write the model, the pictures and the report of a finished run; its log is closed."""
+        if self.config.training.align:
+            self.ema.alignment = self.validation.alignment()
         self.save_model("model.safetensors")
         report.save_grid(self.ema, self.data, self.out / "grid.png", self.autocast)
         report.write_report(self.out, self.config, self.facts())
@@ -203,6 +205,7 @@ class RunState:
         """Facts about the training, for the model file."""
         return report.facts(self.out, self.config, self.progress, self.budget.images, self.world.size) | {
             "validation": {"measure": MEASURE, **self.score.facts()} if self.score else None,
+            "aligned": self.ema.alignment.kept if self.ema.alignment else 0,
             "device": str(self.device),
             "precision": str(self.dtype).removeprefix("torch."),
         }

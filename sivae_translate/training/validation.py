@@ -12,8 +12,11 @@ from torch import Tensor
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.splits import Split
 from sivae_translate.data.tensors import to_tensor
+from sivae_translate.models.alignment import Alignment
 from sivae_translate.models.latent import LatentModel
+from sivae_translate.models.lpips import Lpips
 from sivae_translate.models.typicality import Calibration, measure
+from sivae_translate.training.aligning import fit_alignment
 from sivae_translate.training.quality import Quality, Score
 from sivae_translate.utils.errors import DataError
 
@@ -62,6 +65,12 @@ class Validation:
             return None
         training = self._measure(self._training_images())
         return Calibration.fit(training, self._measure(images), max(1, self.model.domains))
+
+    def alignment(self) -> Alignment | None:
+        """The alignment of the model, fitted to training images; None if none helps."""
+        positions = [split.train for split in self.splits]
+        lpips = Lpips.load(device=self.device)
+        return fit_alignment(self.model, positions, self._images, lpips, self.autocast)
 
     def _measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """`typicality.measure` in batches."""
