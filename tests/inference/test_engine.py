@@ -52,7 +52,7 @@ def test_bfloat16_dispatches_no_more_operators_than_float32() -> None:
             engine.translate(images, style)
         counts[dtype] = operators.count
     assert counts["bfloat16"].total() <= counts["float32"].total() < 300
-    assert counts["bfloat16"]["to"] + counts["bfloat16"]["_to_copy"] < 12
+    assert counts["bfloat16"]["to"] + counts["bfloat16"]["_to_copy"] < 20
 
 
 def test_a_model_keeps_its_weights_in_float32(tmp_path: Path) -> None:
