@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from sivae_translate.cli.common import Device, Run, data_of
+from sivae_translate.cli.common import Device, Run, data_of, report_unreadable
 from sivae_translate.utils.errors import ConfigError, InputError
 
 
@@ -22,13 +19,13 @@ class Align:
     run: Run
     out: Path
     """New model file, .safetensors; it must not exist."""
-    data: Annotated[Path | None, tyro.conf.arg(name="data")] = None
+    data: Path | None = None
     """Folder with the training images; default: the run's own."""
     device: Device = "auto"
 
 
 def run(command: Align) -> int:
-    """``sivae-translate align``."""
+    """``sivae-translate align``; 1 if files were unreadable."""
     from sivae_translate.models.weights import find_model, load_model, save_model
     from sivae_translate.training.aligning import align
     from sivae_translate.utils.progress import console
@@ -39,7 +36,8 @@ def run(command: Align) -> int:
         )
     saved = load_model(find_model(command.run))
     config = data_of(command.run, saved.config.data, command.data)
-    alignment = align(saved, config, command.device)
+    problems: dict[str, None] = {}  # in order; images are read again where their neighbours are compared
+    alignment = align(saved, config, lambda found: problems.update(dict.fromkeys(found)), command.device)
     if alignment is None:
         raise InputError(
             "no alignment brings translations closer to neighbours in the other domain",
@@ -52,4 +50,4 @@ def run(command: Align) -> int:
     console.print(
         f"written to {command.out}: {alignment.kept} of {pairs} directions are aligned", highlight=False
     )
-    return 0
+    return report_unreadable(list(problems))

@@ -23,6 +23,7 @@ from sivae_translate.utils.encoding import Encoding
 from sivae_translate.utils.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sivae_translate.inference.arguments import Options
     from sivae_translate.inference.translator import StyleLike, Translator
 
 LOCAL = ("strict", "grid", "html", "metadata")
@@ -119,20 +120,11 @@ def run(command: Translate) -> int:
             Path(command.out),
             overwrite=command.overwrite,
             strict=command.strict,
-            size=command.size,
-            tile=command.tile,
-            overlap=command.overlap,
-            alpha=command.alpha,
-            mask=command.mask,
-            keep_detail=command.keep_detail,
-            bits=command.bits,
             metadata=command.metadata,
-            batch_size=command.batch_size,
             grid=command.grid,
             encoding=Encoding(command.format, command.quality),
             workers=command.workers,
-            check=command.check,
-            percentile=command.percentile,
+            **_options(command),
         )
     if command.html is not None:
         inputs = [Path(given) for given in command.inputs]
@@ -140,6 +132,22 @@ def run(command: Translate) -> int:
         out = Path(command.out)
         write_folder_page(command.html, inputs, out, suffix, translator.processor, result)
     return report_files(result, Path(command.out))
+
+
+def _options(command: Translate) -> Options:
+    """The options of a translation of files, by either engine."""
+    return {
+        "size": command.size,
+        "tile": command.tile,
+        "overlap": command.overlap,
+        "alpha": command.alpha,
+        "mask": command.mask,
+        "keep_detail": command.keep_detail,
+        "bits": command.bits,
+        "batch_size": command.batch_size,
+        "check": command.check,
+        "percentile": command.percentile,
+    }
 
 
 def _is_film(command: Translate) -> bool:
@@ -226,19 +234,10 @@ def _translate_on_cluster(command: Translate, style: StyleLike) -> int:
         style,
         command.out,
         overwrite=command.overwrite,
-        size=command.size,
-        tile=command.tile,
-        overlap=command.overlap,
-        alpha=command.alpha,
-        mask=command.mask,
-        keep_detail=command.keep_detail,
-        bits=command.bits,
-        batch_size=command.batch_size,
-        check=command.check,
-        percentile=command.percentile,
         workers=command.workers,
         dtype=command.dtype,
         encoding=Encoding(command.format, command.quality),
+        **_options(command),
     )
     summary = ", ".join(f"{count} {status}" for status, count in result.counts.items())
     console.print(f"{summary}; manifest: {result.manifest}", highlight=False)

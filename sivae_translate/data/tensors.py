@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from sivae_translate.utils.errors import InputError
+from sivae_translate.utils.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from sivae_translate.data.domains import ImageSource
 
 
 def to_tensor(arrays: np.ndarray | Sequence[np.ndarray]) -> Tensor:
@@ -36,6 +40,32 @@ def to_tensor(arrays: np.ndarray | Sequence[np.ndarray]) -> Tensor:
             f"a batch is {pixels.dtype} of shape {pixels.shape}", remedy="give uint8 (B, H, W, C)"
         )
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+
+
+def read_batch(
+    source: ImageSource,
+    positions: Iterable[int],
+    shape: tuple[int, ...],
+    note_unreadable: Callable[[list[str]], object],
+) -> Tensor:
+    """The readable images at some positions, as a batch for the networks.
+
+    Args:
+        source: images.
+        positions: positions of some of them.
+        shape: (C, H, W), of the empty batch if none can be read.
+        note_unreadable: called with the problem of each unreadable image.
+
+    Returns:
+        float (B, C, H, W) in [0, 1].
+    """
+    images = []
+    for position in positions:
+        try:
+            images.append(source[int(position)])
+        except DataError as error:
+            note_unreadable([error.what])
+    return to_tensor(np.stack(images)) if images else torch.empty(0, *shape)
 
 
 def to_uint8(batch: Tensor) -> np.ndarray:

@@ -92,13 +92,13 @@ class Request:
         require_choice("bits", str(self.bits), ("8", "16"))
         if self.bits == 16 and (self.keep_detail or self.mask is not None):
             raise InputError("mask and keep_detail compute with 8 bits", remedy="omit them, or bits=16")
-        wanted = {
+        for_sizes = {
             "tile": self.tile is not None,
             "mask": self.mask is not None,
             "keep_detail": self.keep_detail,
             "bits": self.bits != 8,
         }
-        for name, given in wanted.items():
+        for name, given in for_sizes.items():
             if given and not self.keeps_size:
                 raise InputError(
                     f"{name} is for results of the input's size", remedy="give size='input' as well"

@@ -39,7 +39,8 @@ from sivae_translate.inference.translator import StyleLike, Translator
 from sivae_translate.models.hub import locate
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.encoding import PNG, Encoding
-from sivae_translate.utils.errors import ConfigError, DataError, InputError, SivaeError
+from sivae_translate.utils.errors import DataError, InputError, SivaeError
+from sivae_translate.utils.extras import import_optional
 from sivae_translate.utils.progress import progress_bar
 from sivae_translate.utils.text import printable
 
@@ -322,10 +323,8 @@ def _ray() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise ConfigError("--engine ray needs Ray", remedy="pip install 'sivae-translate[ray]'") from error
+    import_optional("ray.data", "--engine ray needs Ray", "'sivae-translate[ray]'")
+    import ray
+
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its own plans and progress
     return ray

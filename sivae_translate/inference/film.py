@@ -6,7 +6,6 @@ by one. Animated GIF and WebP files and TIFF files of several pages are Pillow's
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
@@ -21,7 +20,8 @@ from sivae_translate.data.reading import MAX_PIXELS, opened
 from sivae_translate.inference.arguments import Request
 from sivae_translate.inference.large import translate_one
 from sivae_translate.inference.translator import StyleLike, Translator
-from sivae_translate.utils.errors import ConfigError, DataError, InputError
+from sivae_translate.utils.errors import DataError, InputError
+from sivae_translate.utils.extras import import_optional
 from sivae_translate.utils.files import replacing
 from sivae_translate.utils.progress import progress_bar
 
@@ -183,9 +183,4 @@ def _pyav() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return importlib.import_module("av")
-    except ImportError as error:
-        raise ConfigError(
-            "films need PyAV, which is not installed", remedy="pip install 'sivae-translate[video]'"
-        ) from error
+    return import_optional("av", "films need PyAV, which is not installed", "'sivae-translate[video]'")

@@ -21,6 +21,7 @@ from sivae_translate.inference.arguments import PERCENTILE
 from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
 from sivae_translate.utils.errors import ConfigError, InputError, SivaeError
+from sivae_translate.utils.extras import import_optional
 
 T = TypeVar("T")
 MEAN, DRAW, LIKE = "mean of the domain", "draw from the domain", "like references"
@@ -295,8 +296,4 @@ def _gradio() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        import gradio
-    except ImportError as error:
-        raise ConfigError("gradio is not installed", remedy="pip install 'sivae-translate[web]'") from error
-    return gradio
+    return import_optional("gradio", "gradio is not installed", "'sivae-translate[web]'")

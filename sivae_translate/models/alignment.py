@@ -69,17 +69,14 @@ class Alignment(nn.Module):
             (B, Cc, h, w), float32.
         """
         flat, places = content.float().flatten(1), self.places.long()
-        codes = torch.cat([flat[:, places], style.float()], 1)
-        source = torch.softmax((codes[:, None] * self.weights).sum(2) + self.bias, 1)
-        pairs = (source[:, :, None] * target.float()[:, None]).flatten(1)
-        count = places.shape[0]
-        # Elementwise products and sums: autocast would compute matrix products in a lower precision.
-        maps = (pairs[:, :, None] * self.maps.flatten(0, 1).flatten(1)).sum(1)
-        maps = maps.view(-1, count, count)
-        offsets = (pairs[:, :, None] * self.offsets.flatten(0, 1)).sum(1)
-        change = (flat[:, places, None] * maps).sum(1) + offsets
-        moved = flat.index_add(1, places, change)
-        return moved.view_as(content)
+        numbers = flat[:, places]
+        with torch.autocast(content.device.type, enabled=False):  # which would lower the precision
+            codes = torch.cat([numbers, style.float()], 1)
+            source = torch.softmax(codes @ self.weights.T + self.bias, 1)
+            pairs = (source[:, :, None] * target.float()[:, None]).flatten(1)
+            maps = (pairs @ self.maps.flatten(0, 1).flatten(1)).view(-1, *self.maps.shape[2:])
+            change = (numbers[:, None] @ maps)[:, 0] + pairs @ self.offsets.flatten(0, 1)
+        return flat.index_add(1, places, change).view_as(content)
 
     @property
     def kept(self) -> int:

@@ -14,11 +14,11 @@ from typing import Any
 from sivae_translate import __version__
 from sivae_translate.models.weights import find_model
 from sivae_translate.utils.errors import CheckpointError, ConfigError, InputError, OutputError, SivaeError
+from sivae_translate.utils.extras import import_optional
 
 MODEL_FILE = "model.safetensors"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 """``user/name``, as a hub writes it."""
-INSTALL = "pip install 'sivae-translate[hub]'"
 READ_REASONS = {
     "GatedRepoError": ("its owner has to let you read it first", "ask on its page, then set HF_TOKEN"),
     "RepositoryNotFoundError": (
@@ -131,11 +131,9 @@ def _hub(purpose: str) -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ConfigError(f"huggingface_hub is needed {purpose}", remedy=INSTALL) from error
-    return huggingface_hub
+    return import_optional(
+        "huggingface_hub", f"huggingface_hub is needed {purpose}", "'sivae-translate[hub]'"
+    )
 
 
 def _endpoint() -> str | None:

@@ -108,14 +108,13 @@ def load_model(path: Path) -> SavedModel:
     about, config = _read_about(path)
     count = len(about.domains)
     try:
-        space = _space_in(path) if config.model.autoencoder else None
+        stored = read_shapes(path)
+        space = _space_in(path, stored) if config.model.autoencoder else None
         sizes = (config.model, config.data, count, space)
-        alignment = _alignment_in(path)
+        alignment = _alignment_in(path, stored)
         if parameter_bound(*sizes) > UNCHECKED_PARAMETERS:
-            stored = {
-                name: shape for name, shape in read_shapes(path).items() if not name.startswith(ALIGNMENT)
-            }
-            _check_shapes(path, stored, model_shapes(*sizes))
+            networks = {name: shape for name, shape in stored.items() if not name.startswith(ALIGNMENT)}
+            _check_shapes(path, networks, model_shapes(*sizes))
         model = make_model(*sizes)
         model.alignment = alignment
         weights = read_tensors(path)
@@ -144,29 +143,26 @@ def load_model(path: Path) -> SavedModel:
     return SavedModel(model, config, tuple(about.domains), about.facts, calibration)
 
 
-def _space_in(path: Path) -> Autoencoder:
-    """An autoencoder of the sizes of that in a model file.
+def _space_in(path: Path, stored: Mapping[str, tuple[int, ...]]) -> Autoencoder:
+    """An autoencoder of the sizes of that in a model file, by the shapes stored there.
 
     Raises:
-        TensorFileError: the file cannot be read.
         CheckpointError: it holds no autoencoder.
     """
-    shapes = read_shapes(path)
     try:
-        return autoencoder_like(below(SPACE, shapes))
+        return autoencoder_like(below(SPACE, stored))
     except ValueError as error:
         raise damaged(path, f"its autoencoder: {error}") from error
 
 
-def _alignment_in(path: Path) -> Alignment | None:
-    """An alignment of the sizes of that in a model file; None if it has none.
+def _alignment_in(path: Path, stored: Mapping[str, tuple[int, ...]]) -> Alignment | None:
+    """An alignment of the sizes of that in a model file, by the shapes stored there; None without one.
 
     Raises:
-        TensorFileError: the file cannot be read.
-        CheckpointError: the tensors do not fit.
+        CheckpointError: the shapes do not fit.
     """
     try:
-        return alignment_like(below(ALIGNMENT, read_shapes(path)))
+        return alignment_like(below(ALIGNMENT, stored))
     except ValueError as error:
         raise damaged(path, f"its alignment: {error}") from error
 

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data.loading import load_data
-from sivae_translate.data.tensors import to_tensor
+from sivae_translate.data.tensors import read_batch
 from sivae_translate.models.alignment import MOST_DOMAINS, MOST_NUMBERS, Alignment
-from sivae_translate.models.codes import Codes
+from sivae_translate.models.codes import Codes, Gaussian
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.models.weights import SavedModel
@@ -154,7 +154,7 @@ class _Fitter:
         self.device = model.style_prior.means.device
         read = [self._read(domain, chosen) for domain, chosen in enumerate(positions)]
         means, logvars = (torch.cat([part[at] for _, part in read]) for at in (0, 1))
-        kl = 0.5 * (means.square() + logvars.exp() - logvars - 1).mean(0)
+        kl = 0.5 * Gaussian(means, logvars).doubled_kl_terms().mean(0)
         active = kl.topk(min(MOST_NUMBERS, len(kl))).indices
         self.places = active[kl[active] > ACTIVE].sort().values
         self.deviations = logvars.exp().mean(0).sqrt()[self.places]
@@ -289,12 +289,15 @@ def _unscaled(weights: Tensor, bias: Tensor, middle: Tensor, deviation: Tensor) 
     return weights / deviation, bias - (weights / deviation) @ middle
 
 
-def align(saved: SavedModel, config: DataConfig, device: str = "auto") -> Alignment | None:
+def align(
+    saved: SavedModel, config: DataConfig, note: Callable[[list[str]], object], device: str = "auto"
+) -> Alignment | None:
     """The alignment of a model file, fitted to all training images of its data; see `fit_alignment`.
 
     Args:
         saved: the content of the model file; its alignment is not used.
         config: its data.
+        note: called with the problem of each unreadable image, which is left out.
         device: where to compute.
 
     Returns:
@@ -313,8 +316,7 @@ def align(saved: SavedModel, config: DataConfig, device: str = "auto") -> Alignm
     model = saved.model.to(place)
 
     def images(domain: int, positions: np.ndarray) -> Tensor:
-        source = data.train[domain]
-        return to_tensor(np.stack([source[int(position)] for position in positions])).to(place)
+        return read_batch(data.train[domain], positions, model.image_shape, note).to(place)
 
     positions = [np.arange(len(source)) for source in data.train]
     fitted = fit_alignment(model, positions, images, Lpips.load(device=place), nullcontext)

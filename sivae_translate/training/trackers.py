@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from PIL import Image
 
 from sivae_translate.training.callbacks import Callback, Outcome, RunInfo
 from sivae_translate.utils.errors import ConfigError
+from sivae_translate.utils.extras import import_optional
 from sivae_translate.utils.files import write_json
 
 PROJECT = "sivae-translate"
@@ -164,12 +164,8 @@ def _package(module: str, package: str) -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"training.trackers needs {package}, which is not installed", remedy=f"pip install {package}"
-        ) from error
+    message = f"training.trackers needs {package}, which is not installed"
+    return import_optional(module, message, package)
 
 
 def _identities(folder: Path) -> dict[str, str]:

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from sivae_translate.data.domains import DomainData
 from sivae_translate.data.splits import Split
-from sivae_translate.data.tensors import to_tensor
+from sivae_translate.data.tensors import read_batch
 from sivae_translate.models.alignment import Alignment
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.models.typicality import Calibration, measure
 from sivae_translate.training.aligning import fit_alignment
 from sivae_translate.training.quality import Quality, Score
-from sivae_translate.utils.errors import DataError
 
 TRAINING_IMAGES = 256
 """Number of training images that the pixel variance and the calibration are fitted to."""
@@ -85,11 +84,5 @@ class Validation:
 
     def _images(self, domain: int, positions: np.ndarray) -> Tensor:
         """Readable training images of a domain at the given positions, without augmentation, (B, C, H, W)."""
-        images = []
-        for position in positions:
-            try:
-                images.append(self.data.train[domain][int(position)])
-            except DataError as error:
-                self.note_unreadable([error.what])
-        batch = to_tensor(np.stack(images)) if images else torch.empty(0, *self.model.image_shape)
-        return batch.to(self.device)
+        source, shape = self.data.train[domain], self.model.image_shape
+        return read_batch(source, positions, shape, self.note_unreadable).to(self.device)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 from sivae_translate.utils.errors import ConfigError
 
 TRAINING = frozenset({"albumentations", "kornia", "lpips", "matplotlib", "scipy", "torchvision"})
@@ -22,3 +25,20 @@ def missing_package(error: ModuleNotFoundError) -> ConfigError | None:
         f"this needs {package}, which is not installed: training and evaluation have an extra",
         remedy="pip install 'sivae-translate[train]'",
     )
+
+
+def import_optional(module: str, message: str, install: str) -> ModuleType:
+    """Import a module of an optional package.
+
+    Args:
+        module: its name.
+        message: what is wrong if the package is not installed.
+        install: what pip installs then.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(message, remedy=f"pip install {install}") from error

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from sivae_translate.data.tensors import to_pil, to_tensor
-from sivae_translate.utils.errors import InputError
+from sivae_translate.data.domains import ArrayImages
+from sivae_translate.data.tensors import read_batch, to_pil, to_tensor
+from sivae_translate.utils.errors import DataError, InputError
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -67,3 +68,18 @@ def test_to_pil_rounds_and_clamps() -> None:
 def test_to_pil_refuses_what_is_no_image(image: torch.Tensor) -> None:
     with pytest.raises(InputError):
         to_pil(image)
+
+
+def test_a_batch_leaves_out_what_cannot_be_read() -> None:
+    class Source(ArrayImages):
+        def __getitem__(self, index: int) -> np.ndarray:
+            if index % 2:
+                raise DataError(f"{index} is broken", remedy="")
+            return super().__getitem__(index)
+
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)
+    problems: list[str] = []
+    batch = read_batch(Source(pixels), [4, 1, 0, 3], (3, 4, 6), problems.extend)
+    torch.testing.assert_close(batch, to_tensor(pixels[[4, 0]]))
+    assert problems == ["1 is broken", "3 is broken"]
+    assert read_batch(Source(pixels), [1], (3, 4, 6), problems.extend).shape == (0, 3, 4, 6)

@@ -87,10 +87,10 @@ class Handler(BaseHTTPRequestHandler):
             return self._json({"files": [{"path": one["path"], **modes} for one in files]})
         return self._commit(f"{user}/{name}", body)
 
-    def _create(self, wanted: dict[str, Any]) -> None:
-        name = f"{wanted['organization']}/{wanted['name']}"
+    def _create(self, body: dict[str, Any]) -> None:
+        name = f"{body['organization']}/{body['name']}"
         self.server.models.setdefault(name, {})
-        if wanted.get("visibility") == "private" or wanted.get("private"):
+        if body.get("visibility") == "private" or body.get("private"):
             self.server.private.add(name)
         self._json({"url": f"{self.server.address}/{name}", "name": name})
 
