@@ -41,6 +41,8 @@ class Evaluate:
     folder."""
     html: bool = False
     """Also write evaluation.html: every translation with truth, metrics and verdict, to sort and filter."""
+    erase: bool = False
+    """Also probe the domain in contents from which it was erased linearly (LEACE)."""
     lpips_weights: Path | None = None
     """torchvision's AlexNet weights, instead of the shipped ones."""
     vgg: Vgg = True
@@ -86,6 +88,7 @@ def run(command: Evaluate) -> int:
         style=command.style,
         suite=suite,
         seed=command.seed,
+        erase=command.erase,
         limit=command.limit,
         watch=cases.extend if command.html else None,
     )
@@ -103,15 +106,15 @@ def run(command: Evaluate) -> int:
 
 def _show(result: Evaluation, title: str) -> None:
     """Print the metrics to standard output."""
-    from sivae_translate.evaluation.reporting import evaluation_table, summary_lines
+    from sivae_translate.evaluation.reporting import codes_lines, evaluation_table, summary_lines
     from sivae_translate.utils.progress import PlainConsole
 
     console = PlainConsole()
     console.print(evaluation_table(result, title))
     for line in summary_lines(result):
         console.print(line, highlight=False)
-    for name, probe in result.probes.items():
-        console.print(f"{name}: {probe.accuracy:.3f} (chance {probe.chance:.3f})", highlight=False)
+    for line in codes_lines(result):
+        console.print(line.removeprefix("- "), highlight=False)
 
 
 def _counts(data: DomainData) -> str:

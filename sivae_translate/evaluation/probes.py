@@ -1,34 +1,45 @@
-"""Probes: how well a small classifier can read a label, such as the domain or the content, from a code."""
+r"""Probes: how well a small classifier can read a label, such as the domain or the content, from a code.
+
+Half of a code's numbers may be collapsed: their posteriors are nearly the prior, and what their means still
+say drowns in the posterior's noise. A classifier of standardised means would undo that. So a probe reads one
+of two kinds of features, with mu_i(x) and sigma_i(x) those of the posterior of number i and s_i the root mean
+square of sigma_i over the training images:
+
+- ``means``: mu_i / max(s_i, deviation of mu_i). No noise, but a collapsed number stays as small as it is.
+- ``draws``: `DRAWS` draws from the posterior of each training image, and as many of each test image, of the
+  numbers that carry information. This is what a decoder gets during training.
+
+A code holds what the strongest of its probes can read.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sivae_translate.data.domains import DomainData, ImageSource
-from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation.intervals import proportion
-from sivae_translate.evaluation.posteriors import encode_all
-from sivae_translate.inference.style import Style
-from sivae_translate.inference.translator import Translator
-from sivae_translate.models.codes import Posterior
-from sivae_translate.utils.errors import DataError, InputError
+from sivae_translate.models.codes import Gaussian
+from sivae_translate.utils.errors import InputError
 
 ProbeKind = Literal["linear", "mlp"]
 KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
+ProbeFeatures = Literal["means", "draws"]
+Change = Callable[[Tensor], Tensor]
+FEATURES: tuple[ProbeFeatures, ...] = get_args(ProbeFeatures)
+DRAWS = 12
+"""Draws of each image."""
+INFORMATIVE = 0.1
+"""Nats that a number of the code has to carry for its draws to be read: a Gaussian channel's capacity, half
+the logarithm of 1 + variance of its means / mean variance of its posteriors."""
 HIDDEN = 128
 LEARNING_RATE = 1e-2
 WEIGHT_DECAY = 1e-2
-TRAINING_IMAGES = 400
-"""Roughly how many training images of a domain the probes are trained on."""
 
 
 @dataclass(frozen=True)
@@ -54,29 +65,68 @@ class ProbeResult:
         return f"{self.accuracy:.3f}{interval}, {self.ratio:.2f} times chance ({self.chance:.3f})"
 
 
-def _check(codes: Tensor, labels: Tensor, part: str) -> None:
-    if codes.ndim < 2 or labels.shape != codes.shape[:1] or not len(labels):
-        what = (
-            f"the probe's {part} codes have shape {tuple(codes.shape)} and its labels {tuple(labels.shape)}"
-        )
+def _check(codes: Gaussian, labels: Tensor, part: str) -> None:
+    mean = codes.mean
+    if mean.ndim < 2 or codes.logvar.shape != mean.shape or labels.shape != mean.shape[:1] or not len(labels):
+        what = f"the probe's {part} codes have shape {tuple(mean.shape)} and its labels {tuple(labels.shape)}"
         raise InputError(what, remedy="pass codes (N, ...) and one integer label for each, (N,)")
     if labels.is_floating_point():
         raise InputError(f"the probe's {part} labels are of {labels.dtype}", remedy="pass integer labels")
-    if not codes.isfinite().all():
+    if not (mean.isfinite().all() and codes.logvar.isfinite().all()):
         raise InputError(
             f"some of the probe's {part} codes are infinite or NaN",
             remedy="check the encoder's outputs",
         )
 
 
-def _standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """Flatten codes to (N, F) float32 and standardise them by the training codes' mean and deviation."""
-    train, test = train.detach().flatten(1).float(), test.detach().flatten(1).float()
-    deviation, mean = torch.std_mean(train, dim=0, correction=0)
-    # A feature that is constant in training carries no information; its rounding noise must not be scaled up
-    # to unit variance.
-    scale = torch.where(deviation > 1e-6 * (1 + mean.abs()), 1 / deviation.clamp_min(1e-12), 0)
-    return (train - mean) * scale, (test - mean) * scale
+def _check_both(train: Gaussian, train_labels: Tensor, test: Gaussian, test_labels: Tensor) -> None:
+    """Raise InputError if the codes and labels of a probe do not fit each other."""
+    _check(train, train_labels, "training")
+    _check(test, test_labels, "test")
+    if train.mean.shape[1:] != test.mean.shape[1:]:
+        shapes = f"{tuple(train.mean.shape[1:])}, its test codes {tuple(test.mean.shape[1:])}"
+        raise InputError(
+            f"the probe's training codes are shaped {shapes}", remedy="take both from the same encoder"
+        )
+
+
+@torch.no_grad()
+def features_of(
+    train: Gaussian, test: Gaussian, features: ProbeFeatures, seed: int = 0, change: Change | None = None
+) -> tuple[Tensor, Tensor]:
+    """What a probe reads: (K, N, F) of N training codes and (K, M, F) of M test codes, float32.
+
+    K is 1 for means and `DRAWS` for draws. The training codes decide on scales and on the numbers that are
+    read.
+
+    Args:
+        train: posteriors with parameters (N, ...).
+        test: posteriors with parameters (M, ...).
+        features: see the module.
+        seed: seed of the draws.
+        change: applied to means or draws (K, N, F) before they are scaled.
+    """
+    train, test = _flat(train), _flat(test)
+    spread = train.mean.std(0, correction=0)
+    noise = train.logvar.exp().mean(0).sqrt()
+    kept = torch.ones_like(spread, dtype=torch.bool)
+    if features == "means":
+        values = [codes.mean[None] for codes in (train, test)]
+    else:
+        informative = 0.5 * torch.log1p((spread / noise).square()) > INFORMATIVE
+        kept = informative if informative.any() else kept
+        generator = torch.Generator(train.mean.device).manual_seed(seed)
+        values = [torch.stack([codes.sample(generator) for _ in range(DRAWS)]) for codes in (train, test)]
+    fitted, read = ((one if change is None else change(one))[..., kept] for one in values)
+    middle, scale = fitted.mean((0, 1)), fitted.std((0, 1), correction=0)
+    if features == "means":
+        scale = torch.maximum(scale, noise)
+    scale = scale.clamp(min=1e-12)
+    return (fitted - middle) / scale, (read - middle) / scale
+
+
+def _flat(codes: Gaussian) -> Gaussian:
+    return Gaussian(codes.mean.detach().flatten(1).float(), codes.logvar.detach().flatten(1).float())
 
 
 def _classifier(features: int, classes: int, kind: ProbeKind, seed: int) -> nn.Module:
@@ -90,68 +140,68 @@ def _classifier(features: int, classes: int, kind: ProbeKind, seed: int) -> nn.M
 
 @torch.enable_grad()
 def _fit(probe: nn.Module, codes: Tensor, labels: Tensor, steps: int) -> None:
-    """Minimise the cross entropy with full-batch AdamW and a cosine schedule down to 0."""
+    """Minimise the cross entropy with AdamW and a cosine schedule down to 0, one draw of all codes a step."""
     optimiser = torch.optim.AdamW(probe.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(steps):
+    for step in range(steps):
         optimiser.zero_grad()
-        F.cross_entropy(probe(codes), labels).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(probe(codes[step % len(codes)]), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
 
 
 def _accuracy(predictions: Tensor, labels: Tensor, period: int) -> float:
-    """Fraction of correct predictions, which are (N,) or one for all."""
+    """Fraction of correct predictions, which are (K, N), (N,) or one for all."""
     gap = (predictions - labels).abs()
     right = torch.minimum(gap, period - gap) <= 1 if period else gap == 0
     return float(right.double().mean())
 
 
 def probe_accuracy(
-    train_codes: Tensor,
+    train: Gaussian,
     train_labels: Tensor,
-    test_codes: Tensor,
+    test: Gaussian,
     test_labels: Tensor,
     *,
     kind: ProbeKind = "linear",
+    features: ProbeFeatures = "means",
     seed: int = 0,
     steps: int = 300,
     period: int = 0,
+    change: Change | None = None,
 ) -> ProbeResult:
-    """Train a classifier on standardised codes and measure its accuracy on test codes.
+    """Train a classifier on the codes of images and measure its accuracy on those of others.
 
     Args:
-        train_codes: (N, ...) float; further dimensions are flattened.
+        train: posteriors with parameters (N, ...); further dimensions are flattened.
         train_labels: (N,) integers of any value.
-        test_codes: (M, ...) float, shaped like the training codes.
+        test: posteriors with parameters (M, ...), shaped like the training codes.
         test_labels: (M,) integers. A label that does not occur in training counts as an error.
         kind: "linear" (logistic regression) or "mlp" (one hidden layer of 128).
-        seed: seed of the classifier's initial weights; on one machine the same seed gives the same result.
-        steps: number of full-batch steps.
+        features: "means" or "draws", see the module; the interval is that of M predictions in either case.
+        seed: seed of the classifier's initial weights and of the draws; on one machine the same seed gives
+            the same result.
+        steps: number of steps, of all codes each.
         period: number of positions if labels are positions on a circle, where being one step off is correct;
             0 if labels are classes.
+        change: applied to means or draws (K, N, F) before they are read, such as an eraser.
 
     Raises:
         InputError: wrong shapes, types or values, an unknown kind, or steps below 1.
     """
-    _check(train_codes, train_labels, "training")
-    _check(test_codes, test_labels, "test")
-    if train_codes.shape[1:] != test_codes.shape[1:]:
-        shapes = f"{tuple(train_codes.shape[1:])}, its test codes {tuple(test_codes.shape[1:])}"
+    _check_both(train, train_labels, test, test_labels)
+    if kind not in KINDS or features not in FEATURES or steps < 1:
         raise InputError(
-            f"the probe's training codes are shaped {shapes}", remedy="take both from the same encoder"
+            f"no probe of kind '{kind}' with {features} and {steps} steps",
+            remedy="choose linear or mlp, means or draws, and 1 step or more",
         )
-    if kind not in ("linear", "mlp") or steps < 1:
-        raise InputError(
-            f"no probe of kind '{kind}' with {steps} steps", remedy="choose linear or mlp, and 1 step or more"
-        )
-    device = train_codes.device
-    train, test = _standardised(train_codes, test_codes.to(device))
+    device = train.mean.device
+    fitted, read = features_of(train, test, features, seed, change)
     classes, targets = torch.unique(train_labels.to(device), return_inverse=True)
-    probe = _classifier(train.shape[1], len(classes), kind, seed).to(device)
-    _fit(probe, train, targets, steps)
+    probe = _classifier(fitted.shape[2], len(classes), kind, seed).to(device)
+    _fit(probe, fitted, targets, steps)
     with torch.no_grad():
-        predictions = classes[probe(test).argmax(1)]
+        predictions = classes[probe(read).argmax(2)]
     labels = test_labels.to(device)
     accuracy = _accuracy(predictions, labels, period)
     chance = max(_accuracy(guess, labels, period) for guess in torch.unique(labels))
@@ -159,118 +209,52 @@ def probe_accuracy(
     return ProbeResult(accuracy, chance, accuracy / chance, interval.low, interval.high)
 
 
+def all_probes(
+    name: str,
+    train: tuple[Gaussian, Tensor],
+    test: tuple[Gaussian, Tensor],
+    *,
+    seed: int,
+    period: int = 0,
+    change: Change | None = None,
+) -> dict[str, ProbeResult]:
+    """`probe_accuracy` of both kinds and both features, named ``NAME, KIND, FEATURES``.
+
+    Args:
+        name: what is read from what.
+        train: training codes and labels.
+        test: test codes and labels.
+        seed: see `probe_accuracy`.
+        period: see `probe_accuracy`.
+        change: see `probe_accuracy`.
+    """
+    return {
+        f"{name}, {kind}, {features}": probe_accuracy(
+            *train, *test, kind=kind, features=features, seed=seed, period=period, change=change
+        )
+        for features in FEATURES
+        for kind in KINDS
+    }
+
+
+def strongest(probes: Mapping[str, ProbeResult]) -> dict[str, tuple[str, ProbeResult]]:
+    """For each thing that is read, how its most accurate probe reads it, and the result: the one that counts.
+
+    >>> weak, strong = ProbeResult(0.4, 0.2, 2.0), ProbeResult(0.5, 0.2, 2.5)
+    >>> found = strongest({"code from x, linear, means": weak, "code from x, mlp, draws": strong})
+    >>> found["code from x"][0]
+    'mlp, draws'
+    """
+    best: dict[str, tuple[str, ProbeResult]] = {}
+    for name, result in probes.items():
+        what, _, how = name.partition(", ")
+        if what not in best or result.accuracy > best[what][1].accuracy:
+            best[what] = (how, result)
+    return best
+
+
 def labelled(groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """All rows of several groups, and the index of each row's group."""
     return torch.cat(list(groups)), torch.cat(
         [torch.full((len(group),), index) for index, group in enumerate(groups)]
     )
-
-
-def read_codes(
-    translator: Translator,
-    data: DomainData,
-    images: Sequence[Tensor],
-    positions: Sequence[Sequence[int]],
-    seed: int,
-) -> dict[str, ProbeResult]:
-    """Probe a model's codes: the domain from content, the content from style, and viewpoints.
-
-    The result is empty for sets with fewer than two domains.
-
-    Args:
-        translator: the model.
-        data: data to train probes on. Contents are identified by equal IDs in all domains, by classes, or by
-            viewpoints.
-        images: for each domain, test images (N, C, H, W).
-        positions: for each domain, the positions of these test images.
-        seed: seed of the probes.
-    """
-    if data.labels is not None and data.labels.period:
-        return _read_viewpoints(translator, data, seed)
-    known = len(data.domains) > 1 and set(data.domains) <= set(translator.domains)
-    if not known or not data.train or len(data.domains) != len(data.test):
-        return {}
-    readable = [
-        _readable(source, range(0, len(source), -(-len(source) // TRAINING_IMAGES))) for source in data.train
-    ]
-    training = [to_tensor(np.stack([pixels for _, pixels in some])) for some in readable]
-    train, test = ([encode_all(translator.engine, some) for some in group] for group in (training, images))
-    contents = [[p.content.mean.flatten(1).cpu() for p in group] for group in (train, test)]
-    results = _both("domain from content", labelled(contents[0]), labelled(contents[1]), seed=seed)
-    styles = [_styles_within_domains(translator, data, group) for group in (train, test)]
-    if data.labels is not None and data.labels.train:
-        train_labels = [
-            labels[[at for at, _ in some]] for labels, some in zip(data.labels.train, readable, strict=True)
-        ]
-        test_labels = [labels[list(at)] for labels, at in zip(data.labels.test, positions, strict=True)]
-        sets = [
-            (torch.cat(codes), torch.from_numpy(np.concatenate(labels)))
-            for codes, labels in zip(styles, (train_labels, test_labels), strict=True)
-        ]
-        results |= _both("content from style", *sets, seed=seed)
-    elif data.truth is not None and len(set(data.test_ids)) == 1:
-        ids = torch.arange(len(images[0]))
-        others = (torch.cat(styles[1][:-1]), ids.repeat(len(images) - 1))
-        results |= _both("content from style", others, (styles[1][-1], ids), seed=seed)
-    return results
-
-
-def _styles_within_domains(
-    translator: Translator, data: DomainData, posteriors: Sequence[Posterior]
-) -> list[Tensor]:
-    """Style means minus their mean over the domain, (N, S) for each domain."""
-    return [
-        (posterior.style.mean - translator.style_code(Style.domain(name))).cpu()
-        for posterior, name in zip(posteriors, data.domains, strict=True)
-    ]
-
-
-def _readable(source: ImageSource, positions: Sequence[int]) -> list[tuple[int, np.ndarray]]:
-    """The images of a source that can be read, with their positions."""
-    images = []
-    for position in positions:
-        with suppress(DataError):
-            images.append((position, source[position]))
-    return images
-
-
-LabelledCodes = tuple[Tensor, Tensor]
-"""Codes (N, ...) and their labels (N,)."""
-
-
-def _both(
-    name: str, train: LabelledCodes, test: LabelledCodes, *, seed: int, period: int = 0
-) -> dict[str, ProbeResult]:
-    """`probe_accuracy` of both kinds."""
-    return {
-        f"{name}, {kind}": probe_accuracy(*train, *test, kind=kind, seed=seed, period=period)
-        for kind in KINDS
-    }
-
-
-def _read_viewpoints(translator: Translator, data: DomainData, seed: int) -> dict[str, ProbeResult]:
-    """Probe the viewpoint within one step from content and from style, and the domain from content.
-
-    The content should contain the viewpoint but not the domain; the style should not contain the viewpoint.
-    All test images are used. Probes of the viewpoint are trained on every other domain and tested on the
-    rest; probes of the domain are trained on every other image of all domains and tested on the rest.
-    """
-    assert data.labels is not None
-    images = (to_tensor(np.stack([source[view] for view in range(len(source))])) for source in data.test)
-    posteriors = [encode_all(translator.engine, some) for some in images]
-    contents = torch.stack([p.content.mean.flatten(1).cpu() for p in posteriors])
-    styles = torch.stack([p.style.mean.cpu() for p in posteriors])
-    styles = styles - styles.mean(1, keepdim=True)  # a domain's mean style does not depend on the viewpoint
-    domains = torch.arange(len(contents))[:, None].expand(contents.shape[:2])
-    viewpoints = torch.from_numpy(data.labels.test[0]).expand(contents.shape[:2])
-    train, test = slice(0, None, 2), slice(1, None, 2)
-
-    def viewpoint(name: str, codes: Tensor) -> dict[str, ProbeResult]:
-        halves = [(codes[half].flatten(0, 1), viewpoints[half].flatten()) for half in (train, test)]
-        assert data.labels is not None
-        return _both(name, *halves, seed=seed, period=data.labels.period or 0)
-
-    halves = [(contents[:, half].flatten(0, 1), domains[:, half].flatten()) for half in (train, test)]
-    results = viewpoint("viewpoint from content", contents)
-    results |= _both("domain from content", *halves, seed=seed)
-    return results | viewpoint("viewpoint from style", styles)

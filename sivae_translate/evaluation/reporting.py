@@ -11,6 +11,7 @@ from rich.table import Table
 from sivae_translate.evaluation.galleries import case_picture, hardest_images, save_histograms
 from sivae_translate.evaluation.intervals import Interval
 from sivae_translate.evaluation.ood import OodResult
+from sivae_translate.evaluation.probes import ProbeResult, strongest
 from sivae_translate.evaluation.results import RATIOS, TITLES, DomainResult, Evaluation, PairResult
 from sivae_translate.evaluation.texture import NAMES, count_right, texture_cells
 from sivae_translate.models.lpips_weights import VGG_INSTALL
@@ -73,9 +74,36 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
             for t in evaluation.targets
         )
         lines += ["", "## Target domains", "", *markdown_table(header, rows)]
-    if evaluation.probes:
-        lines += ["", "## Probes", "", *(f"- {name}: {probe}" for name, probe in evaluation.probes.items())]
+    lines += codes_section(evaluation, "## Codes")
     return "\n".join(lines) + "\n"
+
+
+def codes_section(evaluation: Evaluation, heading: str) -> list[str]:
+    """What probes read from a model's codes, the strongest in bold, and the leak; empty for a baseline."""
+    if not (evaluation.probes or evaluation.leak):
+        return []
+    lines = ["", heading, ""]
+    counts = strongest(evaluation.probes)
+    if counts:
+        ways = list(dict.fromkeys(name.partition(", ")[2] for name in evaluation.probes))
+        rows = []
+        for what, (best, result) in counts.items():
+            cells = [_probe_cell(evaluation.probes.get(f"{what}, {way}"), way == best) for way in ways]
+            rows.append([what, *cells, number(result.chance, 3)])
+        lines += [*markdown_table(["probe", *ways, "guessing"], rows), ""]
+    return [*lines, *codes_lines(evaluation)]
+
+
+def codes_lines(evaluation: Evaluation) -> list[str]:
+    """A line for each thing that probes read, by the strongest probe, and one for the leak."""
+    counts = strongest(evaluation.probes)
+    lines = [f"- {what} ({how}): {result}" for what, (how, result) in counts.items()]
+    return lines + ([f"- leak: {evaluation.leak}"] if evaluation.leak else [])
+
+
+def _probe_cell(result: ProbeResult | None, counts: bool) -> str:
+    cell = "" if result is None else f"{result.accuracy:.3f}"
+    return f"**{cell}**" if counts else cell
 
 
 def summary_lines(evaluation: Evaluation) -> list[str]:

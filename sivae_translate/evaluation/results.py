@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sivae_translate.data.sources import StyleKind
 from sivae_translate.evaluation.intervals import Interval
+from sivae_translate.evaluation.leak import Leak
 from sivae_translate.evaluation.probes import ProbeResult
 from sivae_translate.evaluation.texture import Texture
 
@@ -163,6 +164,7 @@ class Evaluation:
         domains: one result for each domain; empty for baselines.
         lpips_networks: networks that LPIPS was computed with.
         probes: accuracy of small classifiers of the codes.
+        leak: how much the content code can tell about the domain; None for baselines and without probes.
         cases: the best, median and worst translations, not written to JSON.
     """
 
@@ -174,6 +176,7 @@ class Evaluation:
     domains: tuple[DomainResult, ...] = ()
     lpips_networks: tuple[str, ...] = ("AlexNet",)
     probes: dict[str, ProbeResult] = field(default_factory=dict)
+    leak: Leak | None = None
     cases: tuple[Case, ...] = field(default=(), repr=False)
 
     def as_json(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from sivae_translate.data.sources import StyleKind
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.evaluation import metrics
 from sivae_translate.evaluation.baselines import Method, ModelMethod
+from sivae_translate.evaluation.code_probes import read_codes
 from sivae_translate.evaluation.fidelity import frechet_distance, kernel_distance
 from sivae_translate.evaluation.intervals import Interval, bootstrap, bootstrap_gain
-from sivae_translate.evaluation.probes import ProbeResult, read_codes
 from sivae_translate.evaluation.realism import looks_of
 from sivae_translate.evaluation.reconstruction import measure_reconstructions
 from sivae_translate.evaluation.results import RATIOS, Case, Evaluation, PairResult, TargetResult
@@ -46,6 +47,7 @@ def evaluate(
     suite: MetricSuite | None = None,
     seed: int = 0,
     probes: bool = True,
+    erase: bool = False,
     limit: int | None = None,
     watch: Callable[[Sequence[Case]], object] | None = None,
 ) -> Evaluation:
@@ -57,19 +59,18 @@ def evaluate(
         style: ``domain`` uses prior means, ``reference`` a random test image of the target for each source.
         suite: the metrics; only LPIPS by default.
         seed: seed of the references, the draws for the diversity, and the bootstrap.
-        probes: also train probes on a model's codes (takes a few seconds).
+        probes: also measure what a model's codes tell (takes seconds).
+        erase: also probe the domain in contents from which it was erased.
         limit: most test images per domain, evenly spread.
         watch: called with the translations of each pair of domains, of which a result keeps only some.
 
     Raises:
         DataError: there are no test images, or the images are too small for LPIPS.
-        InputError: the model does not have a domain of the data, it has no domains and ``style`` is
-            ``domain``, or the limit is below 1.
+        InputError: the model lacks a domain of the data, or has none for ``domain``; or the limit is below 1.
 
     >>> from sivae_translate import DomainData, Translator
     >>> from sivae_translate.data.sources.glyphs import draw
-    >>> translator = Translator.from_pretrained("glyphs", device="cpu")
-    >>> fonts = ("dejavu-sans", "dejavu-serif")
+    >>> translator, fonts = Translator.from_pretrained("glyphs"), ("dejavu-sans", "dejavu-serif")
     >>> images = {font: [draw(font, ord(letter), 32) for letter in "ABCD"] for font in fonts}
     >>> data = DomainData.of(images, images, config=translator.config.data, pairs=True)
     >>> evaluation = evaluate(translator, data, probes=False)
@@ -81,13 +82,13 @@ def evaluate(
     suite = suite or MetricSuite(Lpips.load(device=str(translator.device) if translator else "cpu"))
     work = _Work(method, data, style, suite, check_seed(seed), limit, watch)
     domains = range(len(data.test))
-    for pair in track([(i, j) for i in domains for j in domains if i != j], "evaluating"):
+    for pair in track(list(permutations(domains, 2)), "evaluating"):
         work.measure(pair)
     if not work.results:
         single = "test images of two domains or more" if len(domains) < 2 else "paired data"
         other = "" if style == "reference" or len(domains) < 2 else "with --style reference, or "
         raise DataError("no pair of domains has a known truth", remedy=f"evaluate {other}on {single}")
-    return work.result(probes)
+    return work.result(probes, erase)
 
 
 def check_limit(limit: int | None, least: int = 1) -> None:
@@ -198,8 +199,10 @@ class _Work:
             return looks_of(made.sources, self.suite.lpips)
         return self.suite.real_images(self.data.test_domains[source], self.images[source]).looks
 
-    def result(self, probes: bool) -> Evaluation:
+    def result(self, probes: bool, erase: bool) -> Evaluation:
         """Everything that was measured, with probes of the codes if they are requested."""
+        place = (self.translator if probes else None, self.data, self.images, self.positions, self.seed)
+        reading = read_codes(*place, erase=erase)
         rebuilt = measure_reconstructions(
             self.translator, self.data.test_domains, self.images, self.suite.lpips, self.seed
         )
@@ -211,7 +214,8 @@ class _Work:
             targets=self.targets(),
             domains=rebuilt,
             lpips_networks=self.suite.lpips_networks,
-            probes=self.probes() if probes else {},
+            probes=reading.probes,
+            leak=reading.leak,
             cases=_pick(self.cases),
         )
 
@@ -219,12 +223,6 @@ class _Work:
         """Means over all translations."""
         overall = _overall(self.values, self.contents, self.seed)
         return overall | (_overall(self.vgg_values, self.vgg_contents, self.seed) if self.vgg_values else {})
-
-    def probes(self) -> dict[str, ProbeResult]:
-        """Probes of a model's codes; empty for a baseline."""
-        if self.translator is None:
-            return {}
-        return read_codes(self.translator, self.data, self.images, self.positions, self.seed)
 
     def targets(self) -> tuple[TargetResult, ...]:
         """FID and KID of all translations into each domain; empty without Inception."""

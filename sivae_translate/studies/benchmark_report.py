@@ -14,9 +14,11 @@ import torch
 from sivae_translate.data.sources import StyleKind
 from sivae_translate.evaluation import ood
 from sivae_translate.evaluation.intervals import Interval, bootstrap
+from sivae_translate.evaluation.leak import Leak
 from sivae_translate.evaluation.probes import ProbeResult
 from sivae_translate.evaluation.reporting import (
     TEXTURE_SENTENCE,
+    codes_section,
     networks_sentence,
     reconstruction_section,
     texture_section,
@@ -134,6 +136,7 @@ def as_json(methods: Sequence[MethodResult]) -> dict[str, object]:
                 for domain in one.evaluation.domains
             },
             "probes": {name: asdict(probe) for name, probe in one.evaluation.probes.items()},
+            "leak": asdict(one.evaluation.leak) if one.evaluation.leak else None,
         }
         for one in methods
     }
@@ -167,7 +170,7 @@ def markdown(
         if len(model.pairs) <= TEXTURE_PAIRS:
             lines += texture_section(model.pairs, "### Texture of the model's translations")
         lines += reconstruction_section(model.domains, "### Reconstruction")
-        lines += ["", *(f"- {name}: {probe}" for name, probe in model.probes.items())]
+        lines += codes_section(model, "### Codes")
         lines += ["", f"![best, median and worst cases of the model]({style}/cases.png)"]
     lines += ["", "![contents and styles](grid.png)"]
     if curves:
@@ -269,6 +272,8 @@ def compare_reports(folders: Sequence[Path]) -> str:
                 f"- {markdown_text(name)}: {probe}: {ProbeResult(**one)}"
                 for probe, one in values["probes"].items()
             ]
+            if leak := values.get("leak"):
+                lines.append(f"- {markdown_text(name)}: leak: {Leak(**leak)}")
     return "\n".join(lines) + "\n"
 
 

@@ -128,10 +128,27 @@ def test_probes_are_reported_with_their_chance(data: DomainData, suite: MetricSu
     result = evaluate(untrained(), data, suite=suite)
     chance = {"domain from content": 1 / 2, "content from style": 1 / 6}  # two domains, six contents
     assert {name: probe.chance for name, probe in result.probes.items()} == {
-        f"{what}, {kind}": pytest.approx(share)
+        f"{what}, {kind}, {features}": pytest.approx(share)
         for what, share in chance.items()
         for kind in ("linear", "mlp")
+        for features in ("means", "draws")
     }
+
+
+def test_the_leak_and_the_erased_domain_are_reported(
+    data: DomainData, suite: MetricSuite, tmp_path: Path
+) -> None:
+    result = evaluate(untrained(), data, suite=suite, erase=True)
+    assert result.leak is not None and result.leak.entropy == pytest.approx(np.log(2))
+    assert result.leak.content is not None and result.leak.measured <= result.leak.certificate
+    # Erased on the training images, which are the test images here.
+    assert result.probes["domain from erased content, linear, means"].accuracy == 0.5
+    write_evaluation(result, tmp_path, "a title", {})
+    text = (tmp_path / "evaluation.md").read_text()
+    assert f"- leak: {result.leak}" in text and "| domain from erased content |" in text
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert written["leak"]["measured"] == pytest.approx(result.leak.measured)
+    assert evaluate(untrained(), data, suite=suite, probes=False).leak is None
 
 
 def test_without_pairs_there_is_lpips_to_the_source_and_diversity(
@@ -211,13 +228,14 @@ def test_viewpoints_are_read_off_content_codes_of_other_domains(suite: MetricSui
     )
     probes = evaluate(copying(), data, style="reference", suite=suite).probes
     assert set(probes) == {
-        f"{what}, {kind}"
+        f"{what}, {kind}, {features}"
         for what in ("viewpoint from content", "domain from content", "viewpoint from style")
         for kind in ("linear", "mlp")
+        for features in ("means", "draws")
     }
-    assert probes["viewpoint from content, linear"].accuracy > 0.9
-    assert probes["viewpoint from content, linear"].chance == 0.75  # of four places three are right
-    assert probes["domain from content, linear"].chance == 0.25
+    assert probes["viewpoint from content, linear, means"].accuracy > 0.9
+    assert probes["viewpoint from content, linear, means"].chance == 0.75  # of four places three are right
+    assert probes["domain from content, linear, means"].chance == 0.25
 
 
 def test_tensors_are_translated_as_they_are_without_rounding_to_8_bits(

@@ -247,7 +247,10 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
     assert methods["copying"]["metrics"]["ssim_ratio"] == {"mean": 1, "low": 1, "high": 1}
     for probe in methods["model"]["probes"].values():
         assert probe["low"] <= probe["accuracy"] <= probe["high"]
-    assert {"domain from content, linear", "content from style, mlp"} <= set(methods["model"]["probes"])
+    read = {"domain from content, linear, means", "content from style, mlp, draws"}
+    assert read <= set(methods["model"]["probes"])
+    assert methods["model"]["leak"]["entropy"] == pytest.approx(np.log(2))
+    assert methods["copying"]["leak"] is None
     for method in methods.values():
         to = [method["targets"][name] for name in ("red", "blue")]
         assert np.mean([row["l1"] for row in to]) == pytest.approx(method["metrics"]["l1"]["mean"], rel=1e-5)
