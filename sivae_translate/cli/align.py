@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sivae_translate.cli.common import Device, Run, data_of, report_unreadable
-from sivae_translate.utils.errors import ConfigError, InputError
+from sivae_translate.cli.common import Device, Run, data_of, report_unreadable, require_new_model
+from sivae_translate.utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,7 @@ def run(command: Align) -> int:
     from sivae_translate.training.aligning import align
     from sivae_translate.utils.progress import console
 
-    if command.out.suffix != ".safetensors" or command.out.exists():
-        raise ConfigError(
-            f"--out {command.out} is no new .safetensors file", remedy="name a file that does not exist yet"
-        )
+    require_new_model(command.out)
     saved = load_model(find_model(command.run))
     config = data_of(command.run, saved.config.data, command.data)
     problems: dict[str, None] = {}  # in order; images are read again where their neighbours are compared

@@ -26,6 +26,7 @@ from sivae_translate.cli import (
     fidelity,
     info,
     interpolate,
+    mask,
     ood,
     push,
     reconstruct,
@@ -77,6 +78,7 @@ GROUPS: dict[str, dict[str, tuple[type, Callable[..., int]]]] = {
     "manage": {
         "info": (info.Info, info.run),
         "align": (align.Align, align.run),
+        "mask": (mask.Mask, mask.run),
         "export": (export.Export, export.run),
         "push": (push.Push, push.run),
         "settings": (settings.Settings, settings.run),

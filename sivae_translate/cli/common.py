@@ -55,6 +55,14 @@ def require_vgg(vgg: bool, weights: Path | None) -> None:
         raise ConfigError("--no-vgg does not use --vgg-weights", remedy="leave one of them out")
 
 
+def require_new_model(out: Path) -> None:
+    """Raise ConfigError unless a model file can be written to this path without replacing anything."""
+    if out.suffix != ".safetensors" or out.exists():
+        raise ConfigError(
+            f"--out {out} is no new .safetensors file", remedy="name a file that does not exist yet"
+        )
+
+
 def show(table: str) -> None:
     """Print a command's result to standard output; progress and notes go to standard error."""
     print(printable(table, keep="\n\t"))  # noqa: T201 - this is the command line

@@ -292,6 +292,13 @@ class TrainingConfig(Section):
             "images of the target domain (docs/method.md)"
         ),
     ] = True
+    mask: Annotated[
+        bool,
+        Field(
+            description="at the end, set channels of the content code that carry nothing to their prior "
+            "(docs/method.md)"
+        ),
+    ] = False
     log_every: Annotated[Count, Field(description="steps between two lines of metrics.jsonl")] = 20
     picture_every: Annotated[
         int, Field(ge=0, le=MOST, description="steps between two picture grids; 0 writes only the last")

@@ -30,6 +30,7 @@ from sivae_translate.models.alignment import MOST_DOMAINS, MOST_NUMBERS, Alignme
 from sivae_translate.models.codes import Codes, Gaussian
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import Lpips
+from sivae_translate.models.masking import ACTIVE
 from sivae_translate.models.weights import SavedModel
 from sivae_translate.utils.devices import pick_device
 from sivae_translate.utils.errors import InputError
@@ -37,8 +38,6 @@ from sivae_translate.utils.selection import spread
 
 MOST_IMAGES = 2000
 """Most images of a domain, evenly spread."""
-ACTIVE = 0.1
-"""Mean KL in nats above which a number of the content code is active."""
 RIDGE = 3.0
 """The weight lambda of the maps' size."""
 ROUNDS = 4

@@ -58,6 +58,7 @@ class RunState:
         budget: the length of the training.
         validation: measures the averaged model.
         score: that of the last checkpoint, if it was measured.
+        masked: number of channels of the content code that were masked at the end.
 
     Raises:
         ConfigError: the settings are invalid.
@@ -79,6 +80,7 @@ class RunState:
         self.dtype = pick_dtype(config.training.precision, self.device)
         self.progress = Progress()
         self.score: Score | None = None
+        self.masked = 0
         self._build_model(resumed=checkpoint is not None)
         training = config.training
         self.stepper = make_stepper(self.objective, training, world.size)
@@ -195,6 +197,8 @@ class RunState:
 
     def save_results(self) -> None:
         """Write the model, the pictures and the report of a finished run; its log is closed."""
+        if self.config.training.mask:
+            self.masked = self.validation.mask()
         if self.config.training.align:
             self.ema.alignment = self.validation.alignment()
         self.save_model("model.safetensors")
@@ -205,6 +209,7 @@ class RunState:
         """Facts about the training, for the model file."""
         return report.facts(self.out, self.config, self.progress, self.budget.images, self.world.size) | {
             "validation": {"measure": MEASURE, **self.score.facts()} if self.score else None,
+            "masked": self.masked,
             "aligned": self.ema.alignment.kept if self.ema.alignment else 0,
             "device": str(self.device),
             "precision": str(self.dtype).removeprefix("torch."),

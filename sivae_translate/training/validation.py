@@ -17,6 +17,7 @@ from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.models.typicality import Calibration, measure
 from sivae_translate.training.aligning import fit_alignment
+from sivae_translate.training.masking import mask_collapsed
 from sivae_translate.training.quality import Quality, Score
 
 TRAINING_IMAGES = 256
@@ -64,6 +65,10 @@ class Validation:
             return None
         training = self._measure(self._training_images())
         return Calibration.fit(training, self._measure(images), max(1, self.model.domains))
+
+    def mask(self) -> int:
+        """Mask channels of the content code that carry nothing; returns how many."""
+        return mask_collapsed(self.model, [split.train for split in self.splits], self._images, self.autocast)
 
     def alignment(self) -> Alignment | None:
         """The alignment of the model, fitted to training images; None if none helps."""

@@ -14,7 +14,7 @@ from PIL import Image
 from sivae_translate.cli.app import COMMANDS, main
 from tests.conftest import NetworkUseError
 
-ELSEWHERE = {"add-domain", "align", "benchmark", "compare", "demo", "fidelity", "push", "serve"}
+ELSEWHERE = {"add-domain", "align", "benchmark", "compare", "demo", "fidelity", "mask", "push", "serve"}
 """Commands that their own tests run, in this process and under the same guard."""
 
 SMALL = ["--model.widths", "8", "8", "8", "--model.style-widths", "8", "8", "8", "--training.batch", "4"]
