@@ -282,6 +282,12 @@ class TrainingConfig(Section):
     ] = 0
     device: Annotated[str, Field(max_length=50, description="auto, cpu, cuda, cuda:1, mps")] = "auto"
     precision: Annotated[Precision, Field(description="auto is bfloat16 where that is fast")] = "auto"
+    graph: Annotated[
+        Literal["auto", "on", "off"],
+        Field(
+            description="replay whole steps as a CUDA graph; auto: where possible; on: say why if it is not"
+        ),
+    ] = "auto"
     channels_last: Annotated[
         bool, Field(description="store a pixel's channels side by side, which is faster on most devices")
     ] = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 import numpy as np
@@ -44,6 +44,10 @@ class Batch:
         """Copy the batch to a device, with images in channels_last memory format."""
         images = self.images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
         return Batch(images, self.domain.to(device, non_blocking=True), self.unreadable)
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU can copy from without the host; loaders call this."""
+        return replace(self, images=self.images.pin_memory(), domain=self.domain.pin_memory())
 
     def parts(self, count: int) -> list[Batch]:
         """Divide a multiple of 2 * ``count`` images into parts, which have every ``count``-th pair of images.

@@ -71,6 +71,41 @@ def joint_linear(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor])
     return out
 
 
+def rolled(x: Tensor, shift: Tensor) -> Tensor:
+    """Pixels moved down and to the right by numbers on the device, across the edges to the other side.
+
+    Args:
+        x: (B, C, H, W).
+        shift: whole numbers of pixels (2,).
+    """
+    moved: Tensor = _Roll.apply(x, shift)  # type: ignore[no-untyped-call]
+    return moved
+
+
+def _moved(x: Tensor, shift: Tensor) -> Tensor:
+    """`rolled`, in channels_last memory format, in which a pixel is copied at once."""
+    count, channels, height, width = x.shape
+    rows, columns = (torch.arange(size, device=x.device) for size in (height, width))
+    sources = (rows - shift[0]).remainder_(height)[:, None] * width + (columns - shift[1]).remainder_(width)
+    pixels = x.permute(0, 2, 3, 1).reshape(count, height * width, channels)
+    return pixels.index_select(1, sources.view(-1)).view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+class _Roll(torch.autograd.Function):
+    """`rolled`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shift: Tensor) -> Tensor:
+        ctx.save_for_backward(shift)
+        return _moved(x, shift)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (shift,) = ctx.saved_tensors
+        return _moved(gradient, -shift), None
+
+
 class _JointLinear(torch.autograd.Function):
     """`joint_linear`."""
 

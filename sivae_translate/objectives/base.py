@@ -32,7 +32,14 @@ from sivae_translate.models.latent import LatentModel
 from sivae_translate.objectives.content_rate import ContentRate
 from sivae_translate.objectives.fakes import FakePosterior, Fakes, GameState, Passes, PlaceKL, RealState
 from sivae_translate.objectives.places import PlaceCritic
-from sivae_translate.objectives.schedule import RealKL, Weights, balanced_beta_neg, weights_at
+from sivae_translate.objectives.schedule import (
+    Number,
+    RealKL,
+    Weights,
+    balanced_beta_neg,
+    takes_part,
+    weights_at,
+)
 from sivae_translate.objectives.terms import exp_elbo, steeper_above
 
 
@@ -71,7 +78,7 @@ class Objective(ABC):
     def forward(self, batch: Batch, weights: Weights) -> RealState:
         """The passes that both halves share."""
         state = self.passes.forward(batch, weights)
-        if self.content_rate is not None and weights.content_nats:
+        if self.content_rate is not None and weights.content_nats is not None:
             self.content_rate.update(state.kl_content, weights.content_nats, fakes=weights.introspection)
         return state
 
@@ -79,7 +86,7 @@ class Objective(ABC):
         """Modules that checkpoints store besides the model."""
         return {} if self.content_rate is None else {"content_rate": self.content_rate}
 
-    def beta_kl(self, weights: Weights) -> Tensor | float:
+    def beta_kl(self, weights: Weights) -> Number:
         """The weight of the content KL in this step."""
         return weights.beta_kl if self.content_rate is None else self.content_rate.weight
 
@@ -101,8 +108,13 @@ class Objective(ABC):
     def after_step(self, step: int) -> None:  # noqa: B027 - a hook that most objectives leave empty
         """Called after step ``step``, counted from 1."""
 
+    def after_replay(self, weights: Weights) -> None:
+        """Called after a recorded step was replayed, which changes numbers on the device alone."""
+        if self.content_rate is not None and not weights.introspection:
+            self.content_rate.forget()
+
     @torch.no_grad()
-    def metrics(self, state: RealState, weights: Weights) -> dict[str, Tensor | float]:
+    def metrics(self, state: RealState, weights: Weights) -> dict[str, Number]:
         """Metrics of training: means over the batch of errors summed over pixels and KLs in nats.
 
         They stay on the device; `as_numbers` fetches them.
@@ -122,7 +134,7 @@ class Objective(ABC):
         return self.scale * loss
 
 
-def as_numbers(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
+def as_numbers(metrics: Mapping[str, Number]) -> dict[str, float]:
     """Convert metrics to Python numbers, with a single transfer from the device.
 
     >>> as_numbers({"loss": torch.tensor(1.5), "rate": 0.25})
@@ -183,7 +195,7 @@ class Introspective(Objective):
             weights: current loss weights.
         """
         cost = weights.beta_kl_fake * reading.kl
-        if weights.gamma_r:
+        if takes_part(weights.gamma_r):
             cost = cost + weights.gamma_r * weights.beta_rec * self.rebuild_error(fakes, reading)
         return self.scale * cost.mean()  # there are as many fakes of either kind
 
@@ -194,8 +206,14 @@ class Introspective(Objective):
         )
 
     def weights(self, progress: float) -> Weights:
-        """Weights in force at a share ``progress`` of the training."""
-        return weights_at(self.config, progress, introspective=True)
+        """Weights in force at a share ``progress`` of the training; with fakes, `settled` if possible."""
+        weights = weights_at(self.config, progress, introspective=True)
+        known = weights.introspection and self.real_kl.read()[0]
+        return self.settled(weights) if known else weights
+
+    def settled(self, weights: Weights) -> Weights:
+        """Weights with those that depend on the KL of real images before fakes took part."""
+        return replace(weights, beta_neg=self.beta_neg(weights))
 
     def forward(self, batch: Batch, weights: Weights) -> RealState:
         """The passes that both halves share; also tracks the KL of real images without fakes."""
@@ -229,7 +247,13 @@ class Introspective(Objective):
         """The critic of places is unused until there are fakes."""
         return self.critic is not None
 
-    def beta_neg(self, weights: Weights) -> float:
+    def after_replay(self, weights: Weights) -> None:
+        """See `Objective.after_replay`; without fakes the KL of real images has changed."""
+        super().after_replay(weights)
+        if not weights.introspection:
+            self.real_kl.forget()
+
+    def beta_neg(self, weights: Weights) -> Number:
         """The weight of a fake's KL in the push: as configured, or balanced with the KL of real images."""
         if weights.beta_neg is not None:
             return weights.beta_neg
@@ -237,8 +261,8 @@ class Introspective(Objective):
         _, kl_content, kl_style = self.real_kl.read()
         # If fakes are not scored by their content, the content is not pulled against the push either.
         rate = self.content_rate
-        beta_kl = weights.beta_kl if rate is None or not content else rate.before_fakes()
-        pull = beta_kl * content * kl_content + weights.beta_style * kl_style
+        beta_kl = float(weights.beta_kl) if rate is None or not content else rate.before_fakes()
+        pull = beta_kl * content * kl_content + float(weights.beta_style) * kl_style
         dimensions = self.model.style_dim + (math.prod(self.model.content_shape) if content else 0)
         return balanced_beta_neg(self.undisturbed_kl(), pull, self.scale, dimensions)
 
@@ -248,7 +272,7 @@ class Introspective(Objective):
         return self.passes.fake_content_kl * content + style
 
     @torch.no_grad()
-    def metrics(self, state: RealState, weights: Weights) -> dict[str, Tensor | float]:
+    def metrics(self, state: RealState, weights: Weights) -> dict[str, Number]:
         """See `Objective.metrics`; with fakes also the KLs of both sides and the expELBO of fakes."""
         metrics = super().metrics(state, weights)
         if not isinstance(state, GameState):

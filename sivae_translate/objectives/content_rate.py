@@ -55,7 +55,7 @@ class ContentRate(ReadOnce):
         return self.log_weight.exp()
 
     @torch.no_grad()
-    def update(self, kl: Tensor, target: float, *, fakes: bool) -> None:
+    def update(self, kl: Tensor, target: float | Tensor, *, fakes: bool) -> None:
         """Update the weight once.
 
         Args:
@@ -67,7 +67,8 @@ class ContentRate(ReadOnce):
         if dist.is_available() and dist.is_initialized():  # one weight for all processes
             dist.all_reduce(mean)
             mean = mean / dist.get_world_size()
-        gap = (mean.clamp(min=LEAST_KL).log() - math.log(target)).clamp(-1, 1)
+        goal = target.log() if isinstance(target, Tensor) else math.log(target)
+        gap = (mean.clamp(min=LEAST_KL).log() - goal).clamp(-1, 1)
         self.log_weight.add_(gap, alpha=self.gain).clamp_(*self.bounds)
         if not fakes:
             self.log_before_fakes.copy_(self.log_weight)

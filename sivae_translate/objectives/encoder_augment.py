@@ -29,6 +29,11 @@ class EncoderAugmentation:
                 steps.append(ka.RandomErasing(scale=(0.02, config.cutout), value=0.5, p=0.5))
             self.transforms = torch.nn.Sequential(*steps)
 
+    @property
+    def active(self) -> bool:
+        """Whether it changes images."""
+        return self.transforms is not None
+
     def __call__(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1], in and out."""
         if self.transforms is None:

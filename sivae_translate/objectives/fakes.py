@@ -18,11 +18,12 @@ from torch import Tensor
 from sivae_translate.config import ObjectiveConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.codes import Codes, Gaussian, Posterior
+from sivae_translate.models.fused import rolled
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import STRIDE, Lpips
 from sivae_translate.models.published import has_batch_norm
 from sivae_translate.objectives.encoder_augment import EncoderAugmentation
-from sivae_translate.objectives.schedule import Weights
+from sivae_translate.objectives.schedule import Weights, takes_part
 from sivae_translate.objectives.styles import reconstruction_styles, translation_styles
 from sivae_translate.objectives.terms import reconstruction_error
 from sivae_translate.utils.errors import ConfigError
@@ -198,7 +199,7 @@ class Passes:
         posterior = model.read(self.augment(batch.images))
         draw = posterior.sample()
         codes = Codes(draw.content, reconstruction_styles(draw.style, domain, model, self.config))
-        back = bool(weights.back_translation) and model.translates
+        back = takes_part(weights.back_translation) and model.translates
         if not (weights.introspection or back):
             errors = self._errors(batch, model.logits(codes), None)
             return RealState(posterior, codes, *self.real_kl(batch, posterior), errors)
@@ -309,8 +310,8 @@ class Passes:
             return error
         # AlexNet samples every fourth pixel: without random shifts, a texture of that period would cost
         # nothing.
-        shift = tuple(torch.randint(STRIDE, (2,)).tolist())
-        decoded, real = (torch.roll(x, shift, (2, 3)) for x in (self.model.observed(logits), images))
+        shift = torch.randint(STRIDE, (2,), device=images.device)
+        decoded, real = (rolled(x, shift) for x in (self.model.observed(logits), images))
         distance: Tensor = self.lpips(decoded, real, exact=False)
         return error + self.config.perceptual * images[0].numel() * distance
 

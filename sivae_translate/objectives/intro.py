@@ -7,12 +7,14 @@ r"""IntroVAE (arXiv 1807.06358, eqs. 11 and 12): fakes are pushed to a KL of at 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from sivae_translate.objectives.base import Introspective
 from sivae_translate.objectives.fakes import GameState
-from sivae_translate.objectives.schedule import MARGIN, Weights
+from sivae_translate.objectives.schedule import MARGIN, Number, Weights
 
 
 class IntroVAE(Introspective):
@@ -25,10 +27,15 @@ class IntroVAE(Introspective):
 
     def push(self, state: GameState, weights: Weights) -> Tensor:
         """Scale * beta_neg/2 * mean of max(0, margin - KL(f)), of both kinds of fakes; scalar."""
-        strength, margin = self.scale * 0.5 * self.beta_neg(weights), self.margin
+        strength = self.scale * 0.5 * self.beta_neg(weights)
+        margin = self.margin if weights.margin is None else weights.margin
         first, second = (state.fake_posterior.kl[kind] for kind in state.fakes.kinds)
         return strength * torch.relu(margin - first).mean() + strength * torch.relu(margin - second).mean()
 
-    def beta_neg(self, weights: Weights) -> float:
+    def settled(self, weights: Weights) -> Weights:
+        """Weights with the margin, and beta_neg."""
+        return replace(super().settled(weights), margin=self.margin)
+
+    def beta_neg(self, weights: Weights) -> Number:
         """As configured; 1 by default, since the margin determines the reach of the hinge."""
         return 1.0 if weights.beta_neg is None else weights.beta_neg

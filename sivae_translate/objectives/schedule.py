@@ -12,6 +12,9 @@ from torch import Tensor
 from sivae_translate.config import ObjectiveConfig, RampConfig
 from sivae_translate.objectives.read_once import ReadOnce
 
+Number = float | Tensor
+"""A number, or a scalar on the device that may change between replays of a recorded step."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -27,17 +30,28 @@ class Weights:
         gamma_r: weight of the reconstruction error of fakes in the decoder's half; 0 skips its pass.
         introspection: whether fakes take part.
         content_nats: what the content KL is held at now, in place of a set ``beta_kl``; None leaves that.
+        margin: the margin of the hinge, in nats; None is computed from the KL of real images.
     """
 
-    beta_rec: float
-    beta_kl: float
-    beta_style: float
-    beta_neg: float | None
-    beta_kl_fake: float
-    back_translation: float
-    gamma_r: float
+    beta_rec: Number
+    beta_kl: Number
+    beta_style: Number
+    beta_neg: Number | None
+    beta_kl_fake: Number
+    back_translation: Number
+    gamma_r: Number
     introspection: bool
-    content_nats: float | None = None
+    content_nats: Number | None = None
+    margin: Number | None = None
+
+
+def takes_part(weight: Number) -> bool:
+    """Whether a term takes part: its weight is not 0. The weight of a term on the device never is.
+
+    >>> takes_part(0.0), takes_part(torch.tensor(0.5))
+    (False, True)
+    """
+    return isinstance(weight, Tensor) or weight != 0
 
 
 BALANCE = 0.75
@@ -117,6 +131,7 @@ def weights_at(config: ObjectiveConfig, progress: float, *, introspective: bool 
         gamma_r=config.gamma_r,
         introspection=introspective and progress >= config.introspection_from,
         content_nats=config.content_nats and config.content_nats * between(LEAST_OPEN, 1.0, opening),
+        margin=config.margin,
     )
     ramped: dict[str, Any] = {ramp.name: _ramped(ramp, progress) for ramp in config.ramps}
     return replace(weights, **ramped)

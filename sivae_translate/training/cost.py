@@ -19,9 +19,11 @@ from sivae_translate.data.batches import Batch
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.weights import parameter_count
 from sivae_translate.objectives import Objective, make_objective
+from sivae_translate.objectives.schedule import takes_part
 from sivae_translate.training.budget import Budget
+from sivae_translate.training.graph import WARM_UP
 from sivae_translate.training.state import RunState
-from sivae_translate.training.step import Stepper
+from sivae_translate.training.step import make_stepper
 from sivae_translate.utils.measuring import count_flops, seconds
 
 FEWEST_STEPS = 500
@@ -68,24 +70,25 @@ def measure_phases(
         for parameter in (*copy.encoder_parameters(), *copy.decoder_parameters()):
             parameter.requires_grad_(True)  # those of a model that translates are frozen
         objective = make_objective(config.objective, copy)
-        stepper = Stepper(objective, config.training.clip_norm, parts=_parts(config, len(batch.images)))
+        parts = _parts(config, len(batch.images))
+        stepper = make_stepper(objective, config.training.model_copy(update={"accumulate": parts}))
         phases = []
         for number, (begin, end) in enumerate(phase_limits(config, objective), 1):
 
             def step(middle: float = (begin + end) / 2, number: int = number) -> None:
                 stepper.step(batch, middle, 1e-9, number, autocast)
 
-            per_step, flops = _measure(step, device)
+            per_step, flops = _measure(step, device, repeats=2 if stepper.replayed is None else WARM_UP + 2)
             phases.append(Phase(begin, end, per_step, flops / len(batch.images)))
     return phases
 
 
-def _measure(step: Callable[[], None], device: torch.device) -> tuple[float, float]:
-    """Seconds and floating-point operations of a step."""
+def _measure(step: Callable[[], None], device: torch.device, repeats: int) -> tuple[float, float]:
+    """Seconds and floating-point operations of a step, which is repeated until it is as fast as later on."""
     times: list[float] = []
     flops = count_flops(lambda: times.append(seconds(step, device)))
     if times[0] < SLOW:
-        times = [seconds(step, device) for _ in range(2)]
+        times = [seconds(step, device) for _ in range(repeats)]
     return min(times), flops
 
 
@@ -102,7 +105,7 @@ def phase_limits(config: Config, objective: Objective) -> list[tuple[float, floa
     kinds: list[tuple[bool, bool]] = []
     for begin, end in pairwise(sorted(times)):
         weights = objective.weights((begin + end) / 2)
-        kind = weights.back_translation > 0, weights.introspection
+        kind = takes_part(weights.back_translation), weights.introspection
         if kinds and kinds[-1] == kind:
             limits[-1] = limits[-1][0], end
         else:

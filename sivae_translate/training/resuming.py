@@ -22,7 +22,7 @@ FREE = {
     "training": {
         *("steps", "epochs", "minutes", "device", "precision", "channels_last", "log_every", "picture_every"),
         *("checkpoint_every", "keep_checkpoints", "trackers", "max_rollbacks", "learning_rate", "batch"),
-        *("accumulate", "checkpoint_activations"),
+        *("accumulate", "checkpoint_activations", "graph"),
     },
 }
 """Settings that may change when a run is resumed: the location of the data, budget and speed, and settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -18,10 +19,14 @@ from sivae_translate.objectives.base import Objective, as_numbers
 from sivae_translate.objectives.content_rate import GAIN
 from sivae_translate.objectives.fakes import RealState
 from sivae_translate.objectives.schedule import Weights
+from sivae_translate.training.graph import Recorder, ReplayedStep, Update, make_recorder
+from sivae_translate.training.halves import DecoderHalf, EncoderHalf, average_gradients
 from sivae_translate.training.leaves import Leaves
 from sivae_translate.training.parts import EarlierEncoders, detached, draw_seeds
+from sivae_translate.utils.devices import is_recording
 from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.memory import keep_freed_memory
+from sivae_translate.utils.progress import console
 
 Autocast = Callable[[], AbstractContextManager[object]]
 FACTOR = "rate_factor"
@@ -56,42 +61,6 @@ class StepResult:
         return as_numbers(metrics | {"loss": self.loss, "learning_rate": self.rate})
 
 
-class EncoderHalf(nn.Module):
-    """Computes the shared passes and the encoders' loss of a batch.
-
-    Args:
-        objective: the objective; the parameters are those of its encoders.
-    """
-
-    def __init__(self, objective: Objective) -> None:
-        super().__init__()
-        self.parts = nn.ParameterList(objective.encoder_parameters())
-        self.objective = objective
-
-    def forward(self, batch: Batch, weights: Weights) -> tuple[RealState, Tensor]:
-        """The shared passes and the loss, a scalar."""
-        state = self.objective.forward(batch, weights)
-        return state, self.objective.encoder_loss(state, weights)
-
-
-class DecoderHalf(nn.Module):
-    """Computes the decoder's loss from the shared passes.
-
-    Args:
-        objective: the objective; the parameters are those of its decoder and priors.
-    """
-
-    def __init__(self, objective: Objective) -> None:
-        super().__init__()
-        model = objective.model
-        self.parts = nn.ModuleList([model.decoder, model.style_prior, model.content_prior])
-        self.objective = objective
-
-    def forward(self, state: RealState, weights: Weights) -> Tensor:
-        """The loss, a scalar."""
-        return self.objective.decoder_loss(state, weights)
-
-
 class Stepper:
     """Updates the encoders, then the decoder with the updated encoders.
 
@@ -109,6 +78,11 @@ class Stepper:
         parts: number of parts that a batch is computed in, one after the other; a batch has a multiple of
             2 * ``parts`` images. Gradients and metrics are means over the parts; images swap styles with
             others of their part.
+        recorder: records steps to replay them; None runs every operator anew. See
+            `sivae_translate.training.graph`.
+
+    Attributes:
+        replayed: the recorded steps, if there is a recorder.
     """
 
     def __init__(
@@ -120,6 +94,7 @@ class Stepper:
         processes: int = 1,
         means_rate: float = 1.0,
         parts: int = 1,
+        recorder: Recorder | None = None,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
         self.processes, self.parts = processes, parts
@@ -131,12 +106,16 @@ class Stepper:
         self.decoders = objective.model.decoder_parameters()
         encoder_half, decoder_half = EncoderHalf(objective), DecoderHalf(objective)
         rests = objective.rests
-        self.encoder_half = _average_gradients(encoder_half, rests) if processes > 1 else encoder_half
-        self.decoder_half = _average_gradients(decoder_half) if processes > 1 else decoder_half
+        self.encoder_half = average_gradients(encoder_half, rests) if processes > 1 else encoder_half
+        self.decoder_half = average_gradients(decoder_half) if processes > 1 else decoder_half
         self.optimizers = {
             "encoders": torch.optim.Adam(self.encoders, betas=betas, fused=True),
             "decoder": torch.optim.Adam(self._decoder_groups(means_rate), betas=betas, fused=True),
         }
+        say = partial(console.print, highlight=False)
+        self.replayed = None if recorder is None else ReplayedStep(recorder, say)
+        if self.replayed is not None:
+            self._fix_rates()
 
     def step(
         self,
@@ -156,30 +135,38 @@ class Stepper:
             autocast: context of the passes.
         """
         weights = self.objective.weights(progress)
-        if self.parts > 1:
-            result = self._step_in_parts(batch, weights, rate, autocast)
-            self.objective.after_step(number)
-            return result
+        self._set_rates(rate)
+        update = partial(self._update_in_parts if self.parts > 1 else self._update, autocast=autocast)
+        if self.replayed is None:
+            done = update(batch, weights)
+        else:
+            done, again = self.replayed(batch, weights, update)
+            if again:
+                self.objective.after_replay(weights)
+        self.objective.after_step(number)
+        return StepResult(self.objective, done.states, weights, done.loss, done.norms, rate)
+
+    def _update(self, batch: Batch, weights: Weights, autocast: Autocast) -> Update:
+        """Update both halves."""
         with self._passes(autocast):
             state, encoder_loss = self.encoder_half(batch, weights)
         if weights.introspection:
             self._differentiate(encoder_loss, self.encoders, retain=True)
-            norms = {"encoders": self._move("encoders", rate)}
+            norms = {"encoders": self._move("encoders")}
             with self._passes(autocast, moved=self.encoders):
                 loss = self.decoder_half(state, weights)
             self._differentiate(loss, self.decoders)
-            norms["decoder"] = self._move("decoder", rate)
+            norms["decoder"] = self._move("decoder")
         else:
             # Both halves minimise the same ELBO: one backward pass gives the gradients of both.
             with self._passes(autocast, moved=()):
                 loss = self.decoder_half(state, weights)
             self._differentiate(loss, [*self.encoders, *self.decoders])
-            norms = {"encoders": self._move("encoders", rate), "decoder": self._move("decoder", rate)}
-        self.objective.after_step(number)
-        return StepResult(self.objective, [state], weights, loss, norms, rate)
+            norms = {"encoders": self._move("encoders"), "decoder": self._move("decoder")}
+        return Update([state], loss, norms)
 
-    def _step_in_parts(self, batch: Batch, weights: Weights, rate: float, autocast: Autocast) -> StepResult:
-        """`step`, with the gradients of one part of the batch after the other."""
+    def _update_in_parts(self, batch: Batch, weights: Weights, autocast: Autocast) -> Update:
+        """Update both halves with the gradients of one part of the batch after the other."""
         parts, seeds = batch.parts(self.parts), draw_seeds(self.parts)
         earlier = EarlierEncoders(self.objective, self.encoders) if weights.introspection else None
         states: list[RealState] = []
@@ -190,7 +177,7 @@ class Stepper:
                 state, loss = self._first_half(part, weights, autocast, add=number > 0)
             states.append(state)
             losses.append(loss)
-        norms = {"encoders": self._move("encoders", rate)}
+        norms = {"encoders": self._move("encoders")}
         if earlier is not None:
             losses.clear()
             for number, part in enumerate(parts):
@@ -200,8 +187,8 @@ class Stepper:
                 torch.manual_seed(seeds[1][number])
                 with self._exchanging(number):
                     losses.append(self._second_half(passes, weights, autocast, add=number > 0))
-        norms["decoder"] = self._move("decoder", rate)
-        return StepResult(self.objective, states, weights, torch.stack(losses).mean(), norms, rate)
+        norms["decoder"] = self._move("decoder")
+        return Update(states, torch.stack(losses).mean(), norms)
 
     def _first_half(
         self, part: Batch, weights: Weights, autocast: Autocast, *, add: bool
@@ -285,7 +272,29 @@ class Stepper:
         else:
             self.leaves.differentiate(total, parameters, retain=retain, add=add)
 
-    def _move(self, half: Literal["encoders", "decoder"], rate: float) -> Tensor:
+    def _fix_rates(self) -> None:
+        """Keep learning rates on the device, in place; loading moments ends that, and recorded steps."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = torch.zeros((), device=self.decoders[0].device)
+            optimizer.register_load_state_dict_post_hook(self._start_again)
+
+    def _start_again(self, optimizer: torch.optim.Optimizer) -> None:
+        """A hook for when an optimizer was loaded: its moments are in other memory."""
+        assert self.replayed is not None
+        self.replayed.forget()
+
+    def _set_rates(self, rate: float) -> None:
+        """Set the learning rate of Adam, in place if it is on the device."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                value = rate * group.get(FACTOR, 1.0)
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(value)
+                else:
+                    group["lr"] = value
+
+    def _move(self, half: Literal["encoders", "decoder"]) -> Tensor:
         """Clip the gradient, then update with Adam; returns the norm before clipping."""
         parameters = self.encoders if half == "encoders" else self.decoders
         if self.clip_norm is None:
@@ -294,7 +303,7 @@ class Stepper:
             norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         optimizer = self.optimizers[half]
         for group in optimizer.param_groups:
-            group["lr"] = rate * group.get(FACTOR, 1.0)
+            group["capturable"] = is_recording()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return norm
@@ -321,20 +330,9 @@ def make_stepper(objective: Objective, training: TrainingConfig, processes: int 
         processes=processes,
         means_rate=training.means_rate,
         parts=training.accumulate,
+        recorder=make_recorder(training, objective, processes),
     )
 
 
 def _mean(values: Sequence[Tensor | float]) -> Tensor | float:
     return values[0] if len(values) == 1 else sum(values[1:], start=values[0]) / len(values)
-
-
-def _average_gradients(half: nn.Module, rests: bool = False) -> DistributedDataParallel:
-    """Wrap a half so that its gradients are means over processes; BatchNorms keep separate statistics.
-
-    Args:
-        half: the half to wrap.
-        rests: some parameters are unused in a phase; searching for them at every step costs time.
-    """
-    return DistributedDataParallel(
-        half, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=rests
-    )

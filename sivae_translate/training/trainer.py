@@ -17,6 +17,7 @@ from sivae_translate.training.callbacks import Callback, Callbacks, RunInfo
 from sivae_translate.training.display import Display, shown
 from sivae_translate.training.distributed import World
 from sivae_translate.training.failures import explained
+from sivae_translate.training.graph import notice
 from sivae_translate.training.leftovers import tidy
 from sivae_translate.training.lock import locked
 from sivae_translate.training.log import MetricsLog
@@ -113,7 +114,8 @@ class Trainer:
 
     def open_run(self) -> None:
         """Print what is trained on, write the configuration and open the log."""
-        self.world.say("\n".join([summary(self.data, self.split.splits), *self.split.changes]))
+        notes = [*self.split.changes, notice(self.config.training, self.state.objective, self.world.size)]
+        self.world.say("\n".join([summary(self.data, self.split.splits), *filter(None, notes)]))
         if self.world.writes:
             step = self.state.progress.step
             tidy(self.out, step)

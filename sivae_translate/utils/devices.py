@@ -75,6 +75,11 @@ def exact_float32(device: torch.device) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
+def is_recording() -> bool:
+    """Whether a CUDA graph is being recorded on the present stream."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
 CAST = (nn.Conv2d, nn.Linear)
 """Modules whose weights autocast casts to the lower precision, again at every call."""
 

@@ -7,14 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from sivae_translate.config import from_dict
+from sivae_translate.config import from_dict, load_config
+from sivae_translate.data.batches import Batch
 from sivae_translate.evaluation import metrics
 from sivae_translate.inference.translator import Translator
+from sivae_translate.models.build import make_model
 from sivae_translate.models.lpips import Lpips
+from sivae_translate.objectives import make_objective
 from sivae_translate.training.launch import train
-from sivae_translate.utils.devices import exact_float32
-from tests.training.conftest import MODEL
+from sivae_translate.training.step import Stepper, make_stepper
+from sivae_translate.training.trainer import Trainer
+from sivae_translate.utils.devices import autocast, exact_float32
+from tests.training.conftest import MODEL, run_until_power_cut
 
 pytestmark = [
     pytest.mark.cuda,
@@ -48,6 +54,62 @@ def test_translations_are_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> N
         for device in ("cpu", "cuda")
     ]
     torch.testing.assert_close(made[1].cpu(), made[0], atol=1e-3, rtol=0)
+
+
+def weights_after(steps: int, graph: str, dtype: torch.dtype, name: str) -> tuple[Stepper, list[Tensor]]:
+    settings = {
+        **{"data.image_size": 32, "training.graph": graph, "objective.name": name},
+        **{"objective.back_translation_from": 0.25, "objective.introspection_from": 0.5},
+    }
+    config = load_config(None, settings)
+    torch.manual_seed(0)
+    device = torch.device("cuda")
+    model = make_model(config.model, config.data, 2).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    stepper = make_stepper(make_objective(config.objective, model), config.training)
+    for number in range(steps):
+        batch = Batch(images(8, number, side=32), torch.arange(8) // 4).to(device)
+        torch.manual_seed(number)
+        stepper.step(batch, number / steps, 1e-4, number + 1, lambda: autocast(device, dtype)).metrics()
+    return stepper, [parameter.detach() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("name", ["soft_introvae", "introvae", "bootstrap"])
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 0.02), (torch.bfloat16, 0.1)], ids=str)
+def test_replayed_steps_leave_the_weights_of_eager_ones(name: str, dtype: torch.dtype, near: float) -> None:
+    (_, start), (_, plain), (_, again), (stepper, replayed) = (
+        weights_after(steps, graph, dtype, name)
+        for steps, graph in ((0, "off"), (50, "off"), (50, "off"), (50, "on"))
+    )
+    assert stepper.replayed is not None
+    assert stepper.replayed.replay is not None
+
+    def distance(one: list[Tensor], other: list[Tensor]) -> float:
+        return float(torch.stack([(a - b).norm() for a, b in zip(one, other, strict=True)]).norm())
+
+    # Sums in parallel are not exact: two eager runs differ as well.
+    moved = distance(start, plain)
+    assert distance(plain, replayed) <= max(near * moved, 3 * distance(plain, again))
+
+
+def test_a_resumed_run_of_replays_continues_as_it_was(tmp_path: Path, data: Any) -> None:
+    settings = {
+        "data": {"image_size": 32, "channels": 1},
+        "model": MODEL,
+        "objective": {"introspection_from": 0.5, "back_translation_from": 0.25},
+        "training": {
+            **{"steps": 40, "batch": 8, "picture_every": 0, "validation": 0, "device": "cuda"},
+            **{"graph": "on", "checkpoint_every": 12, "align": False, "precision": "float32"},
+        },
+    }
+    config = from_dict(settings, "the test")
+    whole = Trainer(config, tmp_path / "whole", data=data)
+    whole.run()
+    run_until_power_cut(Trainer(config, tmp_path / "cut", data=data), 30)
+    resumed = Trainer(config, tmp_path / "cut", data=data, resume=True)
+    resumed.run()
+    for one, other in zip(resumed.state.model.parameters(), whole.state.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-3)
 
 
 def test_training_on_a_gpu_leaves_a_model_for_any_device(tmp_path: Path, data: Any) -> None:

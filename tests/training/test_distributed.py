@@ -80,7 +80,7 @@ def gradients(world, parts, samples):
             mine = slice(world.rank, None, world.size)
             batch = Batch(images[mine], (torch.arange(COUNT) * domains // COUNT)[mine])
             kept = {}
-            def watch(half, rate, stepper=stepper, kept=kept):
+            def watch(half, stepper=stepper, kept=kept):
                 parameters = stepper.encoders if half == "encoders" else stepper.decoders
                 for index, parameter in enumerate(parameters):
                     if parameter.grad is not None:

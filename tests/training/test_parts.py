@@ -79,7 +79,8 @@ def plain_descent(stepper: Stepper) -> list[Tensor]:
     """Make a stepper move along its gradients, and keep them; Adam would blow up rounding errors."""
     kept: list[Tensor] = []
 
-    def move(half: Literal["encoders", "decoder"], rate: float) -> Tensor:
+    def move(half: Literal["encoders", "decoder"]) -> Tensor:
+        rate = stepper.optimizers[half].param_groups[0]["lr"]
         with torch.no_grad():
             for parameter in stepper.encoders if half == "encoders" else stepper.decoders:
                 kept.append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone())
