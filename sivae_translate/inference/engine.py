@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sivae_translate.inference.arguments import PERCENTILE, CoarseCheckWarning
+from sivae_translate.inference.replays import Replays
 from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.typicality import Calibration, Verdict, measure
@@ -19,6 +20,7 @@ from sivae_translate.models.windows import Windows
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import CAST, autocast, pick_device, pick_dtype
 from sivae_translate.utils.errors import InputError
+from sivae_translate.utils.recording import CudaRecorder
 from sivae_translate.utils.seeds import check_seed
 
 CPU_PIXELS = 2**20
@@ -73,6 +75,8 @@ class Engine:
         self.dtype = pick_dtype(self.precision, self.device)
         self.model = self.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = self.model if self.dtype == torch.float32 else _lowered(self.model, self.dtype)
+        on_gpu = self.device.type == "cuda"
+        self._replays = Replays(self._translate, CudaRecorder(self.device)) if on_gpu else None
         return self
 
     def place(self, images: Tensor) -> Tensor:
@@ -101,19 +105,26 @@ class Engine:
     def translate(self, images: Tensor, style: Tensor) -> Tensor:
         """Decode the content of images with other styles: (B, C, H, W) in [0, 1].
 
-        On a CPU large batches are computed in parts (`CPU_PIXELS`).
+        On a CPU large batches are computed in parts (`CPU_PIXELS`). On a GPU, translations of the sizes that
+        come often are replayed (`Replays`).
 
         Args:
             images: (B, C, H, W) in [0, 1].
             style: codes (1, S) for all images or (B, S).
         """
+        placed, codes = self.place(images), style.to(self.device).expand(len(images), -1)
+        if self._replays is not None:
+            return self._replays(placed, codes)
         size = len(images)
         if self.device.type == "cpu":
             size = max(1, CPU_PIXELS // (images.shape[2] * images.shape[3]))
-        codes = style.to(self.device).expand(len(images), -1)
-        parts = zip(torch.split(self.place(images), size), torch.split(codes, size), strict=True)
+        parts = zip(torch.split(placed, size), torch.split(codes, size), strict=True)
+        return torch.cat([self._translate(part, code) for part, code in parts])
+
+    def _translate(self, images: Tensor, codes: Tensor) -> Tensor:
+        """`translate`, at once and without a recording."""
         with self._autocast():
-            return torch.cat([self._network.translate(part, code) for part, code in parts])
+            return self._network.translate(images, codes)
 
     @torch.inference_mode()
     def content(self, images: Tensor) -> Tensor:
@@ -175,7 +186,9 @@ class Engine:
 
         hooks = [layer.register_forward_hook(note) for layer in self._network.modules()]
         try:
-            self.translate(torch.zeros(1, channels, height, width), torch.zeros(1, self.model.style_dim))
+            images, code = torch.zeros(1, channels, height, width), torch.zeros(1, self.model.style_dim)
+            with torch.inference_mode():  # a replay would call no hooks
+                self._translate(self.place(images), code.to(self.device))
         finally:
             for hook in hooks:
                 hook.remove()

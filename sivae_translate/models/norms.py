@@ -28,6 +28,9 @@ def activation(x: Tensor) -> Tensor:
 
 def channel_norm(x: Tensor) -> Tensor:
     """Zero mean and unit variance over the channels of each pixel; (B, C, H, W) in and out."""
+    if x.device.type != "cpu" and torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):  # on a GPU the result would be in float32
+            return channel_norm(x)
     return F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), eps=EPSILON).permute(0, 3, 1, 2)
 
 

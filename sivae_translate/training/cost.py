@@ -21,10 +21,10 @@ from sivae_translate.models.weights import parameter_count
 from sivae_translate.objectives import Objective, make_objective
 from sivae_translate.objectives.schedule import takes_part
 from sivae_translate.training.budget import Budget
-from sivae_translate.training.graph import WARM_UP
 from sivae_translate.training.state import RunState
 from sivae_translate.training.step import make_stepper
 from sivae_translate.utils.measuring import count_flops, seconds
+from sivae_translate.utils.recording import WARM_UP
 
 FEWEST_STEPS = 500
 FEWEST_SECONDS = 60.0

@@ -9,11 +9,9 @@ so a step depends on its seed alone, replayed or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,87 +22,10 @@ from sivae_translate.objectives.base import Objective
 from sivae_translate.objectives.fakes import RealState
 from sivae_translate.objectives.schedule import Weights, takes_part
 from sivae_translate.training.parts import detached
+from sivae_translate.utils.recording import WARM_UP, CudaRecorder, Recorder, reason_of
 
-T = TypeVar("T")
-WARM_UP = 3
-"""How often a step runs before it is recorded, so that memory and libraries are ready."""
 NOT_REPLAYED = "training steps are not replayed as a CUDA graph"
 """Beginning of the line that says why."""
-
-
-class Recorder(Protocol):
-    """Records work on a device."""
-
-    def warmed(self, work: Callable[[], T]) -> T:
-        """Run work as it will be recorded."""
-
-    def recorded(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Record work without running it.
-
-        Returns:
-            a replay, whose result lies in the same memory each time.
-
-        Raises:
-            RuntimeError: the work cannot be recorded; nothing has changed.
-        """
-
-
-class CudaRecorder:
-    """Records CUDA graphs.
-
-    Args:
-        device: a CUDA device.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        # Libraries keep handles for each stream: they are made in the warm-up, not during the recording.
-        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-    def warmed(self, work: Callable[[], T]) -> T:
-        """Run work on the stream that will record it."""
-        present = torch.cuda.current_stream(self.device)
-        self.stream.wait_stream(present)
-        with torch.cuda.stream(self.stream):
-            result = work()
-        present.wait_stream(self.stream)
-        return result
-
-    def recorded(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Record a graph; see `Recorder.recorded`."""
-        graph, seed = torch.cuda.CUDAGraph(), torch.cuda.initial_seed()
-        # Other threads, such as the one that pins batches in memory, go on during the recording.
-        recording = torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local")
-        try:
-            with torch.cuda.device(self.device), _uncached_autocast(), recording:
-                result = work()
-        except BaseException:
-            self._renew_generator(seed)
-            raise
-
-        def replay() -> T:
-            graph.replay()
-            return result
-
-        return replay
-
-    def _renew_generator(self, seed: int) -> None:
-        """Give the default generator a new state: after a failed recording it may still wait for its end."""
-        index = self.device.index
-        generator = torch.cuda.default_generators[torch.cuda.current_device() if index is None else index]
-        generator.graphsafe_set_state(torch.Generator(self.device).graphsafe_get_state())
-        generator.manual_seed(seed)
-
-
-@contextmanager
-def _uncached_autocast() -> Iterator[None]:
-    """Autocast keeps no casts of weights: a replay would read casts of the weights when it was recorded."""
-    before = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(before)
 
 
 @dataclass(frozen=True)
@@ -211,7 +132,7 @@ class ReplayedStep:
             except RuntimeError as error:
                 self.forget()
                 self.failed = True
-                self.say(f"{NOT_REPLAYED}: {(str(error).strip() or type(error).__name__).splitlines()[0]}")
+                self.say(f"{NOT_REPLAYED}: {reason_of(error)}")
                 return update(batch, weights), False
         return self.replay(), True
 
@@ -236,7 +157,6 @@ def obstacle(training: TrainingConfig, objective: Objective, processes: int, dev
         f"the device is {device}": device != "cuda",
         "several processes exchange gradients": processes > 1,
         "training.accumulate draws seeds on the host": training.accumulate > 1,
-        "training.checkpoint_activations restores random states": training.checkpoint_activations,
         "objective.augment_encoder draws numbers on the host": objective.passes.augment.active,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

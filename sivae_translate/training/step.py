@@ -19,7 +19,7 @@ from sivae_translate.objectives.base import Objective, as_numbers
 from sivae_translate.objectives.content_rate import GAIN
 from sivae_translate.objectives.fakes import RealState
 from sivae_translate.objectives.schedule import Weights
-from sivae_translate.training.graph import Recorder, ReplayedStep, Update, make_recorder
+from sivae_translate.training.graph import ReplayedStep, Update, make_recorder
 from sivae_translate.training.halves import DecoderHalf, EncoderHalf, average_gradients
 from sivae_translate.training.leaves import Leaves
 from sivae_translate.training.parts import EarlierEncoders, detached, draw_seeds
@@ -27,6 +27,7 @@ from sivae_translate.utils.devices import is_recording
 from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.memory import keep_freed_memory
 from sivae_translate.utils.progress import console
+from sivae_translate.utils.recording import Recorder
 
 Autocast = Callable[[], AbstractContextManager[object]]
 FACTOR = "rate_factor"
