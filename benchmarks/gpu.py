@@ -28,14 +28,21 @@ from benchmarks import files, launches, measure, train_step, translate
 from benchmarks.common import read_options
 from benchmarks.measure import Figures
 from benchmarks.operators import count_operators
-from sivae_translate.config import TrainingConfig
+from sivae_translate.config import ModelConfig, ObjectiveConfig
+from sivae_translate.data.batches import Batch
+from sivae_translate.models.build import make_model
+from sivae_translate.objectives import make_objective
+from sivae_translate.training.step import Stepper
 from sivae_translate.utils.choices import Precision
-from sivae_translate.utils.devices import pick_device, pick_dtype
+from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
 from sivae_translate.utils.files import write_json, write_text
 from sivae_translate.utils.measuring import count_flops
+from sivae_translate.utils.recording import WARM_UP, CudaRecorder, Recorder
 from sivae_translate.utils.tables import markdown_table
 
 ROOT = Path(__file__).parents[1]
+EQUAL_STEPS = 50
+"""Steps after which weights of eager and replayed steps are compared."""
 Part = Literal["tests", "graph", "steps", "translation", "files"]
 Values = Mapping[str, float | str]
 Rows = Mapping[str, Values]
@@ -90,15 +97,46 @@ def tests(machine: Machine) -> Iterator[tuple[str, Work]]:
 
 
 def graph(machine: Machine) -> Iterator[tuple[str, Work]]:
-    """Whether steps from a CUDA graph equal eager ones."""
+    """Whether replayed steps leave the weights of eager ones."""
+    for dtype in (torch.float32, torch.bfloat16):
+        name = str(dtype).removeprefix("torch.")
+        yield f"weights after {EQUAL_STEPS} steps, {name}", partial(_equality, machine, name, dtype)
 
-    def work() -> Rows:
-        if "graph" not in TrainingConfig.model_fields:
-            raise NotRunError("there is no setting training.graph")
-        machine.require_cuda()
-        raise NotRunError("training.graph exists, but this comparison does not yet")
 
-    yield "weights after 50 steps, eager against graph", work
+def _equality(machine: Machine, name: str, dtype: torch.dtype) -> Rows:
+    """Distances of weights, relative to how far training has moved them."""
+    machine.require_cuda()
+    start = _trained(machine.device, 0, dtype, None)
+    plain, again = (_trained(machine.device, EQUAL_STEPS, dtype, None) for _ in range(2))
+    replayed = _trained(machine.device, EQUAL_STEPS, dtype, CudaRecorder(machine.device))
+    way = _distance(start, plain)
+    return {
+        f"weights after {EQUAL_STEPS} steps, {name}": {
+            "eager and replayed": _distance(plain, replayed) / way,
+            "eager and eager": _distance(plain, again) / way,
+        }
+    }
+
+
+def _trained(
+    device: torch.device, count: int, dtype: torch.dtype, recorder: Recorder | None
+) -> list[torch.Tensor]:
+    """Weights of the default model at 32 px after steps in all phases, always on the same batches."""
+    torch.manual_seed(0)
+    model = make_model(ModelConfig(), train_step.data_of(32), 2).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    stepper = Stepper(make_objective(ObjectiveConfig(), model), 1.0, recorder=recorder)
+    domain = torch.arange(8, device=device) // 4
+    for number in range(count):
+        torch.manual_seed(number)
+        images = torch.rand(8, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+        share = number / count
+        stepper.step(Batch(images, domain), share, 1e-4, number + 1, lambda: autocast(device, dtype))
+    return [parameter.detach() for parameter in model.parameters()]
+
+
+def _distance(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
+    return float(torch.stack([(a - b).norm() for a, b in zip(one, other, strict=True)]).norm())
 
 
 def steps(machine: Machine) -> Iterator[tuple[str, Work]]:
@@ -113,30 +151,54 @@ def steps(machine: Machine) -> Iterator[tuple[str, Work]]:
 
 
 def _published(machine: Machine, side: train_step.Side, batch: int) -> Rows:
-    """Three steps on the published network, in turns."""
+    """The published step and ours on the published network, in turns; on a GPU ours also replayed."""
     names = {
         "published": "published step",
         "channels_last": "ours, same gradients",
         "no error of fakes": "ours, default",
     }
     works = {name: train_step.contestant(name, side, batch, machine.device) for name in names}
-    medians = measure.alternate(works, 5, machine.device)
+    flops = {name: count_flops(work) for name, work in works.items()}
+    for name in [*names][1:] if machine.large else []:
+        recorder = CudaRecorder(machine.device)
+        works[f"{name}, replayed"] = train_step.contestant(name, side, batch, machine.device, recorder)
+        names[f"{name}, replayed"], flops[f"{name}, replayed"] = f"{names[name]}, replayed", flops[name]
+    medians = _settled(machine, works, 5)
     dtype, rows = pick_dtype("auto", machine.device), {}
     for name, work in works.items():
         limit = machine.limit(torch.float32 if name == "published" else dtype)
-        row = train_step.figures(count_flops(work), medians[name], batch, limit)
+        row = train_step.figures(flops[name], medians[name], batch, limit)
         row["times as fast"] = medians["published"] / medians[name]
         rows[f"{side} px, batch {batch}: {names[name]}"] = row | _launches(machine, work)
     return rows
 
 
 def _default(machine: Machine, side: train_step.Side, batch: int) -> Rows:
-    """Our networks with the default settings and all parts of the objective."""
-    dtype = pick_dtype("auto", machine.device)
-    work = train_step.translation_step(side, batch, machine.device, 1.0, dtype)
-    median = measure.alternate({"ours": work}, 5, machine.device)["ours"]
-    row = train_step.figures(count_flops(work), median, batch, machine.limit(dtype))
-    return {f"{side} px, batch {batch}: default model": row | _launches(machine, work)}
+    """Our networks with the default settings and all parts of the objective; on a GPU also replayed."""
+    device, dtype = machine.device, pick_dtype("auto", machine.device)
+    works = {"default model": train_step.translation_step(side, batch, device, 1.0, dtype)}
+    flops = count_flops(works["default model"])
+    if machine.large:
+        recorder = CudaRecorder(device)
+        works["default model, replayed"] = train_step.translation_step(
+            side, batch, device, 1.0, dtype, recorder
+        )
+    medians = _settled(machine, works, 5)
+    return {
+        f"{side} px, batch {batch}: {name}": train_step.figures(
+            flops, medians[name], batch, machine.limit(dtype)
+        )
+        | _launches(machine, work)
+        for name, work in works.items()
+    }
+
+
+def _settled(machine: Machine, works: Mapping[str, Callable[[], object]], rounds: int) -> Figures:
+    """Median seconds of each work, after what is to be recorded was recorded."""
+    for work in works.values() if machine.large else ():
+        for _ in range(WARM_UP + 1):
+            work()
+    return measure.alternate(works, rounds, machine.device)
 
 
 def _launches(machine: Machine, work: Callable[[], object]) -> Figures:
@@ -164,12 +226,13 @@ def _translation(machine: Machine, side: int, batch: int) -> Rows:
         engine = translate.untrained(side, str(machine.device), dtype).engine
         style = engine.prior_mean(1).expand(batch, -1)
         works[dtype] = partial(engine.translate, engine.place(images), style)
-    medians = measure.alternate(works, 30 if machine.large else 5, machine.device)
+    flops = {dtype: count_flops(work) for dtype, work in works.items()}  # a replay has no operators to count
+    medians = _settled(machine, works, 30 if machine.large else 5)
     return {
         f"{side} px, batch {batch}, {dtype}": {
             "images/s": batch / medians[dtype],
             "ms": 1000 * medians[dtype],
-            "share of peak": count_flops(work) / medians[dtype] / machine.limit(getattr(torch, dtype)),
+            "share of peak": flops[dtype] / medians[dtype] / machine.limit(getattr(torch, dtype)),
         }
         | _launches(machine, work)
         for dtype, work in works.items()

@@ -45,6 +45,7 @@ from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import autocast, pick_device, pick_dtype
 from sivae_translate.utils.files import write_json
 from sivae_translate.utils.measuring import count_flops
+from sivae_translate.utils.recording import Recorder
 
 PUBLISHED_WIDTHS = {
     32: (64, 128, 256),
@@ -148,15 +149,21 @@ class Ours:
         objective: settings of the objective.
         dtype: precision of autocast.
         layout: memory format of weights and images.
+        recorder: records steps and replays them.
     """
 
     def __init__(
-        self, model: LatentModel, objective: ObjectiveConfig, dtype: torch.dtype, layout: torch.memory_format
+        self,
+        model: LatentModel,
+        objective: ObjectiveConfig,
+        dtype: torch.dtype,
+        layout: torch.memory_format,
+        recorder: Recorder | None = None,
     ) -> None:
         self.model = model.to(memory_format=layout)  # type: ignore[call-overload]
         self.layout, self.dtype = layout, dtype
         self.objective = make_objective(objective, self.model)
-        self.stepper = Stepper(self.objective, clip_norm=None)
+        self.stepper = Stepper(self.objective, clip_norm=None, recorder=recorder)
 
     def step(self, images: Tensor, domain: Tensor) -> None:
         """Update both halves."""
@@ -196,7 +203,9 @@ def published_objective(*, error_of_fakes: bool = True) -> ObjectiveConfig:
     )
 
 
-def contestant(name: str, side: int, batch: int, device: torch.device) -> Callable[[], object]:
+def contestant(
+    name: str, side: int, batch: int, device: torch.device, recorder: Recorder | None = None
+) -> Callable[[], object]:
     """The step of a contestant; all have the same images and initial weights."""
     model = published_model(side).to(device)
     images = torch.rand(batch, 3, side, side, device=device, generator=torch.Generator(device).manual_seed(1))
@@ -206,7 +215,7 @@ def contestant(name: str, side: int, batch: int, device: torch.device) -> Callab
     dtype = torch.float32 if name == "shared" else pick_dtype("auto", device)
     layout = torch.contiguous_format if name in ("shared", "bfloat16") else torch.channels_last
     domain = torch.zeros(batch, dtype=torch.long, device=device)
-    return partial(Ours(model, objective, dtype, layout).step, images, domain)
+    return partial(Ours(model, objective, dtype, layout, recorder).step, images, domain)
 
 
 def compare(side: int, batch: int, rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:
@@ -264,7 +273,12 @@ def translation(
 
 
 def translation_step(
-    side: int, batch: int, device: torch.device, wider: float, dtype: torch.dtype
+    side: int,
+    batch: int,
+    device: torch.device,
+    wider: float,
+    dtype: torch.dtype,
+    recorder: Recorder | None = None,
 ) -> Callable[[], object]:
     """The step that `translation` measures."""
     torch.manual_seed(0)
@@ -274,7 +288,8 @@ def translation_step(
         tuple(round(wider * width) for width in names) for names in (WIDTHS, STYLE_WIDTHS)
     )
     model = make_model(ModelConfig(widths=widths, style_widths=style_widths), data_of(side), 2).to(device)
-    return partial(Ours(model, ObjectiveConfig(), dtype, torch.channels_last).step, images, domain)
+    ours = Ours(model, ObjectiveConfig(), dtype, torch.channels_last, recorder)
+    return partial(ours.step, images, domain)
 
 
 def growth(rounds: int, device: torch.device, peak: Figures) -> dict[str, Figures]:

@@ -27,7 +27,7 @@ def test_every_part_runs_on_a_cpu_or_says_why_not(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
     assert set(gpu.PARTS) <= set(found)
     assert "no CUDA device" in found["tests"]["pytest -m cuda"]["result"]
-    assert "not run" in found["graph"]["weights after 50 steps, eager against graph"]["result"]
+    assert "not run" in found["graph"]["weights after 50 steps, bfloat16"]["result"]
     ours = found["steps"]["32 px, batch 4: ours, same gradients"]
     assert ours["ms"] > 0 < ours["share of peak"]
     assert found["steps"]["64 px, introspection"]["operators"] > 1000
