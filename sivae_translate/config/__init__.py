@@ -26,8 +26,8 @@ from sivae_translate.config.sections import (
     ModelConfig,
     ObjectiveConfig,
     RampConfig,
-    TrainingConfig,
 )
+from sivae_translate.config.training_settings import TrainingConfig
 
 __all__ = [
     "BUDGETS",
