@@ -22,14 +22,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from benchmarks import files, launches, measure, train_step, translate
 from benchmarks.common import read_options
 from benchmarks.measure import Figures
 from benchmarks.operators import count_operators
-from sivae_translate.config import ModelConfig, ObjectiveConfig
-from sivae_translate.data.batches import Batch
+from sivae_translate.config import AugmentConfig, DataConfig, ModelConfig, ObjectiveConfig
+from sivae_translate.data.batches import Batch, TrainingBatches
+from sivae_translate.data.domains import ArrayImages, DomainData
+from sivae_translate.data.resident import ResidentBatches
+from sivae_translate.data.splits import split_training
 from sivae_translate.models.build import make_model
 from sivae_translate.objectives import make_objective
 from sivae_translate.training.step import Stepper
@@ -43,7 +47,7 @@ from sivae_translate.utils.tables import markdown_table
 ROOT = Path(__file__).parents[1]
 EQUAL_STEPS = 50
 """Steps after which weights of eager and replayed steps are compared."""
-Part = Literal["tests", "graph", "steps", "translation", "files"]
+Part = Literal["tests", "graph", "steps", "loading", "translation", "files"]
 Values = Mapping[str, float | str]
 Rows = Mapping[str, Values]
 Work = Callable[[], Rows]
@@ -212,6 +216,36 @@ def _operators() -> Rows:
     }
 
 
+def loading(machine: Machine) -> Iterator[tuple[str, Work]]:
+    """Batches with every augmentation: by the loader, and drawn on the device."""
+    sizes: list[tuple[train_step.Side, int]] = [(64, 32), (256, 64)] if machine.large else [(64, 8)]
+    for side, batch in sizes:
+        yield f"{side} px, batch {batch}", partial(_loading, machine, side, batch)
+
+
+def _loading(machine: Machine, side: train_step.Side, batch: int) -> Rows:
+    rng = np.random.default_rng(0)
+    arrays = (rng.integers(0, 256, (2 * batch, side, side, 3), dtype=np.uint8) for _ in range(2))
+    data = DomainData(domains=("a", "b"), train=tuple(map(ArrayImages, arrays)))
+    changes = dict.fromkeys(AugmentConfig.model_fields, 0.1) | {"flip": True}
+    config = DataConfig.model_validate({"image_size": side, "augment": changes})
+    sizes = (data, config, batch, 0, split_training(data.train, 0.0))
+    kinds = {
+        "loader, one process": TrainingBatches(*sizes),
+        "on the device": ResidentBatches(machine.device, *sizes),
+    }
+    works = {name: partial(_load, batches, machine.device) for name, batches in kinds.items()}
+    medians = measure.alternate(works, 20 if machine.large else 5, machine.device)
+    return {
+        f"{side} px, batch {batch}: {name}": {"ms": 1000 * seconds, "images/s": batch / seconds}
+        for name, seconds in medians.items()
+    }
+
+
+def _load(batches: TrainingBatches, device: torch.device) -> Batch:
+    return batches[0].to(device)
+
+
 def translation(machine: Machine) -> Iterator[tuple[str, Work]]:
     """The model alone, one image at a time and in batches, in both precisions."""
     for side, batch in [(64, 1), (64, 64), (256, 1), (256, 64)] if machine.large else [(64, 1), (64, 8)]:
@@ -255,6 +289,7 @@ def _files(machine: Machine, side: int, count: int, kind: Literal["png", "webp"]
 
 PARTS: dict[Part, tuple[float, Callable[[Machine], Iterator[tuple[str, Work]]]]] = {
     "steps": (80, steps),
+    "loading": (10, loading),
     "translation": (30, translation),
     "files": (45, files_to_files),
     "graph": (20, graph),

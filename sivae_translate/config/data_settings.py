@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from sivae_translate.config.kinds import MOST, Section
+from sivae_translate.config.kinds import MOST, Section, Share
 
 
 class AugmentConfig(Section):
@@ -82,6 +82,13 @@ class DataConfig(Section):
         Path | None,
         Field(description="folder of the cache of decoded images; none is the user's cache folder"),
     ] = None
+    gpu_share: Annotated[
+        Share,
+        Field(
+            description="share of a GPU's memory that decoded training images may take; sets that fit are "
+            "drawn and augmented there"
+        ),
+    ] = 0.25
     workers: Annotated[
         int,
         Field(

@@ -84,9 +84,11 @@ class TrainingBatches(Dataset[Batch]):
 
     Attributes:
         in_process: whether the training process itself must make them.
+        on_device: whether their images already lie on the device.
     """
 
     in_process = False
+    on_device = False
 
     def __init__(
         self,
@@ -144,7 +146,7 @@ def iterate(batches: TrainingBatches, start: int, stop: int, workers: int) -> It
         sampler=range(start, stop),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.cuda.is_available() and not batches.on_device,
         worker_init_fn=_leave_signals_to_training,
     )
     for batch in loader:

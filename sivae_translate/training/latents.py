@@ -22,6 +22,7 @@ from torch import Tensor
 from sivae_translate.config import Config, DataConfig
 from sivae_translate.data.batches import TrainingBatches
 from sivae_translate.data.domains import DomainData
+from sivae_translate.data.resident import ResidentBatches, fits
 from sivae_translate.data.splits import Split
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.models.autoencoder import CHANNELS, WIDTHS, Autoencoder, small_autoencoder
@@ -94,6 +95,9 @@ def make_batches(
     sizes = (data, config.data, count, config.training.seed, splits, world.rank)
     if isinstance(model.space, Autoencoder):
         return LatentBatches(model.space, autocast, *sizes)
+    device = model.style_prior.means.device
+    if fits(device, config.data.gpu_share, data, splits):
+        return ResidentBatches(device, *sizes)
     return TrainingBatches(*sizes)
 
 

@@ -17,7 +17,10 @@ from sivae_translate.utils.errors import CheckpointError, ConfigError
 from sivae_translate.utils.files import write_text
 
 FREE = {
-    "data": {"root", "cache", "cache_megabytes", "workers", "max_unreadable", "pairs", "seconds_per_file"},
+    "data": {
+        *("root", "cache", "cache_megabytes", "workers", "max_unreadable", "pairs", "seconds_per_file"),
+        "gpu_share",
+    },
     "objective": {"beta_neg"},
     "training": {
         *("steps", "epochs", "minutes", "device", "precision", "channels_last", "log_every", "picture_every"),

@@ -31,6 +31,7 @@ def test_every_part_runs_on_a_cpu_or_says_why_not(tmp_path: Path) -> None:
     ours = found["steps"]["32 px, batch 4: ours, same gradients"]
     assert ours["ms"] > 0 < ours["share of peak"]
     assert found["steps"]["64 px, introspection"]["operators"] > 1000
+    assert found["loading"]["64 px, batch 8: on the device"]["images/s"] > 0
     assert found["translation"]["64 px, batch 8, bfloat16"]["images/s"] > 0
     assert found["files"]["64 px, png, threads"]["images/s"] > 0
     results = [row.get("result", "") for part in gpu.PARTS for row in found[part].values()]
