@@ -19,11 +19,11 @@ import torch
 from sivae_translate.data.domains import ranked
 from sivae_translate.data.sources import glyphs
 from sivae_translate.data.tensors import to_tensor
-from sivae_translate.models.typicality import Calibration, measure
+from sivae_translate.models.typicality import NeighbourCalibration, look
 from sivae_translate.models.weights import load_model, save_model
 from sivae_translate.utils.resources import asset_path
 
-EACH = 64
+EACH = 171
 """Letters per font that were trained on, and that were not."""
 
 
@@ -38,8 +38,8 @@ def main(path: Path) -> None:
         for images, codes in ((training, split.train[font]), (validation, others)):
             chosen = tuple(ranked(codes, f"calibration:{font}")[:EACH])
             images.append(glyphs.draw_many(font, chosen, saved.config.data.image_size)[..., None])
-    numbers = [measure(saved.model, to_tensor(np.concatenate(images))) for images in (training, validation)]
-    calibration = Calibration.fit(numbers[0], numbers[1], len(saved.domains))
+    looks = [look(to_tensor(np.concatenate(images))) for images in (training, validation)]
+    calibration = NeighbourCalibration.fit(*looks)
     save_model(path, saved.model, saved.config, saved.domains, saved.facts, calibration)
     print(
         f"calibrated on {len(calibration.levels)} letters; the highest percentile is "

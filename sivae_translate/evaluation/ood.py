@@ -29,7 +29,7 @@ class Flagged:
     """How many images of one kind the translator's check (`sivae_translate.models.typicality`) flags.
 
     Attributes:
-        percentile: the default, or the highest whole number that the model's validation images resolve. At
+        percentile: the default, or the highest whole number that the model's calibration resolves. At
             most 100 - percentile per cent of in-distribution images are expected to be flagged.
         images: number of images checked.
         share: fraction that was flagged, with Wilson's 95 % interval.

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from sivae_translate.data.tensors import to_tensor
 from sivae_translate.inference.translator import Translator
+from sivae_translate.models.code_typicality import closest_domain
 from sivae_translate.models.codes import Gaussian, Posterior
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.models.typicality import closest_domain
 from sivae_translate.utils import pictures
 from sivae_translate.utils.errors import InputError
 from sivae_translate.utils.progress import track

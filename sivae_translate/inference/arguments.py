@@ -17,7 +17,7 @@ from sivae_translate.utils.choices import Check
 from sivae_translate.utils.errors import InputError
 
 PERCENTILE = 99.0
-"""Default percentile above which an image counts as unusual, if there are enough validation images."""
+"""Default percentile above which an image counts as unusual, if the calibration has enough images."""
 
 
 class CoarseCheckWarning(UserWarning):

@@ -15,7 +15,7 @@ from sivae_translate.inference.arguments import PERCENTILE, CoarseCheckWarning
 from sivae_translate.inference.replays import Replays
 from sivae_translate.models.codes import Codes, Posterior
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.models.typicality import Calibration, Verdict, measure
+from sivae_translate.models.typicality import Calibration, Verdict
 from sivae_translate.models.windows import Windows
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.devices import CAST, autocast, pick_device, pick_dtype
@@ -41,7 +41,7 @@ class Engine:
         model: a trained model; it is moved to the device and set to evaluation mode without gradients.
         device: where to compute; ``auto`` is a GPU if there is one.
         dtype: ``auto``, ``float32`` or ``bfloat16``.
-        calibration: scores of validation images, for `typicality`; None if training had none.
+        calibration: scores of typical images, for `typicality`; None if training had no validation images.
 
     Raises:
         ConfigError: the device is not available, or the precision is unknown.
@@ -248,7 +248,7 @@ class Engine:
         """
         calibration = self.require_calibration()
         with self._autocast():
-            return calibration.verdicts(*measure(self._network, self.place(images)))
+            return calibration.examine(self._network, self.place(images))
 
     def require_calibration(self, percentile: float = 0.0) -> Calibration:
         """The calibration, which must exist.
@@ -267,7 +267,7 @@ class Engine:
         if not 0 <= percentile <= self.calibration.highest:
             raise InputError(
                 f"percentile {percentile:g} is too high: {self.calibration.highest:.2f} is the highest with "
-                f"{len(self.calibration.levels)} validation images",
+                f"{len(self.calibration.levels)} images to rank among",
                 remedy="choose a lower percentile, or train with a larger training.validation",
             )
         return self.calibration
@@ -277,7 +277,7 @@ class Engine:
 
         Args:
             percentile: the requested percentile; None is `PERCENTILE` or, with `CoarseCheckWarning`, the
-                highest whole number that the validation images resolve.
+                highest whole number that the calibration resolves.
 
         Raises:
             InputError: there is no calibration, or it has too few images for the percentile.
@@ -289,7 +289,7 @@ class Engine:
         if highest < PERCENTILE:
             warnings.warn(
                 f"images above percentile {highest:g} count as unusual, instead of {PERCENTILE:g}: the model "
-                f"has only {len(calibration.levels)} validation images",
+                f"has only {len(calibration.levels)} images to rank among",
                 CoarseCheckWarning,
                 stacklevel=3,
             )

@@ -45,7 +45,7 @@ class Translator:
         device: where to compute; ``auto`` is a GPU if there is one.
         dtype: ``auto``, ``float32`` or ``bfloat16``.
         facts: facts about the training.
-        calibration: scores of validation images, for ``check``; None if training had none.
+        calibration: scores of typical images, for ``check``; None if training had no validation images.
         origin: the model file that it was read from, if any.
     """
 

@@ -17,8 +17,9 @@ from sivae_translate.models.alignment import ALIGNMENT, Alignment, alignment_lik
 from sivae_translate.models.autoencoder import Autoencoder
 from sivae_translate.models.autoencoder_files import OWN, SPACE, autoencoder_like
 from sivae_translate.models.build import make_model, model_shapes, parameter_bound
+from sivae_translate.models.code_typicality import CodeCalibration
 from sivae_translate.models.latent import LatentModel
-from sivae_translate.models.typicality import Calibration
+from sivae_translate.models.typicality import TYPICALITY, Calibration, NeighbourCalibration
 from sivae_translate.utils.errors import CheckpointError, ConfigError
 from sivae_translate.utils.files import replacing
 from sivae_translate.utils.progress import console
@@ -65,7 +66,7 @@ class SavedModel:
         config: settings of the run.
         domains: names of the domains, in the order of their indices; one unnamed domain without labels.
         facts: facts about the training (steps, minutes, last metrics).
-        calibration: scores of validation images, or None if there were none.
+        calibration: scores of typical images, or None if there was no validation image.
     """
 
     model: LatentModel
@@ -95,6 +96,8 @@ def save_model(
     about = {"config": settings, "domains": list(domains), "facts": dict(facts), "calibration": calibrated}
     metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
     weights = {name: value.float() for name, value in model.state_dict().items()}
+    if calibration:
+        weights |= {TYPICALITY + name: value for name, value in calibration.tensors().items()}
     with replacing(path) as temporary:
         write_tensors(temporary, weights, metadata)
 
@@ -113,18 +116,18 @@ def load_model(path: Path) -> SavedModel:
         sizes = (config.model, config.data, count, space)
         alignment = _alignment_in(path, stored)
         if parameter_bound(*sizes) > UNCHECKED_PARAMETERS:
-            networks = {name: shape for name, shape in stored.items() if not name.startswith(ALIGNMENT)}
+            others = (ALIGNMENT, TYPICALITY)
+            networks = {name: shape for name, shape in stored.items() if not name.startswith(others)}
             _check_shapes(path, networks, model_shapes(*sizes))
         model = make_model(*sizes)
         model.alignment = alignment
-        weights = read_tensors(path)
+        tensors = read_tensors(path)
     except ConfigError as error:
         raise damaged(path, error.what) from error
     except TensorFileError as error:
         raise damaged(path, str(error)) from error
-    weights.setdefault(
-        VARIANCE, torch.tensor(0.0)
-    )  # files older than the likelihood have no variance: not fitted
+    weights = {name: value for name, value in tensors.items() if not name.startswith(TYPICALITY)}
+    weights.setdefault(VARIANCE, torch.tensor(0.0))  # older files have no variance: not fitted
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     _check_shapes(path, {name: tuple(value.shape) for name, value in weights.items()}, shapes)
     for name, value in weights.items():
@@ -136,9 +139,7 @@ def load_model(path: Path) -> SavedModel:
     size = math.prod(model.content_shape)
     if model.alignment is not None and not model.alignment.fits(model.domains, size, model.style_dim):
         raise damaged(path, "its alignment is for other domains or another content code")
-    calibration = about.calibration.fitted() if about.calibration else None
-    if calibration is not None and len(calibration.medians) != max(1, model.domains):
-        raise damaged(path, "its calibration is for another number of domains")
+    calibration = _calibration_in(path, about, model, below(TYPICALITY, tensors))
     model.eval().requires_grad_(False)
     return SavedModel(model, config, tuple(about.domains), about.facts, calibration)
 
@@ -153,6 +154,25 @@ def _space_in(path: Path, stored: Mapping[str, tuple[int, ...]]) -> Autoencoder:
         return autoencoder_like(below(SPACE, stored))
     except ValueError as error:
         raise damaged(path, f"its autoencoder: {error}") from error
+
+
+def _calibration_in(
+    path: Path, about: _About, model: LatentModel, tensors: Mapping[str, torch.Tensor]
+) -> Calibration | None:
+    """The calibration in a model file, among its tensors or, in earlier versions, in its metadata.
+
+    Raises:
+        CheckpointError: it does not fit the model, or itself.
+    """
+    if tensors:
+        try:
+            return NeighbourCalibration.of(tensors)
+        except ValueError as error:
+            raise damaged(path, f"its calibration: {error}") from error
+    calibration = about.calibration.fitted() if about.calibration else None
+    if calibration is not None and len(calibration.medians) != max(1, model.domains):
+        raise damaged(path, "its calibration is for another number of domains")
+    return calibration
 
 
 def _alignment_in(path: Path, stored: Mapping[str, tuple[int, ...]]) -> Alignment | None:
@@ -185,7 +205,7 @@ def damaged(path: Path, reason: str) -> CheckpointError:
 
 
 class _Calibration(BaseModel):
-    """`Calibration`, as stored in a model file."""
+    """`CodeCalibration`, as stored in a model file."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -202,8 +222,8 @@ class _Calibration(BaseModel):
             raise ValueError("levels are not sorted")
         return self
 
-    def fitted(self) -> Calibration:
-        return Calibration.from_json(dict(self))
+    def fitted(self) -> CodeCalibration:
+        return CodeCalibration.from_json(dict(self))
 
 
 class _About(BaseModel):

@@ -183,8 +183,8 @@ class RunState:
 
     def save_model(self, name: str) -> None:
         """Write the averaged model to the run folder."""
-        calibration = self.validation.calibration()
-        save_model(self.out / name, self.ema, self.config, self.data.domains, self.facts(), calibration)
+        calibration, domains = self.validation.calibration, self.data.domains
+        save_model(self.out / name, self.ema, self.config, domains, self.facts(), calibration)
 
     def save_grid(self, path: Path) -> None:
         """Draw sources, reconstructions, translations and samples."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,14 +16,14 @@ from sivae_translate.data.tensors import read_batch
 from sivae_translate.models.alignment import Alignment
 from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import Lpips
-from sivae_translate.models.typicality import Calibration, measure
+from sivae_translate.models.typicality import NeighbourCalibration
 from sivae_translate.training.aligning import fit_alignment
+from sivae_translate.training.calibrating import calibrate
 from sivae_translate.training.masking import mask_collapsed
 from sivae_translate.training.quality import Quality, Score
 
 TRAINING_IMAGES = 256
-"""Number of training images that the pixel variance and the calibration are fitted to."""
-BATCH = 64
+"""Number of training images that the pixel variance is fitted to."""
 
 
 class Validation:
@@ -58,13 +59,12 @@ class Validation:
         with self.autocast():
             self.model.fit_variance(self._training_images(), torch.Generator(self.device).manual_seed(seed))
 
-    def calibration(self) -> Calibration | None:
-        """The calibration of typicality; None without validation images."""
-        images = torch.cat([self._images(index, split.validation) for index, split in enumerate(self.splits)])
-        if not len(images):
+    @cached_property
+    def calibration(self) -> NeighbourCalibration | None:
+        """The calibration of typicality; None without validation images. It does not depend on the model."""
+        if not any(len(split.validation) for split in self.splits):
             return None
-        training = self._measure(self._training_images())
-        return Calibration.fit(training, self._measure(images), max(1, self.model.domains))
+        return calibrate(self.splits, self._images)
 
     def mask(self) -> int:
         """Mask channels of the content code that carry nothing; returns how many."""
@@ -75,12 +75,6 @@ class Validation:
         positions = [split.train for split in self.splits]
         lpips = Lpips.load(device=self.device)
         return fit_alignment(self.model, positions, self._images, lpips, self.autocast)
-
-    def _measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """`typicality.measure` in batches."""
-        with self.autocast():
-            parts = [measure(self.model, part) for part in torch.split(images, BATCH)]
-        return torch.cat([numbers for numbers, _ in parts]), torch.cat([domains for _, domains in parts])
 
     def _training_images(self) -> Tensor:
         """Some training images of every domain."""

@@ -15,7 +15,8 @@ from PIL import Image
 from sivae_translate.inference.cluster import write_manifest
 from sivae_translate.inference.export import export
 from sivae_translate.inference.translator import Translator
-from sivae_translate.models.typicality import Calibration
+from sivae_translate.models.alexnet import FEATURES
+from sivae_translate.models.typicality import Look, NeighbourCalibration
 from tests.docs.pages import DOCS, ROOT, blocks, name
 
 RUN = [
@@ -58,8 +59,8 @@ def workplace(
             for number, image in enumerate(pixels, 1):
                 Image.fromarray(image // 2 + shift).save(folder / f"{number:03d}.png")
     generator = torch.Generator().manual_seed(0)
-    measured = [(torch.rand(40, 4, generator=generator), torch.zeros(40, dtype=torch.long)) for _ in range(2)]
-    calibration = Calibration.fit(measured[0], measured[1], 3)
+    looks = [Look(torch.rand(40, FEATURES, generator=generator), torch.rand(40).double()) for _ in range(2)]
+    calibration = NeighbourCalibration.fit(*looks)
     domains = ("day", "night", "dusk")
     model = Translator(translator.model, translator.config, domains, device="cpu", calibration=calibration)
     Image.fromarray(pixels[0]).save(tmp_path / "letter.png")

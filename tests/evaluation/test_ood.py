@@ -17,7 +17,8 @@ from sivae_translate.cli import main
 from sivae_translate.config import from_dict
 from sivae_translate.evaluation import ood, ood_scores, separation
 from sivae_translate.inference.translator import Translator
-from sivae_translate.models.typicality import Calibration, Verdict
+from sivae_translate.models.code_typicality import CodeCalibration
+from sivae_translate.models.typicality import Verdict
 from sivae_translate.training.launch import train
 from sivae_translate.utils.errors import InputError
 
@@ -198,7 +199,7 @@ def test_the_command_leaves_a_report_and_pictures(
     assert report["scores"]["elbo"]["auroc"]["mean"] > 0.99
     assert "AUROC" in (run / "ood" / "foreign" / "report.md").read_text()
     assert "regret" not in report["scores"]
-    assert report["flagged"]["inside"]["percentile"] == 85  # six validation images: 100 * 6 / 7 at most
+    assert report["flagged"]["inside"]["percentile"] == 99  # ranked among 150 of 300 images
     assert report["flagged"]["outside"]["share"]["mean"] == 1
     for name in ("histograms.png", "hardest.png"):
         with Image.open(run / "ood" / "foreign" / name) as picture:
@@ -248,7 +249,7 @@ def test_the_runs_own_test_images_are_the_known_ones_by_default(
 def test_flagged_are_the_images_that_reach_the_highest_percentile_there_is() -> None:
     reached = [Verdict(float(place), "style", 0.0) for place in range(100)]
     engine = SimpleNamespace(typicality=lambda images: [reached.pop() for _ in images])
-    calibration = Calibration(np.zeros((1, 4)), np.ones((1, 4)), np.zeros(62))  # 62 / 63 is 98.4 %
+    calibration = CodeCalibration(np.zeros((1, 4)), np.ones((1, 4)), np.zeros(62))  # 62 / 63 is 98.4 %
     translator = SimpleNamespace(calibration=calibration, engine=engine)
     flagged = ood.flagged(cast(Translator, translator), [np.empty((1, 1, 1), np.uint8)] * 100)
     assert flagged is not None

@@ -17,84 +17,97 @@ from sivae_translate.config import from_dict
 from sivae_translate.data.loading import load_data
 from sivae_translate.inference.arguments import CoarseCheckWarning, OutOfDistributionWarning
 from sivae_translate.inference.translator import Translator
-from sivae_translate.models.typicality import Calibration, Verdict, measure
+from sivae_translate.models.alexnet import FEATURES
+from sivae_translate.models.lpips import Lpips
+from sivae_translate.models.typicality import Look, NeighbourCalibration, Verdict, look
 from sivae_translate.models.weights import load_model, save_model
 from sivae_translate.training.launch import train
 from sivae_translate.utils.errors import InputError
 
 
-def numbers(count: int, seed: int) -> Any:
-    """Four numbers an image of two domains with their own scales, and the domains."""
-    draws = torch.randn(count, 4, generator=torch.Generator().manual_seed(seed)).double()
-    domains = torch.arange(count) % 2
-    scale = torch.tensor([[1.0, 5.0, 0.2, 2.0], [30.0, 2.0, 1.0, 3.0]]).double()
-    return 10 + draws * scale[domains], domains
+def looks(count: int, seed: int) -> Look:
+    """Features of images that differ in 40 directions, and sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(40, FEATURES, generator=torch.Generator().manual_seed(0))
+    features = 5 + torch.randn(count, 40, generator=generator) @ mixing
+    return Look(features, 8000 + 400 * torch.randn(count, generator=generator).double())
 
 
 def test_an_image_of_the_same_kind_reaches_a_percentile_as_rarely_as_it_says() -> None:
     alarms = []
-    for seed in range(40):
-        calibration = Calibration.fit(numbers(100, 5000 + seed), numbers(200, seed), 2)
-        verdicts = calibration.verdicts(*numbers(400, 1000 + seed))
+    for seed in range(20):
+        calibration = NeighbourCalibration.fit(looks(100, 5000 + seed), looks(200, seed))
+        verdicts = calibration.verdicts(looks(400, 1000 + seed))
         alarms.append([np.mean([v.percentile >= level for v in verdicts]) for level in (90, 95, 99)])
     np.testing.assert_allclose(np.mean(alarms, axis=0), [0.10, 0.05, 0.01], atol=0.01)
 
 
 def test_the_reason_is_what_is_out_of_line() -> None:
-    calibration = Calibration.fit(numbers(100, 3), numbers(200, 0), 2)
-    odd = torch.full((4, 4), 10.0).double()
-    odd[0, 0], odd[1, 1], odd[2, 2], odd[3, 3] = 20, 100, 30, 60
-    verdicts = calibration.verdicts(odd, torch.tensor([0, 0, 1, 1]))
-    assert verdicts[0].score == pytest.approx(10, rel=0.3)  # 10 above the median, of deviation 1
-    assert [verdict.reason for verdict in verdicts] == ["reconstruction", "content", "style", "complexity"]
-    assert all(verdict.percentile == calibration.highest for verdict in verdicts)
-    assert "style fits none" in str(verdicts[2])
-    # 20 is far off for the first domain, whose deviation is 1, and nothing for the second, whose deviation is
-    # 30.
-    assert calibration.verdicts(odd[:1], torch.tensor([1]))[0].percentile < 50
+    calibration = NeighbourCalibration.fit(looks(200, 3), looks(200, 0))
+    odd = looks(4, 9)
+    odd.features[1] += 40 * torch.randn(FEATURES, generator=torch.Generator().manual_seed(1))
+    odd.bits[:] = torch.tensor([8000.0, 8000.0, 2000.0, 20000.0])
+    usual, foreign, empty, noisy = calibration.verdicts(odd)
+    assert usual.percentile < 99
+    assert [some.reason for some in (foreign, empty, noisy)] == ["appearance", "simplicity", "detail"]
+    assert all(some.percentile == calibration.highest for some in (foreign, empty, noisy))
+    # In deviations of tails, which are those of a normal distribution here.
+    assert (empty.score, noisy.score) == pytest.approx((15, 30), rel=0.2)
+    assert "it is far simpler than" in str(empty)
 
 
 def test_the_highest_percentile_is_that_of_the_number_of_images() -> None:
-    calibration = Calibration.fit(numbers(100, 3), numbers(49, 0), 2)
+    calibration = NeighbourCalibration.fit(looks(100, 3), looks(49, 0))
     assert calibration.highest == pytest.approx(98)
+    assert (calibration.highest_whole(99), calibration.highest_whole(90)) == (98, 90)
 
 
-def test_files_that_know_no_complexity_judge_by_the_other_three() -> None:
-    old = Calibration.fit(
-        (numbers(100, 3)[0][:, :3], numbers(100, 3)[1]), (numbers(49, 0)[0][:, :3], numbers(49, 0)[1]), 2
-    )
-    values, domains = numbers(5, 1)
-    values[:, 3] = 1e6
-    assert old.verdicts(values, domains) == old.verdicts(values[:, :3], domains)
+def test_its_tensors_keep_the_verdicts() -> None:
+    calibration = NeighbourCalibration.fit(looks(100, 3), looks(100, 0))
+    again = NeighbourCalibration.of(calibration.tensors())
+    assert again.verdicts(looks(50, 1)) == calibration.verdicts(looks(50, 1))
 
 
-def test_json_keeps_the_verdicts() -> None:
-    calibration = Calibration.fit(numbers(100, 3), numbers(100, 0), 2)
-    again = Calibration.from_json(calibration.as_json())
-    for a, b in zip(calibration.verdicts(*numbers(50, 1)), again.verdicts(*numbers(50, 1)), strict=True):
-        assert a.reason == b.reason
-        assert a.percentile == pytest.approx(b.percentile, abs=1)
+WRONG: dict[str, Any] = {
+    "without levels": lambda tensors: tensors.pop("levels"),
+    "with no level": lambda tensors: tensors.update(levels=torch.empty(0)),
+    "unsorted": lambda tensors: tensors.update(levels=torch.tensor([2.0, 1.0])),
+    "not finite": lambda tensors: tensors.update(levels=torch.tensor([1.0, float("inf")])),
+    "without width": lambda tensors: tensors.update(units=torch.zeros(2, 3)),
+    "with units of another shape": lambda tensors: tensors.update(units=torch.ones(2, 2)),
+    "without neighbours": lambda tensors: tensors.pop("points"),
+}
 
 
-def test_a_domain_without_images_and_numbers_without_spread_do_no_harm() -> None:
-    values, _ = numbers(50, 0)
-    values[:, 2] = 0
-    images = values, torch.zeros(50, dtype=torch.long)
-    assert np.isfinite(Calibration.fit(images, images, 3).scores(values, torch.full((50,), 2))).all()
-    verdicts = Calibration.fit(images, images, 1).verdicts(*images)
-    assert all(verdict.reason != "style" for verdict in verdicts if verdict.percentile > 80)
+@pytest.mark.parametrize("name", WRONG)
+def test_tensors_that_do_not_fit_are_refused(name: str) -> None:
+    tensors = dict(NeighbourCalibration.fit(looks(20, 3), looks(20, 0)).tensors())
+    WRONG[name](tensors)
+    with pytest.raises(ValueError, match=r"do not fit|finite|positive|sorted"):
+        NeighbourCalibration.of(tensors)
 
 
-def test_many_domains_of_few_images_still_tell_what_is_far_out() -> None:
-    draws = 10 + torch.randn(600, 4, generator=torch.Generator().manual_seed(4)).double()
-    domains = torch.arange(600) % 150
-    calibration = Calibration.fit((draws[:300], domains[:300]), (draws[300:450], domains[300:450]), 150)
-    known = calibration.verdicts(draws[450:], domains[450:])
-    assert np.mean([verdict.percentile >= 90 for verdict in known]) == pytest.approx(0.1, abs=0.07)
-    assert all(
-        verdict.percentile == calibration.highest
-        for verdict in calibration.verdicts(draws[450:] + 10, domains[450:])
-    )
+def test_equal_images_do_no_harm_and_any_other_is_foreign() -> None:
+    same = torch.full((12, 3, 32, 32), 0.5)
+    calibration = NeighbourCalibration.fit(look(same[:8]), look(same[8:]))
+    usual, foreign = calibration.verdicts(look(torch.stack([same[0], torch.rand(3, 32, 32)])))
+    assert usual.percentile == 0
+    assert foreign.percentile == calibration.highest
+
+
+def test_a_look_at_an_image_is_alexnets_means_and_the_size_of_its_png() -> None:
+    images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    seen = look(images)
+    means = [layer.mean((2, 3)) for layer in Lpips.load().features(images)]
+    torch.testing.assert_close(seen.features, torch.cat(means, 1), rtol=1e-4, atol=1e-4)
+    pictures = [Image.fromarray((image[0] * 255).round().byte().numpy()) for image in images]
+    assert seen.bits.tolist() == [8 * len(png(picture)) for picture in pictures]
+
+
+def png(picture: Any) -> Any:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png", compress_level=6)
+    return buffer.getvalue()
 
 
 # ---- a trained model
@@ -160,8 +173,8 @@ def noise(count: int, seed: int = 0) -> Any:
 
 def test_training_stores_what_is_usual(run: Path, trained: Any) -> None:
     saved = load_model(run / "model.safetensors")
-    assert len(saved.calibration.levels) == 80
-    assert saved.calibration.medians.shape == (2, 4)
+    assert len(saved.calibration.levels) == 200  # half of 400 images, the validation images among them
+    assert len(saved.calibration.neighbours.points) == 200
     assert "calibration" not in saved.facts
 
 
@@ -171,28 +184,6 @@ def test_unseen_images_of_the_kind_are_usual_and_noise_is_not(trained: Any) -> N
     assert all(
         verdict.percentile == trained.calibration.highest for verdict in trained.typicality(list(noise(10)))
     )
-
-
-def test_read_gives_the_models_own_figures(trained: Any) -> None:
-    images = torch.rand(3, 1, 32, 32)
-    values, domain = measure(trained.model, images)
-    posterior = trained.model.encode(images)
-    torch.testing.assert_close(values[:, 1], posterior.content.kl())
-    each = torch.stack([posterior.style.kl(mean) for mean in trained.model.style_prior.means], 1)
-    torch.testing.assert_close(values[:, 2], each.min(1).values)
-    assert torch.equal(domain, each.argmin(1))
-    error = (trained.model.decode(posterior.mean) - images).square().flatten(1).sum(1)
-    torch.testing.assert_close(values[:, 0], error)
-    bits = (error / (2 * trained.model.variance) + values[:, 1] + values[:, 2]) / np.log(2)
-    pictures = [Image.fromarray((image[0] * 255).round().byte().numpy()) for image in images]
-    sizes = [8 * len(png(picture)) for picture in pictures]
-    torch.testing.assert_close(values[:, 3], bits - torch.tensor(sizes), rtol=1e-4, atol=0.1)
-
-
-def png(picture: Any) -> Any:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="png", compress_level=6)
-    return buffer.getvalue()
 
 
 def test_an_empty_image_is_too_simple_where_training_images_are_not(tmp_path: Path) -> None:
@@ -219,7 +210,7 @@ def test_an_empty_image_is_too_simple_where_training_images_are_not(tmp_path: Pa
     }
     trained = Translator.from_pretrained(train(from_dict(settings, "test"), tmp_path / "run"), device="cpu")
     (empty,) = trained.typicality([np.full((32, 32, 1), 128, np.uint8)])
-    assert empty.reason == "complexity"
+    assert empty.reason in ("simplicity", "appearance")
     assert empty.percentile > 97
 
 
@@ -241,10 +232,15 @@ def test_the_check_warns_raises_or_keeps_still(trained: Any) -> None:
 
 def test_what_cannot_be_resolved_is_an_error(trained: Any, tmp_path: Path, run: Path) -> None:
     images = list(bars(1, 0, lying=True))
-    with pytest.raises(InputError, match=r"98\.77 is the highest with 80"):
-        trained(images, "standing", check="warn", percentile=99.5)
-    with pytest.warns(CoarseCheckWarning, match="above percentile 98 .* has only 80 validation images"):
-        trained(images, "standing", check="warn")
+    with pytest.raises(InputError, match=r"99\.50 is the highest with 200"):
+        trained(images, "standing", check="warn", percentile=99.9)
+    few = NeighbourCalibration.fit(looks(60, 1), looks(49, 0))
+    coarse = Translator(trained.model, trained.config, trained.domains, calibration=few)
+    with (
+        pytest.warns(CoarseCheckWarning, match=r"above percentile 98 .* has only 49 images to rank among"),
+        pytest.warns(OutOfDistributionWarning),
+    ):
+        coarse(images, "standing", check="warn")
     with pytest.raises(InputError, match="choose off or warn or raise"):
         trained(images, "standing", check="always")
     saved = load_model(run / "model.safetensors")
@@ -274,7 +270,7 @@ def test_the_command_lists_unusual_files_or_stops_at_them(
 
 def test_a_verdict_reads_well() -> None:
     text = str(Verdict(99.5, "content", 7.03))
-    assert text.startswith("percentile 99.5 of validation images, score 7.0: ")
+    assert text.startswith("percentile 99.5 of images like the training data, score 7.0: ")
     assert text.endswith("its content is unlike that of the training images")
 
 
