@@ -9,7 +9,9 @@ on average over x, and I(c; d) <= I(c; d | y) + I(d; y). So
 
 .. math:: I(c; d) \le KL(q(c|x) \| p(c)) - I(c; y) + I(d; y)
 
-where I(d; y) is 0 if every domain shows the same contents. docs/evaluation.md derives it step by step.
+where I(d; y) is 0 if every domain shows the same contents. Of all densities with the mean m and the
+covariance S of q(c), the Gaussian has the largest entropy, so KL(q(c) || p(c)) >= KL(N(m, S) || N(0, I)),
+which is subtracted as well. docs/evaluation.md derives this step by step.
 
 The images that are measured are the population. Their posteriors are known, so I(c; y) and, to see how tight
 the bound is, I(c; d) itself are means of log ratios of mixtures of Gaussians over draws.
@@ -35,6 +37,7 @@ class Leak:
 
     Attributes:
         kl: mean KL of the posteriors under the prior.
+        mismatch: KL of a Gaussian with the moments of all codes under the prior; 0 if the prior is learned.
         content: I(c; y); None if it is not known what the images show.
         shared: I(d; y); 0 if every domain shows the same contents, or they are not known.
         entropy: H(d), which no code can exceed.
@@ -42,6 +45,7 @@ class Leak:
     """
 
     kl: float
+    mismatch: float
     content: float | None
     shared: float
     entropy: float
@@ -50,16 +54,19 @@ class Leak:
     @property
     def certificate(self) -> float:
         """Upper bound of I(c; d)."""
-        return max(0.0, self.kl - (self.content or 0.0) + self.shared)
+        return max(0.0, self.kl - self.mismatch - (self.content or 0.0) + self.shared)
 
     def __str__(self) -> str:
-        content = "" if self.content is None else f" - {self.content:.2f} about the content"
-        shared = f" + {self.shared:.2f} that content and domain share" if self.shared > 0.005 else ""
+        parts = [f"KL {self.kl:.2f}", f"less {self.mismatch:.2f} of mismatch with the prior"]
+        if self.content is not None:
+            parts.append(f"less {self.content:.2f} about the content")
+        if self.shared > 0.005:
+            parts.append(f"and {self.shared:.2f} that content and domain share")
         says = "" if self.certificate < self.entropy else ", which excludes nothing"
         return (
-            f"a draw of the content tells at most {self.certificate:.2f} nats about the domain (KL "
-            f"{self.kl:.2f}{content}{shared}), whose entropy is {self.entropy:.2f}{says}; among these images "
-            f"it tells {self.measured:.2f}"
+            f"a draw of the content tells at most {self.certificate:.2f} nats about the domain "
+            f"({', '.join(parts)}), whose entropy is {self.entropy:.2f}{says}; among these images it tells "
+            f"{self.measured:.2f}"
         )
 
 
@@ -99,7 +106,8 @@ def measure_leak(
     informations = {name: max(0.0, float(torch.stack(found).mean())) for name, found in ratios.items()}
     content = informations.get("content")
     shared = 0.0 if content is None else _information(groups["domain"], groups["content"])
-    return Leak(kl, content, shared, _entropy(groups["domain"]), informations["domain"])
+    mismatch = moment_kl(codes) if isinstance(prior, StandardPrior) else 0.0
+    return Leak(kl, mismatch, content, shared, _entropy(groups["domain"]), informations["domain"])
 
 
 def log_densities(draws: Tensor, codes: Gaussian) -> Tensor:
@@ -109,6 +117,16 @@ def log_densities(draws: Tensor, codes: Gaussian) -> Tensor:
     precision = torch.exp(-logvar)
     offset = (mean.square() * precision + logvar).sum(1)
     return flat @ (mean * precision).T - 0.5 * (flat.square() @ precision.T + offset)
+
+
+def moment_kl(codes: Gaussian) -> float:
+    """KL under N(0, I) of the Gaussian with the mean and the covariance of draws from all codes, in nats."""
+    means = codes.mean.flatten(1).double()
+    middle = means.mean(0)
+    centred = means - middle
+    noise = codes.logvar.flatten(1).double().exp().mean(0)
+    covariance = centred.T @ centred / len(means) + torch.diag(noise)
+    return float(0.5 * (middle @ middle + covariance.trace() - torch.logdet(covariance) - len(middle)))
 
 
 def _entropy(labels: Tensor) -> float:

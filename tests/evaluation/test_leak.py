@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from sivae_translate.evaluation.leak import Leak, log_densities, measure_leak
+from sivae_translate.evaluation.leak import Leak, log_densities, measure_leak, moment_kl
 from sivae_translate.models.codes import Gaussian
 from sivae_translate.models.priors import MixturePrior, StandardPrior
 
@@ -40,6 +40,8 @@ def test_codes_far_apart_tell_domain_and_content_in_full() -> None:
     assert leak.measured == pytest.approx(math.log(2))
     kl = 2 * (0.5 * (1 + 1e-4 - 1) - math.log(0.01))
     assert leak.kl == pytest.approx(kl)
+    # The codes as a whole have a mean of 0 and, in both numbers, a variance of 1 + 1e-4.
+    assert leak.mismatch == pytest.approx(0, abs=1e-6)
     assert leak.certificate == pytest.approx(kl - math.log(2))
 
 
@@ -76,7 +78,28 @@ def test_the_certificate_holds_for_codes_of_any_kind() -> None:
         leak = measure_leak(codes, domains, contents, StandardPrior((3, 2)))
         assert leak.measured <= min(leak.certificate, leak.entropy + 1e-9)
         unknown = measure_leak(codes, domains, None, StandardPrior((3, 2)))
-        assert unknown.content is None and unknown.certificate == unknown.kl
+        assert unknown.content is None and unknown.certificate == unknown.kl - unknown.mismatch
+
+
+def test_what_the_codes_as_a_whole_differ_from_the_prior_is_subtracted() -> None:
+    # Every image has the same code, N((3, 0), diag(4, 1)): all of the KL is mismatch.
+    codes = Gaussian(torch.tensor([[3.0, 0.0]] * 4), torch.tensor([[math.log(4), 0.0]] * 4))
+    leak = measure_leak(codes, DOMAINS, None, PRIOR)
+    assert leak.kl == pytest.approx(0.5 * (9 + 4 - math.log(4) - 1))
+    assert leak.mismatch == pytest.approx(leak.kl)
+    assert leak.certificate == pytest.approx(0, abs=1e-6)
+
+
+def test_the_moments_are_those_of_draws() -> None:
+    torch.manual_seed(0)
+    codes = Gaussian(2 * torch.randn(30, 3) + 1, torch.randn(30, 3))
+    draws = torch.cat([codes.sample() for _ in range(20_000)]).double()
+    fitted = torch.distributions.MultivariateNormal(draws.mean(0), draws.T.cov())
+    prior = torch.distributions.MultivariateNormal(
+        torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+    )
+    expected = float(torch.distributions.kl_divergence(fitted, prior))
+    assert moment_kl(codes) == pytest.approx(expected, rel=0.01)
 
 
 def test_densities_are_those_of_the_gaussians() -> None:
@@ -96,10 +119,10 @@ def test_a_learned_prior_is_the_prior_and_the_callers_generator_is_untouched() -
 
 
 def test_in_words() -> None:
-    words = str(Leak(kl=5.0, content=3.9, shared=0.0, entropy=1.5, measured=0.7))
+    words = str(Leak(kl=5.0, mismatch=0.25, content=3.65, shared=0.0, entropy=1.5, measured=0.7))
     assert words == (
-        "a draw of the content tells at most 1.10 nats about the domain (KL 5.00 - 3.90 about the content), "
-        "whose entropy is 1.50; among these images it tells 0.70"
+        "a draw of the content tells at most 1.10 nats about the domain (KL 5.00, less 0.25 of mismatch with "
+        "the prior, less 3.65 about the content), whose entropy is 1.50; among these images it tells 0.70"
     )
-    assert "which excludes nothing" in str(Leak(9.0, None, 0.0, 1.5, 0.7))
-    assert "+ 0.20 that content and domain share" in str(Leak(5.0, 3.0, 0.2, 1.5, 0.7))
+    assert "which excludes nothing" in str(Leak(9.0, 0.0, None, 0.0, 1.5, 0.7))
+    assert "and 0.20 that content and domain share" in str(Leak(5.0, 0.0, 3.0, 0.2, 1.5, 0.7))
