@@ -30,7 +30,7 @@ Run = Annotated[
 Device = Annotated[str, tyro.conf.arg(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[
     Precision,
-    tyro.conf.arg(help="Precision of matrix products; auto is bfloat16 where that is fast, else float32."),
+    tyro.conf.arg(help="Precision of matrix products; auto is the fastest, float32 the most exact."),
 ]
 Format = Annotated[
     ImageFormat, tyro.conf.arg(help="Format of the images: png is lossless, jpg and webp are smaller.")

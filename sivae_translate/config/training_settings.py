@@ -59,7 +59,10 @@ class TrainingConfig(Section):
         int, Field(ge=0, le=10**12, description="seed of first weights, batches, noise and augmentation")
     ] = 0
     device: Annotated[str, Field(max_length=50, description="auto, cpu, cuda, cuda:1, mps")] = "auto"
-    precision: Annotated[Precision, Field(description="auto is bfloat16 where that is fast")] = "auto"
+    precision: Annotated[
+        Precision,
+        Field(description="auto is bfloat16 where that is fast, float16 on GPUs without it, else float32"),
+    ] = "auto"
     graph: Annotated[
         Literal["auto", "on", "off"],
         Field(

@@ -40,7 +40,7 @@ class Engine:
     Args:
         model: a trained model; it is moved to the device and set to evaluation mode without gradients.
         device: where to compute; ``auto`` is a GPU if there is one.
-        dtype: ``auto``, ``float32`` or ``bfloat16``.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         calibration: scores of typical images, for `typicality`; None if training had no validation images.
 
     Raises:

@@ -43,7 +43,7 @@ class Translator:
         config: the settings it was trained with; images are prepared as in training.
         domains: names of the domains, in the order of their indices.
         device: where to compute; ``auto`` is a GPU if there is one.
-        dtype: ``auto``, ``float32`` or ``bfloat16``.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         facts: facts about the training.
         calibration: scores of typical images, for ``check``; None if training had no validation images.
         origin: the model file that it was read from, if any.

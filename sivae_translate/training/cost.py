@@ -23,6 +23,7 @@ from sivae_translate.objectives.schedule import takes_part
 from sivae_translate.training.budget import Budget
 from sivae_translate.training.state import RunState
 from sivae_translate.training.step import make_stepper
+from sivae_translate.utils.devices import pick_dtype
 from sivae_translate.utils.measuring import count_flops, seconds
 from sivae_translate.utils.recording import WARM_UP
 
@@ -71,7 +72,8 @@ def measure_phases(
             parameter.requires_grad_(True)  # those of a model that translates are frozen
         objective = make_objective(config.objective, copy)
         parts = _parts(config, len(batch.images))
-        stepper = make_stepper(objective, config.training.model_copy(update={"accumulate": parts}))
+        training = config.training.model_copy(update={"accumulate": parts})
+        stepper = make_stepper(objective, training, dtype=pick_dtype(training.precision, device))
         phases = []
         for number, (begin, end) in enumerate(phase_limits(config, objective), 1):
 

@@ -37,6 +37,7 @@ from sivae_translate.models.latent import LatentModel
 from sivae_translate.training.averaging import is_finite
 from sivae_translate.training.distributed import World
 from sivae_translate.training.signals import Interrupted
+from sivae_translate.utils.devices import not_in_float16
 from sivae_translate.utils.errors import CheckpointError, TrainingError
 from sivae_translate.utils.progress import console, track
 
@@ -204,7 +205,7 @@ def train_autoencoder(
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / 100) * _cosine(step / steps)
         crops = _crops(images(step), generator)
-        with autocast():
+        with autocast(), not_in_float16(crops.device):
             rebuilt, error = _with_noise(autoencoder, crops, generator)
         loss = error + EDGES * edge_error(rebuilt, crops)
         optimizer.zero_grad(set_to_none=True)

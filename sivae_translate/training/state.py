@@ -83,7 +83,7 @@ class RunState:
         self.masked = 0
         self._build_model(resumed=checkpoint is not None)
         training = config.training
-        self.stepper = make_stepper(self.objective, training, world.size)
+        self.stepper = make_stepper(self.objective, training, world.size, self.dtype)
         self.batches = make_batches(self.model, data, config, split.splits, world, self.autocast)
         self.budget = Budget(training, sum(len(one.train) for one in split.splits))
         self.validation = Validation(data, split.splits, self.ema, self.autocast, unreadable)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -15,14 +14,16 @@ from torch.nn.parallel import DistributedDataParallel
 from sivae_translate.config import TrainingConfig
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.blocks import Block
-from sivae_translate.objectives.base import Objective, as_numbers
+from sivae_translate.objectives.base import Objective
 from sivae_translate.objectives.content_rate import GAIN
 from sivae_translate.objectives.fakes import RealState
 from sivae_translate.objectives.schedule import Weights
 from sivae_translate.training.graph import ReplayedStep, Update, make_recorder
 from sivae_translate.training.halves import DecoderHalf, EncoderHalf, average_gradients
 from sivae_translate.training.leaves import Leaves
+from sivae_translate.training.loss_scale import LossScale
 from sivae_translate.training.parts import EarlierEncoders, detached, draw_seeds
+from sivae_translate.training.step_result import StepResult
 from sivae_translate.utils.devices import is_recording
 from sivae_translate.utils.errors import ConfigError
 from sivae_translate.utils.memory import keep_freed_memory
@@ -32,34 +33,6 @@ from sivae_translate.utils.recording import Recorder
 Autocast = Callable[[], AbstractContextManager[object]]
 FACTOR = "rate_factor"
 """Key of an optimizer's group: a factor on the learning rate."""
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """The result of a step.
-
-    Attributes:
-        objective: the objective.
-        states: the passes of the step, of every part of the batch.
-        weights: the loss weights of the step.
-        loss: loss of the decoder's half, or of both without fakes; scalar.
-        norms: gradient norm of each half before clipping.
-        rate: the learning rate.
-    """
-
-    objective: Objective
-    states: Sequence[RealState]
-    weights: Weights
-    loss: Tensor
-    norms: dict[str, Tensor]
-    rate: float
-
-    def metrics(self) -> dict[str, float]:
-        """The objective's metrics, gradient norms, loss and rate; waits for the device."""
-        each = [self.objective.metrics(state, self.weights) for state in self.states]
-        metrics = {name: _mean([one[name] for one in each]) for name in each[0]}
-        metrics |= {f"gradient_norm_{name}": norm for name, norm in self.norms.items()}
-        return as_numbers(metrics | {"loss": self.loss, "learning_rate": self.rate})
 
 
 class Stepper:
@@ -81,6 +54,7 @@ class Stepper:
             others of their part.
         recorder: records steps to replay them; None runs every operator anew. See
             `sivae_translate.training.graph`.
+        dtype: precision of the passes; the loss is scaled in float16.
 
     Attributes:
         replayed: the recorded steps, if there is a recorder.
@@ -96,6 +70,7 @@ class Stepper:
         means_rate: float = 1.0,
         parts: int = 1,
         recorder: Recorder | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.objective, self.clip_norm, self.replicas = objective, clip_norm, replicas
         self.processes, self.parts = processes, parts
@@ -114,6 +89,7 @@ class Stepper:
             "decoder": torch.optim.Adam(self._decoder_groups(means_rate), betas=betas, fused=True),
         }
         say = partial(console.print, highlight=False)
+        self.loss_scale = LossScale(self.decoders[0].device) if dtype == torch.float16 else None
         self.replayed = None if recorder is None else ReplayedStep(recorder, say)
         if self.replayed is not None:
             self._fix_rates()
@@ -137,7 +113,7 @@ class Stepper:
         """
         weights = self.objective.weights(progress)
         self._set_rates(rate)
-        update = partial(self._update_in_parts if self.parts > 1 else self._update, autocast=autocast)
+        update = partial(self._scaled_update, autocast=autocast)
         if self.replayed is None:
             done = update(batch, weights)
         else:
@@ -146,6 +122,14 @@ class Stepper:
                 self.objective.after_replay(weights)
         self.objective.after_step(number)
         return StepResult(self.objective, done.states, weights, done.loss, done.norms, rate)
+
+    def _scaled_update(self, batch: Batch, weights: Weights, autocast: Autocast) -> Update:
+        """Update both halves, then the scale of the loss, if there is one."""
+        update = self._update_in_parts if self.parts > 1 else self._update
+        done = update(batch, weights, autocast)
+        if self.loss_scale is not None:
+            self.loss_scale.update()
+        return done
 
     def _update(self, batch: Batch, weights: Weights, autocast: Autocast) -> Update:
         """Update both halves."""
@@ -268,6 +252,8 @@ class Stepper:
     ) -> None:
         """Compute gradients of the given parameters only, into their ``grad``, or add to what is there."""
         total = loss * self.replicas if self.replicas > 1 else loss
+        if self.loss_scale is not None:
+            total = total * self.loss_scale.scale
         if self.leaves is None:
             total.backward(inputs=list(parameters), retain_graph=retain)  # type: ignore[no-untyped-call]
         else:
@@ -296,13 +282,17 @@ class Stepper:
                     group["lr"] = value
 
     def _move(self, half: Literal["encoders", "decoder"]) -> Tensor:
-        """Clip the gradient, then update with Adam; returns the norm before clipping."""
+        """Clip the gradient, then update with Adam; returns the norm before clipping, 0 if it overflowed."""
         parameters = self.encoders if half == "encoders" else self.decoders
+        optimizer: Any = self.optimizers[half]
+        if self.loss_scale is not None:  # fused Adam does nothing where found_inf is 1
+            optimizer.found_inf = self.loss_scale.unscaled([p.grad for p in parameters if p.grad is not None])
         if self.clip_norm is None:
             norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         else:
             norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm)
-        optimizer = self.optimizers[half]
+        if self.loss_scale is not None:
+            norm = torch.where(optimizer.found_inf > 0, 0.0, norm)
         for group in optimizer.param_groups:
             group["capturable"] = is_recording()
         optimizer.step()
@@ -310,8 +300,10 @@ class Stepper:
         return norm
 
 
-def make_stepper(objective: Objective, training: TrainingConfig, processes: int = 1) -> Stepper:
-    """The stepper of a run with these settings, shared by so many processes.
+def make_stepper(
+    objective: Objective, training: TrainingConfig, processes: int = 1, dtype: torch.dtype = torch.float32
+) -> Stepper:
+    """The stepper of a run with these settings, shared by so many processes, with passes of a precision.
 
     Raises:
         ConfigError: activations should be checkpointed, but the networks have no blocks.
@@ -332,8 +324,5 @@ def make_stepper(objective: Objective, training: TrainingConfig, processes: int 
         means_rate=training.means_rate,
         parts=training.accumulate,
         recorder=make_recorder(training, objective, processes),
+        dtype=dtype,
     )
-
-
-def _mean(values: Sequence[Tensor | float]) -> Tensor | float:
-    return values[0] if len(values) == 1 else sum(values[1:], start=values[0]) / len(values)

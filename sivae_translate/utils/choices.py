@@ -8,8 +8,8 @@ ObjectiveName = Literal["elbo", "introvae", "soft_introvae", "bootstrap"]
 PlaneName = Literal["8gaussians", "spiral", "checkerboard", "rings"]
 """Data sets of the 2D laboratory."""
 
-Precision = Literal["auto", "float32", "bfloat16"]
-"""Precision of matrix products; auto is bfloat16 where that is fast."""
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+"""Precision of matrix products; auto is bfloat16 where that is fast, and float16 on GPUs without it."""
 
 ImageFormat = Literal["png", "jpg", "webp"]
 """Of the images that are written."""

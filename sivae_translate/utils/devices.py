@@ -14,6 +14,8 @@ from torch import nn
 from sivae_translate.utils.choices import Precision
 from sivae_translate.utils.errors import ConfigError
 
+TENSOR_CORES = (7, 0)
+"""Compute capability of the first GPUs that multiply matrices of float16 fast."""
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -40,6 +42,8 @@ def pick_device(name: str = "auto") -> torch.device:
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """``auto`` is bfloat16 on GPUs that have it and on CPUs that multiply matrices in it, else float32.
 
+    GPUs that have tensor cores but no bfloat16 (V100, T4) use float16.
+
     Raises:
         ConfigError: the precision is unknown.
     """
@@ -48,9 +52,12 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
             f"there is no precision '{precision}'", remedy=f"choose one of {', '.join(get_args(Precision))}"
         )
     if precision != "auto":
-        return torch.float32 if precision == "float32" else torch.bfloat16
+        named: torch.dtype = getattr(torch, precision)
+        return named
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16
+        return torch.float16 if torch.cuda.get_device_capability(device) >= TENSOR_CORES else torch.float32
     return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16() else torch.float32
 
 
@@ -89,6 +96,15 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)
+
+
+@contextlib.contextmanager
+def not_in_float16(device: torch.device) -> Iterator[None]:
+    """Autocast is off if it is in float16, in which small gradients vanish unless the loss is scaled."""
+    kind = device.type
+    half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    with torch.autocast(kind, enabled=False) if half else contextlib.nullcontext():
+        yield
 
 
 def device_memory(name: str) -> int:
