@@ -74,8 +74,22 @@ def evaluation_markdown(evaluation: Evaluation, title: str) -> str:
             for t in evaluation.targets
         )
         lines += ["", "## Target domains", "", *markdown_table(header, rows)]
+    lines += risk_section(evaluation, "## Risk and coverage")
     lines += codes_section(evaluation, "## Codes")
     return "\n".join(lines) + "\n"
+
+
+def risk_section(evaluation: Evaluation, heading: str) -> list[str]:
+    """LPIPS of the translations of the most typical sources, as Markdown; empty if it was not measured."""
+    risk = evaluation.risk
+    if risk is None:
+        return []
+    rows = [
+        ["the most typical", *map(number, risk.risks)],
+        ["the best", *map(number, risk.lowest)],
+    ]
+    header = ["LPIPS of", *(f"{share:.0%}" for share in risk.coverages)]
+    return ["", heading, "", *markdown_table(header, rows), "", f"{risk}."]
 
 
 def codes_section(evaluation: Evaluation, heading: str) -> list[str]:
@@ -107,7 +121,7 @@ def _probe_cell(result: ProbeResult | None, counts: bool) -> str:
 
 
 def summary_lines(evaluation: Evaluation) -> list[str]:
-    """One line each on what is not measured per translation: texture, KID and reconstruction."""
+    """One line each on what is not measured per translation: texture, KID, reconstruction and risk."""
     pairs, domains = evaluation.pairs, evaluation.domains
     lines = []
     if textures := [pair.texture for pair in pairs if pair.texture]:
@@ -123,6 +137,8 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
             for name in domains[0].metrics
         ]
         lines.append(", ".join(means))
+    if evaluation.risk:
+        lines.append(f"risk: {evaluation.risk}")
     return lines
 
 

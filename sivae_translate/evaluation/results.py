@@ -12,6 +12,7 @@ from sivae_translate.data.sources import StyleKind
 from sivae_translate.evaluation.intervals import Interval
 from sivae_translate.evaluation.leak import Leak
 from sivae_translate.evaluation.probes import ProbeResult
+from sivae_translate.evaluation.risk import RiskCoverage
 from sivae_translate.evaluation.texture import Texture
 
 TITLES = {
@@ -165,6 +166,8 @@ class Evaluation:
         lpips_networks: networks that LPIPS was computed with.
         probes: accuracy of small classifiers of the codes.
         leak: how much the content code can tell about the domain; None for baselines and without probes.
+        risk: whether unusual sources are translated worse; None for baselines, without truths and without a
+            calibration.
         cases: the best, median and worst translations, not written to JSON.
     """
 
@@ -177,6 +180,7 @@ class Evaluation:
     lpips_networks: tuple[str, ...] = ("AlexNet",)
     probes: dict[str, ProbeResult] = field(default_factory=dict)
     leak: Leak | None = None
+    risk: RiskCoverage | None = None
     cases: tuple[Case, ...] = field(default=(), repr=False)
 
     def as_json(self) -> dict[str, Any]:

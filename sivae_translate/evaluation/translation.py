@@ -21,6 +21,7 @@ from sivae_translate.evaluation.intervals import Interval, bootstrap, bootstrap_
 from sivae_translate.evaluation.realism import looks_of
 from sivae_translate.evaluation.reconstruction import measure_reconstructions
 from sivae_translate.evaluation.results import RATIOS, Case, Evaluation, PairResult, TargetResult
+from sivae_translate.evaluation.risk import measure_risk
 from sivae_translate.evaluation.suite import MetricSuite, stack
 from sivae_translate.inference.style import Style
 from sivae_translate.inference.translator import Translator
@@ -216,6 +217,7 @@ class _Work:
             lpips_networks=self.suite.lpips_networks,
             probes=reading.probes,
             leak=reading.leak,
+            risk=measure_risk(self.translator, self.cases, self.seed),
             cases=_pick(self.cases),
         )
 

@@ -21,6 +21,7 @@ from sivae_translate.evaluation.reporting import (
     codes_section,
     networks_sentence,
     reconstruction_section,
+    risk_section,
     texture_section,
     with_interval,
 )
@@ -137,6 +138,7 @@ def as_json(methods: Sequence[MethodResult]) -> dict[str, object]:
             },
             "probes": {name: asdict(probe) for name, probe in one.evaluation.probes.items()},
             "leak": asdict(one.evaluation.leak) if one.evaluation.leak else None,
+            "risk": asdict(one.evaluation.risk) if one.evaluation.risk else None,
         }
         for one in methods
     }
@@ -170,6 +172,7 @@ def markdown(
         if len(model.pairs) <= TEXTURE_PAIRS:
             lines += texture_section(model.pairs, "### Texture of the model's translations")
         lines += reconstruction_section(model.domains, "### Reconstruction")
+        lines += risk_section(model, "### Risk and coverage")
         lines += codes_section(model, "### Codes")
         lines += ["", f"![best, median and worst cases of the model]({style}/cases.png)"]
     lines += ["", "![contents and styles](grid.png)"]
