@@ -136,7 +136,8 @@ def _form(text: str, size: int | None) -> Form:
 def _calibrate(data: DomainData, shape: tuple[int, ...]) -> NeighbourCalibration:
     """The calibration that training would store."""
     splits = split_training(data.train, VALIDATION)
-    calibration = calibrate(splits, lambda domain, some: read_batch(data.train[domain], some, shape, print))
+    names = data.training_names
+    calibration = calibrate(splits, names, lambda at, some: read_batch(data.train[at], some, shape, print))
     assert calibration is not None
     return calibration
 

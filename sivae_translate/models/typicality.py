@@ -9,9 +9,9 @@ reason. Neither depends on the model, so images that it was trained on serve as 
 The score is ranked among those of other images, which have no part in components, neighbours or sizes. With n
 of N of them below it, the image's percentile is 100 n / (N + 1). Among N + 1 exchangeable images each is
 equally likely to be the least typical, so an in-distribution image reaches the percentile 100 - a with a
-probability of at most a % (conformal prediction). Images of one domain resemble each other. If new images
-come from new domains, as in Cars3D, they are exchangeable with images of domains that have no part in
-components and neighbours (`sivae_translate.training.calibrating`).
+probability of at most a % (conformal prediction). Images of one domain or series resemble each
+other. If new images come from new ones, as in Cars3D, they are exchangeable with images of domains that have
+no part in components and neighbours (`sivae_translate.training.calibrating`).
 
 Files of earlier versions have a calibration of another kind (`sivae_translate.models.code_typicality`).
 """

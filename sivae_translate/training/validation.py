@@ -64,7 +64,7 @@ class Validation:
         """The calibration of typicality; None without validation images. It does not depend on the model."""
         if not any(len(split.validation) for split in self.splits):
             return None
-        return calibrate(self.splits, self._images)
+        return calibrate(self.splits, self.data.training_names, self._images)
 
     def mask(self) -> int:
         """Mask channels of the content code that carry nothing; returns how many."""
