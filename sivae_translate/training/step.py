@@ -292,7 +292,7 @@ class Stepper:
         else:
             norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         if self.loss_scale is not None:
-            norm = torch.where(optimizer.found_inf > 0, 0.0, norm)
+            norm = norm.masked_fill(optimizer.found_inf > 0, 0.0)
         for group in optimizer.param_groups:
             group["capturable"] = is_recording()
         optimizer.step()

@@ -14,13 +14,15 @@ T = TypeVar("T")
 UNDECLARED = ("running_mean", "running_var")
 """Arguments that operators write to without saying so."""
 HOST_READS = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal")
+HOST_COPIES = ("lift_fresh",)
+"""What torch.tensor calls, which a device has to copy from the host. A single number can be filled in there."""
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes operators with the very tensors they read and write.
 
     As in a graph, numbers that Python passed are fixed, tensors keep their places, random numbers come from
-    the default generator, and the host must read nothing.
+    the default generator, and the host must neither read nor send anything.
     """
 
     def __init__(self) -> None:
@@ -32,7 +34,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Note an operator and run it."""
         kwargs = kwargs or {}
-        if func.overloadpacket.__name__ in HOST_READS:
+        if func.overloadpacket.__name__ in (*HOST_READS, *HOST_COPIES):
             raise RuntimeError(f"operation not permitted when stream is capturing: {func}")
         for argument, value in zip(func._schema.arguments, args, strict=False):
             declared = argument.alias_info is not None and argument.alias_info.is_write

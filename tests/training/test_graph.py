@@ -150,9 +150,16 @@ def test_what_cannot_be_recorded_runs_one_operator_at_a_time(capsys: pytest.Capt
     assert "More lines" not in lines
 
 
-def test_a_host_read_cannot_be_recorded() -> None:
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: torch.ones(2).sum().item(),
+        lambda: torch.tensor([1.0, 2.0]),
+    ],
+)
+def test_what_the_host_reads_or_sends_cannot_be_recorded(work: Callable[[], object]) -> None:
     with pytest.raises(RuntimeError, match="not permitted"):
-        TapeRecorder().recorded(lambda: torch.ones(2).sum().item())
+        TapeRecorder().recorded(work)
 
 
 SETTINGS: dict[str, Any] = {
