@@ -27,7 +27,14 @@ class TrainingConfig(Section):
     autoencoder_steps: Annotated[
         Count, Field(description="training steps of the run's own autoencoder, before all others")
     ] = 1000
-    batch: Annotated[int, Field(ge=2, le=65_536, description="images per step")] = 32
+    batch: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=65_536,
+            description="images per step; if it is not set, 128 or 64 on a GPU with memory for it",
+        ),
+    ] = 32
     accumulate: Annotated[
         int,
         Field(

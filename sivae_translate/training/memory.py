@@ -10,13 +10,27 @@ from torch import Tensor
 from sivae_translate.config import Config
 from sivae_translate.models.build import make_model
 from sivae_translate.training.latents import open_autoencoder
-from sivae_translate.utils.devices import device_memory
+from sivae_translate.utils.devices import device_memory, pick_device
 from sivae_translate.utils.errors import ConfigError
 
 LARGE = 1024
 """Batch size from which on memory is measured."""
 TRIED = 2
 """Number of images to measure the memory of."""
+GPU_BATCHES = (128, 64)
+"""Batch sizes for GPUs, best first; smaller batches leave a GPU idle."""
+PASSES, FREE = 8, 0.5
+"""How many reconstructions a step keeps at most, and the share of a GPU's memory that they may take."""
+
+
+def with_suited_batch(config: Config) -> Config:
+    """Settings with a larger batch on a GPU that has the memory, unless they name a size."""
+    training = config.training
+    if "batch" in training.model_fields_set or pick_device(training.device).type != "cuda":
+        return config
+    room, each = FREE * device_memory(training.device), PASSES * least_memory(config) / training.accumulate
+    batch = next((size for size in GPU_BATCHES if size * each <= room), training.batch)
+    return config.model_copy(update={"training": training.model_copy(update={"batch": batch})})
 
 
 def require_memory(config: Config) -> None:

@@ -92,7 +92,7 @@ class Stepper:
         self.loss_scale = LossScale(self.decoders[0].device) if dtype == torch.float16 else None
         self.replayed = None if recorder is None else ReplayedStep(recorder, say)
         if self.replayed is not None:
-            self._fix_rates()
+            self._keep_in_place(self.replayed)
 
     def step(
         self,
@@ -259,17 +259,12 @@ class Stepper:
         else:
             self.leaves.differentiate(total, parameters, retain=retain, add=add)
 
-    def _fix_rates(self) -> None:
-        """Keep learning rates on the device, in place; loading moments ends that, and recorded steps."""
+    def _keep_in_place(self, replayed: ReplayedStep) -> None:
+        """Keep learning rates on the device; loaded moments are in other memory, so steps are forgotten."""
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = torch.zeros((), device=self.decoders[0].device)
-            optimizer.register_load_state_dict_post_hook(self._start_again)
-
-    def _start_again(self, optimizer: torch.optim.Optimizer) -> None:
-        """A hook for when an optimizer was loaded: its moments are in other memory."""
-        assert self.replayed is not None
-        self.replayed.forget()
+            optimizer.register_load_state_dict_post_hook(lambda _: replayed.forget())
 
     def _set_rates(self, rate: float) -> None:
         """Set the learning rate of Adam, in place if it is on the device."""

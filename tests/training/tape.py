@@ -15,7 +15,7 @@ UNDECLARED = ("running_mean", "running_var")
 """Arguments that operators write to without saying so."""
 HOST_READS = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal")
 HOST_COPIES = ("lift_fresh",)
-"""What torch.tensor calls, which a device has to copy from the host. A single number can be filled in there."""
+"""What torch.tensor calls, whose numbers a device has to copy from the host."""
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
