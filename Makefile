@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
+# Tests run in two processes, each with one thread; a file stays in one process.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+TWO := -n 2 --dist loadfile
 
 .PHONY: demo test test-web lint format-check types layers docs check test-slow fuzz bench setup format clean
 
@@ -30,7 +33,7 @@ demo: .venv/demo-ready
 	$(BIN)/python -m sivae_translate demo
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) $(TWO) -m "not slow"
 
 # The web page and trackio, which ask for an older Pillow than the other tests have: an environment of their
 # own, with everything else from .venv.
@@ -68,7 +71,7 @@ docs: .venv/docs-ready
 	touch $@
 
 check: lint format-check types
-	$(BIN)/python -m pytest -m "not slow and not full"
+	$(PYTEST) $(TWO) -m "not slow and not full"
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

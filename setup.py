@@ -94,6 +94,7 @@ setup(
             "pyarrow>=14",
             "fsspec>=2023.5",
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "ruff==0.17.6",
             "mypy==2.4.1",
