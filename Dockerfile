@@ -4,8 +4,10 @@
 #   docker run --rm -v "$PWD:/work" sivae-translate translate glyphs-64 letters --to dejavu-serif --out serif
 #   docker run --rm -p 127.0.0.1:7860:7860 sivae-translate serve glyphs-64 --host 0.0.0.0 --port 7860
 FROM python:3.12-slim
-# PyTorch for CPUs is a tenth of the size of that with CUDA.
-RUN pip install --no-cache-dir torch --index-url https://download.pytorch.org/whl/cpu
+# PyTorch for CPUs is a tenth of the size of that with CUDA: --build-arg TORCH="--index-url ...", as PyTorch's
+# own page says, chooses it.
+ARG TORCH=""
+RUN pip install --no-cache-dir torch $TORCH
 COPY setup.py pyproject.toml README.md LICENSE /src/
 COPY sivae_translate /src/sivae_translate
 COPY assets /src/assets
