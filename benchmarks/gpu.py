@@ -91,7 +91,7 @@ def tests(machine: Machine) -> Iterator[tuple[str, Work]]:
         machine.require_cuda()
         command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests"]
         output = subprocess.run(
-            command, cwd=ROOT, timeout=90, capture_output=True, text=True, check=False
+            command, cwd=ROOT, timeout=60, capture_output=True, text=True, check=False
         ).stdout
         counts = {name: float(number) for number, name in re.findall(r"(\d+) (passed|failed|error)", output)}
         failed = ", ".join(re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE))

@@ -57,14 +57,17 @@ class CudaRecorder:
 
     def recorded(self, work: Callable[[], T]) -> Callable[[], T]:
         """Record a graph; see `Recorder.recorded`."""
-        graph, seed = torch.cuda.CUDAGraph(), torch.cuda.initial_seed()
+        graph, generator = torch.cuda.CUDAGraph(), self._generator()
+        seed = generator.initial_seed()
         # Other threads, such as the one that pins batches in memory, go on during the recording.
         recording = torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local")
         try:
             with torch.cuda.device(self.device), _uncached_autocast(), recording:
                 result = work()
         except BaseException:
-            self._renew_generator(seed)
+            # After a failed recording, the generator may wait for its end for ever: its state is replaced.
+            generator.graphsafe_set_state(torch.Generator(self.device).graphsafe_get_state())
+            generator.manual_seed(seed)
             raise
 
         def replay() -> T:
@@ -73,12 +76,10 @@ class CudaRecorder:
 
         return replay
 
-    def _renew_generator(self, seed: int) -> None:
-        """Give the default generator a new state: after a failed recording it may still wait for its end."""
+    def _generator(self) -> torch.Generator:
+        """The default generator of the device."""
         index = self.device.index
-        generator = torch.cuda.default_generators[torch.cuda.current_device() if index is None else index]
-        generator.graphsafe_set_state(torch.Generator(self.device).graphsafe_get_state())
-        generator.manual_seed(seed)
+        return torch.cuda.default_generators[torch.cuda.current_device() if index is None else index]
 
 
 @contextmanager

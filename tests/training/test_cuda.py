@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from sivae_translate.config import from_dict, load_config
-from sivae_translate.data.batches import Batch
+from sivae_translate.config import DataConfig, from_dict, load_config
+from sivae_translate.data.batches import Batch, iterate
+from sivae_translate.data.resident import ResidentBatches, fits
+from sivae_translate.data.splits import split_training
 from sivae_translate.evaluation import metrics
 from sivae_translate.inference.translator import Translator
 from sivae_translate.models.build import make_model
 from sivae_translate.models.lpips import Lpips
+from sivae_translate.models.norms import channel_norm
 from sivae_translate.objectives import make_objective
 from sivae_translate.training.launch import train
 from sivae_translate.training.step import Stepper, make_stepper
@@ -70,12 +74,21 @@ def weights_after(steps: int, graph: str, dtype: torch.dtype, name: str) -> tupl
     for number in range(steps):
         batch = Batch(images(8, number, side=32), torch.arange(8) // 4).to(device)
         torch.manual_seed(number)
-        stepper.step(batch, number / steps, 1e-4, number + 1, lambda: autocast(device, dtype)).metrics()
+        result = stepper.step(batch, number / steps, 1e-4, number + 1, lambda: autocast(device, dtype))
+        if number % 10 == 0:
+            assert all(map(math.isfinite, result.metrics().values()))
     return stepper, [parameter.detach() for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("name", ["soft_introvae", "introvae", "bootstrap"])
-@pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 0.02), (torch.bfloat16, 0.1)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "dtype", "near"),
+    [
+        ("soft_introvae", torch.float32, 0.02),
+        ("soft_introvae", torch.bfloat16, 0.1),
+        ("bootstrap", torch.bfloat16, 0.1),
+    ],
+    ids=str,
+)
 def test_replayed_steps_leave_the_weights_of_eager_ones(name: str, dtype: torch.dtype, near: float) -> None:
     (_, start), (_, plain), (_, again), (stepper, replayed) = (
         weights_after(steps, graph, dtype, name)
@@ -90,6 +103,34 @@ def test_replayed_steps_leave_the_weights_of_eager_ones(name: str, dtype: torch.
     # Sums in parallel are not exact: two eager runs differ as well.
     moved = distance(start, plain)
     assert distance(plain, replayed) <= max(near * moved, 3 * distance(plain, again))
+
+
+def test_replayed_translations_are_those_of_the_engine_without_replays() -> None:
+    engine = Translator.from_pretrained("glyphs", device="cuda", dtype="bfloat16").engine
+    batches = [images(count, seed, 1, 32) for seed in range(6) for count in (1, 8)]
+    found = [engine.translate(batch, engine.prior_mean(3)) for batch in batches]
+    assert engine._replays is not None
+    assert engine._replays.able
+    engine._replays = None
+    for one, batch in zip(found, batches, strict=True):
+        torch.testing.assert_close(one, engine.translate(batch, engine.prior_mean(3)), atol=1e-2, rtol=0)
+
+
+def test_norms_stay_in_the_precision_of_autocast() -> None:
+    features = torch.rand(2, 8, 4, 4, device="cuda", dtype=torch.bfloat16)
+    with autocast(torch.device("cuda"), torch.bfloat16):
+        assert channel_norm(features).dtype == torch.bfloat16
+
+
+def test_decoded_images_lie_on_the_gpu(data: Any) -> None:
+    device = torch.device("cuda")
+    splits = split_training(data.train, 0.1)
+    changes = {"shift": 0.1, "flip": True, "brightness": 0.1}
+    config = DataConfig.model_validate({"image_size": 32, "channels": 1, "augment": changes})
+    assert fits(device, 0.25, data, splits)
+    batch = next(iterate(ResidentBatches(device, data, config, 8, 0, splits), 0, 1, 0))
+    assert batch.images.device.type == "cuda"
+    assert batch.to(device).images.shape == (8, 1, 32, 32)
 
 
 def test_a_resumed_run_of_replays_continues_as_it_was(tmp_path: Path, data: Any) -> None:
