@@ -92,7 +92,10 @@ class DataConfig(Section):
     workers: Annotated[
         int,
         Field(
-            ge=0, le=1024, description="loader processes, at most one a core; 0 loads in the training process"
+            ge=0,
+            le=1024,
+            description="loader processes, at most one a core; 0 loads in the training process; if it is not "
+            "set, up to 8 on a GPU",
         ),
     ] = 0
     augment: AugmentConfig = AugmentConfig()

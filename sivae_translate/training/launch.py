@@ -9,7 +9,7 @@ from sivae_translate.config import Config
 from sivae_translate.data.domains import DomainData
 from sivae_translate.training.callbacks import Callback
 from sivae_translate.training.distributed import joined
-from sivae_translate.training.memory import with_suited_batch
+from sivae_translate.training.memory import suited
 from sivae_translate.training.trainer import Trainer
 from sivae_translate.utils.errors import TrainingError
 
@@ -39,7 +39,7 @@ def train(
     ...     Translator.from_pretrained(run).domains
     ('day', 'night')
     """
-    config = config if resume else with_suited_batch(config)
+    config = config if resume else suited(config)
     with joined() as world:
         trainer = Trainer(config, Path(out), resume=resume, data=data, world=world, callbacks=callbacks)
         try:

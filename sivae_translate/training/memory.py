@@ -1,7 +1,8 @@
-"""Refusing trainings that cannot fit into memory, which the system would kill without a message."""
+"""Settings that suit the device, and refusing trainings that cannot fit into its memory."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from sivae_translate.config import Config
 from sivae_translate.models.build import make_model
 from sivae_translate.training.latents import open_autoencoder
+from sivae_translate.utils.cores import core_count
 from sivae_translate.utils.devices import device_memory, pick_device
 from sivae_translate.utils.errors import ConfigError
 
@@ -19,14 +21,26 @@ TRIED = 2
 """Number of images to measure the memory of."""
 GPU_BATCHES = (128, 64)
 """Batch sizes for GPUs, best first; smaller batches leave a GPU idle."""
+MOST_WORKERS = 8
+"""Most loader processes that are started if no number is named."""
 PASSES, FREE = 8, 0.5
 """How many reconstructions a step keeps at most, and the share of a GPU's memory that they may take."""
 
 
-def with_suited_batch(config: Config) -> Config:
-    """Settings with a larger batch on a GPU that has the memory, unless they name a size."""
+def suited(config: Config) -> Config:
+    """Settings for the device: on a GPU loader processes and a larger batch, unless they are named."""
+    if pick_device(config.training.device).type != "cuda":
+        return config
+    data = config.data
+    if "workers" not in data.model_fields_set:
+        own = core_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # which torchrun sets
+        data = data.model_copy(update={"workers": max(0, min(MOST_WORKERS, own - 1))})
+    return _with_larger_batch(config.model_copy(update={"data": data}))
+
+
+def _with_larger_batch(config: Config) -> Config:
     training = config.training
-    if "batch" in training.model_fields_set or pick_device(training.device).type != "cuda":
+    if "batch" in training.model_fields_set:
         return config
     room, each = FREE * device_memory(training.device), PASSES * least_memory(config) / training.accumulate
     batch = next((size for size in GPU_BATCHES if size * each <= room), training.batch)

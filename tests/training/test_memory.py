@@ -7,7 +7,7 @@ import torch
 
 from sivae_translate.config import Config, from_dict, load_config
 from sivae_translate.training import memory
-from sivae_translate.training.memory import least_memory, require_memory, with_suited_batch
+from sivae_translate.training.memory import MOST_WORKERS, least_memory, require_memory, suited
 from sivae_translate.utils.devices import device_memory
 from sivae_translate.utils.errors import ConfigError
 
@@ -26,20 +26,27 @@ def test_a_batch_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     require_memory(settings(32))  # small ones are not measured
 
 
-def test_a_gpu_gets_a_batch_that_suits_it_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_gets_the_batch_and_the_loaders_that_suit_it(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"model": {"widths": [8] * 4, "style_widths": [8] * 4}}
     config = from_dict(sizes, "the test")
-    assert with_suited_batch(config) == config  # on the CPU
+    assert suited(config) == config  # on the CPU
     monkeypatch.setattr(memory, "pick_device", lambda name: torch.device("cuda"))
     each = least_memory(config)
     for images, batch in ((16 * 128, 128), (16 * 128 - 1, 64), (16 * 64 - 1, 32)):
         monkeypatch.setattr(memory, "device_memory", lambda name, images=images: images * each)
-        assert with_suited_batch(config).training.batch == batch
+        assert suited(config).training.batch == batch
     monkeypatch.setattr(memory, "device_memory", lambda name: 10**13)
     named = from_dict({**sizes, "training": {"batch": 32}}, "the test")
-    assert with_suited_batch(named).training.batch == 32
+    assert suited(named).training.batch == 32
+    monkeypatch.setattr(memory, "core_count", lambda: 6)
+    assert suited(named).data.workers == 5
+    monkeypatch.setattr(memory, "core_count", lambda: 64)
+    assert suited(named).data.workers == MOST_WORKERS
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
+    assert suited(named).data.workers == 3
+    assert suited(load_config(None, {"data.workers": 0})).data.workers == 0
     again = load_config(None, {"training.batch": 32})
-    assert with_suited_batch(again).training.batch == 32
+    assert suited(again).training.batch == 32
 
 
 def test_the_memory_of_a_large_batch_is_that_of_latents_where_networks_compute_on_them() -> None:
