@@ -31,7 +31,8 @@ def test_a_gpu_gets_the_batch_and_the_loaders_that_suit_it(monkeypatch: pytest.M
     config = from_dict(sizes, "the test")
     assert suited(config) == config  # on the CPU
     monkeypatch.setattr(memory, "pick_device", lambda name: torch.device("cuda"))
-    each = least_memory(config)
+    each = 1_000_000
+    monkeypatch.setattr(memory, "least_memory", lambda config: each)
     for images, batch in ((16 * 128, 128), (16 * 128 - 1, 64), (16 * 64 - 1, 32)):
         monkeypatch.setattr(memory, "device_memory", lambda name, images=images: images * each)
         assert suited(config).training.batch == batch
