@@ -32,3 +32,12 @@ def names_in(value: object) -> object:
     names = [name.strip() for name in value.strip("[]").split(",")]
     earlier = {"true": "tensorboard", "false": "", "none": ""}
     return tuple(filter(None, (earlier.get(name, name) for name in names)))
+
+
+def on_or_off(value: object) -> object:
+    """The words ``on`` and ``off``, which YAML reads as true and false.
+
+    >>> on_or_off(True), on_or_off("auto")
+    ('on', 'auto')
+    """
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from sivae_translate.config.kinds import MOST, Count, Positive, Section, Share, names_in
+from sivae_translate.config.kinds import MOST, Count, Positive, Section, Share, names_in, on_or_off
 from sivae_translate.utils.choices import Precision
 
 
@@ -72,6 +72,7 @@ class TrainingConfig(Section):
     ] = "auto"
     graph: Annotated[
         Literal["auto", "on", "off"],
+        BeforeValidator(on_or_off),
         Field(
             description="replay whole steps as a CUDA graph; auto: where possible; on: say why if it is not"
         ),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sivae_translate.config import from_dict, load_config
+from sivae_translate.config import from_dict, load_config, to_yaml
 from sivae_translate.data.batches import Batch
 from sivae_translate.models.build import make_model
 from sivae_translate.objectives import make_objective
@@ -213,6 +213,15 @@ def test_steps_are_recorded_again_after_moments_were_loaded() -> None:
         take(replayed, number)
     assert len(recorder.tapes) == 2
     require_equal(replayed, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("word", ["on", "off", "auto"])
+def test_the_words_of_the_setting_can_be_written_in_yaml(tmp_path: Path, word: str) -> None:
+    (tmp_path / "my.yaml").write_text(f"training: {{graph: {word}}}\n", encoding="utf-8")
+    config = load_config(tmp_path / "my.yaml")
+    assert config.training.graph == word
+    (tmp_path / "again.yaml").write_text(to_yaml(config), encoding="utf-8")
+    assert load_config(tmp_path / "again.yaml") == config
 
 
 @pytest.mark.parametrize(
