@@ -35,6 +35,7 @@ class AddDomain:
 
 def run(command: AddDomain, overrides: dict[str, Any]) -> int:
     """``sivae-translate add-domain``; 0, or 128 + the signal that stopped it."""
+    from sivae_translate.cli.common import require_apart
     from sivae_translate.cli.train import Train
     from sivae_translate.cli.train import run as run_training
     from sivae_translate.config import load_config, to_yaml
@@ -53,6 +54,7 @@ def run(command: AddDomain, overrides: dict[str, Any]) -> int:
             f"{command.run} was not trained on image folders, but on {before.data.name}",
             remedy="train a new run on folders with all domains",
         )
+    require_apart(command.out, before.data, root, command.folder)
     budget = {} if any(name in overrides for name in BUDGETS) else {"training.minutes": MINUTES}
     changed = {
         "data.root": str((command.out / "data").absolute()),

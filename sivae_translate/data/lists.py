@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,13 @@ SUFFIXES = {".csv": ",", ".tsv": "\t", ".jsonl": None}
 """Extensions of lists, and what separates their columns."""
 COLUMNS = ("path", "domain", "split", "pair")
 """What a list may say of an image; only the path is needed."""
+
+_MEANT = {
+    "domain": {"class", "classes", "label", "labels", "category", "domains"},
+    "split": {"splits", "subset", "set", "fold"},
+    "pair": {"pairs"},
+}
+"""What else people call the columns; training without them would be another one than is meant."""
 
 _Domains = dict[str, dict[str, Path]]
 
@@ -33,9 +41,10 @@ def read_list(path: Path) -> Layout:
     are for testing if no image is. A pair's name is shared by images that show the same content.
 
     Raises:
-        DataError: the list cannot be read, a line has no path, some lines have a domain and others do not, a
-            split is unknown, or an image of a domain is listed twice.
+        DataError: the list cannot be read or is empty, a line has no path, some lines have a domain and
+            others do not, a split is unknown, or an image of a domain is listed twice.
     """
+    listed: set[tuple[str, str]] = set()
     parts: dict[Part, _Domains] = {"train": {}, "test": {}, "val": {}}
     labelled: bool | None = None
     has_splits = False
@@ -52,9 +61,13 @@ def read_list(path: Path) -> Layout:
         labelled, has_splits = bool(domain), has_splits or bool(split)
         files = parts[_part(split, where)].setdefault(domain or UNLABELLED, {})
         name = f"{pair}{Path(place).suffix}" if pair else place
-        if name in files:
+        file = (domain, os.path.normpath(place))  # also once for training and once for testing
+        if name in files or file in listed:
             raise DataError(f"{where} repeats {name} of domain '{domain}'", remedy="remove one of the lines")
+        listed.add(file)
         files[name] = path.parent / place
+    if not listed:
+        raise DataError(f"{path} lists no images", remedy="give it a line for each image")
     train, test, val = (_sorted(parts[part]) for part in ("train", "test", "val"))
     notes = ("validation images are not used",) if test and val else ()
     return Layout(train, test or val, notes, has_splits)
@@ -72,16 +85,19 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             if separator is None:
                 for number, line in enumerate(stream, 1):
                     if line.strip():
-                        yield number, _parsed(line, f"{path}, line {number}")
+                        where = f"{path}, line {number}"
+                        yield number, _known(_parsed(line, where), where)
                 return
-            reader = csv.DictReader(stream, delimiter=separator)
-            if "path" not in (reader.fieldnames or ()):
+            reader = csv.DictReader(stream, delimiter=separator, strict=True)  # also sees a lonely quote
+            if "path" not in _known(dict.fromkeys(reader.fieldnames or ()), f"{path}, line 1"):
                 raise DataError(
                     f"the first line of {path} does not name a column path",
                     remedy=f"begin it with {separator.join(COLUMNS)}",
                 )
-            yield from ((reader.line_num, row) for row in reader)
-    except (OSError, ValueError, csv.Error) as error:
+            yield from ((reader.line_num, _known(row, "")) for row in reader)
+    except csv.Error as error:
+        raise DataError(f"cannot read {path}: {error}", remedy="check its quotes and columns") from error
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}", remedy="save it as UTF-8 text") from error
 
 
@@ -96,6 +112,22 @@ def _parsed(line: str, where: str) -> Mapping[str, Any]:
         if isinstance(row, dict):
             return row
     raise DataError(f"{where} is no JSON object", remedy=f"write lines like {_example()}")
+
+
+def _known(row: Mapping[Any, Any], where: str) -> Mapping[str, Any]:
+    """A line with the names of its columns in small letters and without blanks.
+
+    Raises:
+        DataError: a column is missing while another one seems to be meant for it.
+    """
+    named = {name.strip().lower(): value for name, value in row.items() if isinstance(name, str)}
+    for column, others in _MEANT.items():
+        if column not in named and (other := min(others & named.keys(), default="")):
+            raise DataError(
+                f"{where} names a column {other}, and none {column}",
+                remedy=f"call it {column}, or, if it is something else, {other}_",
+            )
+    return named
 
 
 def _text(row: Mapping[str, Any], name: str, where: str) -> str:

@@ -309,7 +309,8 @@ def align(
     data, place = load_data(config), pick_device(device)
     if data.domains != saved.domains:
         raise InputError(
-            f"the model has the domains {', '.join(saved.domains)}, the data has {', '.join(data.domains)}",
+            f"the model has the domains {', '.join(saved.domains)}, "
+            f"the data has {', '.join(filter(None, data.domains)) or 'none'}",
             remedy="give the data that it was trained on",
         )
     model = saved.model.to(place)

@@ -87,6 +87,37 @@ def test_mistakes_in_a_list_are_explained(tmp_path: Path, lines: list[str], mess
         find_domains(tmp_path / "list.csv")
 
 
+@pytest.mark.parametrize("names", ["Path,Domain", " path, DOMAIN "])
+def test_columns_are_known_in_any_case_and_with_blanks(tmp_path: Path, names: str) -> None:
+    images(tmp_path)
+    rows = [(f"{domain}/{index}.png", domain) for domain in ("day", "night") for index in range(2)]
+    place = tmp_path / "list.csv"
+    place.write_text("\n".join([names, *map(",".join, rows)]))
+    assert [*find_domains(place).train] == ["day", "night"]
+    place = tmp_path / "list.jsonl"
+    place.write_text("\n".join(json.dumps({"Path": path, "Domain": domain}) for path, domain in rows))
+    assert [*find_domains(place).train] == ["day", "night"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,class\nday/0.png,day\n", "names a column class, and none domain"),
+        ("path,domain,Subset\nday/0.png,day,test\n", "names a column subset, and none split"),
+        ("path,domain\nday/0.png,day\n./day/0.png,day\n", "line 3 repeats ./day/0.png"),
+        ("path,domain\nday/0.png,day\nday/../day/0.png,day\n", "line 3 repeats"),
+        ("path,domain,split\nday/0.png,day,train\nday/0.png,day,test\n", "line 3 repeats"),
+        ('path,domain\n"day/0.png,day\nday/1.png,day\n', "unexpected end of data"),
+        ("path,domain\n", "lists no images"),
+    ],
+)
+def test_lists_that_would_mean_something_else_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    images(tmp_path)
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        find_domains(tmp_path / "list.csv")
+
+
 def test_lines_that_are_no_objects_are_explained(tmp_path: Path) -> None:
     (tmp_path / "list.jsonl").write_text('{"path": "a.png"}\n["b.png"]\n')
     with pytest.raises(DataError, match="line 2 is no JSON object"):

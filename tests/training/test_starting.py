@@ -105,3 +105,13 @@ def test_the_command_trains_a_run_with_one_domain_more(
     assert call("add-domain", first, tmp_path / "data" / "day", "--out", tmp_path / "third") == 2
     assert "has a domain 'day' already" in capsys.readouterr().err
     assert not (tmp_path / "third").exists()
+    capsys.readouterr()
+    for name in ("a/b", "day/x", "..", ".hidden", "train", "testA"):
+        assert call("add-domain", first, tmp_path / "dusk", "--out", tmp_path / "third", "--name", name) == 2
+        assert f"no folder of images can be called '{name}'" in capsys.readouterr().err
+        assert not (tmp_path / "third").exists() or not any((tmp_path / "third").iterdir())
+    for inside in ("data", "dusk"):
+        assert call("add-domain", first, tmp_path / "dusk", "--out", tmp_path / inside / "new") == 2
+        assert f"lies in {tmp_path / inside}" in capsys.readouterr().err.replace("\n", " ")
+    assert call("align", first, "--data", tmp_path / "dusk", "--out", tmp_path / "x.safetensors") == 2
+    assert "the data has none" in capsys.readouterr().err
