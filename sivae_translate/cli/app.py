@@ -93,6 +93,9 @@ WITH_SETTINGS = (train.Train, benchmark.Benchmark, add_domain.AddDomain)
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of ``sivae-translate`` and ``python -m sivae_translate``."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the caller has closed it; the work is done all the same
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal's alphabet may lack letters of a name
             stream.reconfigure(errors="backslashreplace")

@@ -166,15 +166,18 @@ def _translate_film(command: Translate, translator: Translator, style: StyleLike
     from sivae_translate.inference.film import translate_film
     from sivae_translate.utils.progress import console
 
-    unsupported = (*LOCAL, "percentile")
+    unsupported = (*LOCAL, "percentile", "quality", "workers")
     if len(command.inputs) > 1 or command.check != "off" or command.engine == "ray":
         raise ConfigError(
             "a film is translated alone, without --check and by the local engine",
             remedy="name one film, and its translation after --out",
         )
-    if any(getattr(command, name) for name in unsupported):
+    if any(getattr(command, name) not in (None, False) for name in unsupported) or (
+        command.format != "png" or command.bits != 8
+    ):
+        named = ", ".join(f"--{name}" for name in (*unsupported, "format", "bits"))
         raise ConfigError(
-            f"films support none of {', '.join(f'--{name}' for name in unsupported)}", remedy="omit these"
+            f"films support none of {named}", remedy="omit these; the name after --out gives the format"
         )
     source, target = Path(command.inputs[0]), Path(command.out)
     if target.exists() and not command.overwrite:

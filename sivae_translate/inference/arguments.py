@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Literal, TypedDict, get_args
 
 import numpy as np
 from torch import Tensor
 
-from sivae_translate.data.image import ImageLike
+from sivae_translate.data.image import ImageLike, from_any
 from sivae_translate.inference.tiles import Tiling
 from sivae_translate.models.typicality import Verdict
 from sivae_translate.utils.choices import Check
@@ -84,8 +86,7 @@ class Request:
     def __post_init__(self) -> None:
         require_choice("size", self.size, ("model", "input"))
         require_choice("check", self.check, get_args(Check))
-        if self.batch_size < 1:
-            raise InputError(f"batch_size is {self.batch_size}", remedy="give 1 or more")
+        self._check_numbers()
         if self.tile is None and self.overlap is not None:
             raise InputError("overlap is that of tiles", remedy="give tile as well, or leave overlap out")
         require_choice("alpha", self.alpha, ("keep", "white"))
@@ -106,6 +107,28 @@ class Request:
         if isinstance(self.tile, str):
             require_choice("tile", self.tile, ("auto", "a number of pixels"))
         _ = self.tiling
+
+    def with_mask_read(self) -> Request:
+        """The same with the mask as a picture, for many inputs: its file is read once, before work starts.
+
+        Raises:
+            DataError: it cannot be read.
+            InputError: it is no image.
+        """
+        return self if self.mask is None else replace(self, mask=from_any(self.mask))
+
+    def _check_numbers(self) -> None:
+        """Raise InputError for an option of another type than it should have."""
+        require_whole("batch_size", self.batch_size)
+        if self.percentile is not None and not (
+            isinstance(self.percentile, Real) and math.isfinite(self.percentile)
+        ):
+            raise InputError(f"percentile is {self.percentile}", remedy="give a number, such as 99")
+        if not isinstance(self.keep_detail, bool | np.bool_ | int):
+            raise InputError(f"keep_detail is {self.keep_detail!r}", remedy="give True or False")
+        for name, value in (("tile", self.tile), ("overlap", self.overlap)):
+            if not isinstance(value, Integral | str | None) or isinstance(value, bool):
+                raise InputError(f"{name} is {value}", remedy="give a whole number of pixels")
 
     @property
     def keeps_size(self) -> bool:
@@ -139,6 +162,12 @@ def require_choice(name: str, value: str, allowed: Sequence[str]) -> None:
     """Raise InputError if an option is not one of its choices."""
     if value not in allowed:
         raise InputError(f"{name} is '{value}'", remedy=f"choose {' or '.join(allowed)}")
+
+
+def require_whole(name: str, value: int, least: int = 1) -> None:
+    """Raise InputError if an option is not a whole number of at least ``least``."""
+    if not isinstance(value, Integral) or value < least:
+        raise InputError(f"{name} is {value!r}", remedy=f"give {least} or more")
 
 
 def check_output(output: str, request: Request) -> None:

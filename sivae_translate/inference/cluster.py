@@ -20,7 +20,6 @@ import torch
 from PIL import Image
 
 from sivae_translate.data.extras import with_alpha
-from sivae_translate.data.image import from_any
 from sivae_translate.data.processor import Placement, Prepared, as_batch
 from sivae_translate.data.tensors import to_pil
 from sivae_translate.inference.arguments import PERCENTILE, Options, Request, unusual
@@ -135,7 +134,7 @@ def _checked(request: Request, workers: int | None) -> Request:
         )
     if request.bits != 8:
         raise InputError("a cluster writes 8 bits per channel", remedy="omit bits, or use the local engine")
-    return request if request.mask is None else replace(request, mask=from_any(request.mask))
+    return request.with_mask_read()
 
 
 def _summarise(rows: Sequence[Row], manifest: str) -> ClusterResult:

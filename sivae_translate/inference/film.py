@@ -70,7 +70,7 @@ def translate_film(
         raise DataError(f"there is no file {source}", remedy="check the path")
     if target.exists() and target.samefile(source):
         raise InputError(f"{target} would replace its own input", remedy="choose another --out")
-    options = request or Request(size="input")
+    options = (request or Request(size="input")).with_mask_read()
     code = translator.style_code(style)
 
     def draw(picture: Image.Image) -> Image.Image:
@@ -100,6 +100,12 @@ def _animation(source: Path, target: Path, kind: str, draw: Draw) -> int:
                 durations.append(int(image.info.get("duration", 0)))
                 pictures.append(draw(image.copy()))
                 bar.advance(task)
+    sizes = {picture.size for picture in pictures}
+    if len(sizes) > 1 and kind != "TIFF":
+        raise DataError(
+            f"{source} has pages of {len(sizes)} sizes, but the pictures of an animation have one size",
+            remedy="name the output .tif",
+        )
     options: dict[str, Any] = {"save_all": True, "append_images": pictures[1:]}
     if kind != "TIFF":
         options |= {"duration": durations, "loop": 0} | ({} if loop is None else {"loop": loop})

@@ -93,7 +93,7 @@ def translate_files(
         DataError: an input is missing, or ``strict`` is set and a file is unreadable or not an image.
         OutputError: ``out`` cannot be written to.
     """
-    request = Request(**options)
+    request = Request(**options).with_mask_read()
     check_workers(workers)
     encoding.require_bits(request.bits)
     jobs = plan_jobs(inputs, out, encoding.suffix)

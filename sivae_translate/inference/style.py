@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,11 @@ class Style(ABC):
             return value
         if isinstance(value, Tensor) and value.ndim in (1, 2) and value.shape[-1] == style_dim:
             return CodeStyle(value)
-        if isinstance(value, tuple) and [type(part) for part in value] == [str, int]:
-            return DrawnStyle(*value)
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
+            if isinstance(value[1], Integral):
+                return DrawnStyle(value[0], int(value[1]))
+            if value[0] in domains:
+                raise InputError(f"the seed is {value[1]!r}", remedy="give a whole number from 0 to 2^63 - 1")
         if isinstance(value, str):
             is_domain, is_file = value in domains, Path(value).is_file()
             if is_domain and is_file:

@@ -16,7 +16,15 @@ from sivae_translate.config import Config
 from sivae_translate.data.image import ImageLike
 from sivae_translate.data.processor import ImageProcessor
 from sivae_translate.data.tensors import to_pil
-from sivae_translate.inference.arguments import PERCENTILE, Options, Request, act_on, as_list, check_output
+from sivae_translate.inference.arguments import (
+    PERCENTILE,
+    Options,
+    Request,
+    act_on,
+    as_list,
+    check_output,
+    require_whole,
+)
 from sivae_translate.inference.card import write_card_folder
 from sivae_translate.inference.engine import Engine
 from sivae_translate.inference.large import keep_sizes
@@ -299,10 +307,10 @@ class Translator:
         """
         if name in self.domains:
             return self.domains.index(name)
-        close = difflib.get_close_matches(name, self.domains, n=1, cutoff=0.4)
+        close = difflib.get_close_matches(str(name), self.domains, n=1, cutoff=0.4)
         known = ", ".join(self.domains[:20]) or "none"
         hint = f"did you mean '{close[0]}'? The domains are {known}" if close else f"the domains are {known}"
-        file = ", and there is no such file" if Path(name).suffix else ""
+        file = ", and there is no such file" if Path(str(name)).suffix else ""
         raise InputError(f"the model has no domain '{name}'{file}", remedy=hint)
 
     def swap(self, a: ImageLike, b: ImageLike) -> tuple[Image.Image, Image.Image]:
@@ -327,10 +335,7 @@ class Translator:
             steps: number of images, at least 2.
             what: which code is interpolated.
         """
-        if steps < 2:
-            raise InputError(
-                f"interpolate takes at least 2 steps, not {steps}", remedy="give steps=2 or more"
-            )
+        require_whole("steps", steps, 2)
         if what not in ("both", "content", "style"):
             raise InputError(
                 f"what = '{what}' cannot be interpolated", remedy="choose both, content or style"
@@ -356,6 +361,7 @@ class Translator:
             )
         if domain is not None and not self.model.translates:
             raise InputError("a plain model has no domains to sample from", remedy="omit the domain")
+        require_whole("n", n)
         index = None if domain is None else self.domain_index(domain)
         return [to_pil(image) for image in self.engine.sample(n, index, seed)]
 
@@ -387,6 +393,7 @@ class Translator:
 
     def _batches(self, sources: Sequence[ImageLike], batch_size: int) -> Iterator[tuple[int, Tensor]]:
         """The images in batches, each with the index of its first."""
+        require_whole("batch_size", batch_size)
         for start in range(0, len(sources), batch_size):
             yield start, self.prepare(sources[start : start + batch_size])
 

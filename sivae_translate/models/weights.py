@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sivae_translate.config import Config, from_dict
 from sivae_translate.models.alignment import ALIGNMENT, Alignment, alignment_like
@@ -235,6 +243,13 @@ class _About(BaseModel):
     domains: Annotated[list[_Name], Field(min_length=1, max_length=MOST_DOMAINS)]
     facts: dict[str, Any]
     calibration: _Calibration | None = None
+
+    @field_validator("domains")
+    @classmethod
+    def _differ(cls, names: list[str]) -> list[str]:
+        if len({*names}) != len(names):
+            raise ValueError("two domains have one name")
+        return names
 
 
 def _read_about(path: Path) -> tuple[_About, Config]:

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -171,7 +172,7 @@ def _short(name: str) -> str:
 
 
 def _digested(name: str, raw: bytes) -> str:
-    start = os.fsencode(name)[: LONGEST_NAME // 2].decode("utf-8", "ignore")
+    start = os.fsencode(name)[: LONGEST_NAME // 2].decode(sys.getfilesystemencoding(), "ignore")
     return f"{start}~{hashlib.sha256(raw).hexdigest()[:16]}"
 
 

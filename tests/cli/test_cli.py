@@ -93,6 +93,10 @@ def test_translate_exits_with_0_when_all_is_well_and_takes_references(
         (("translate", "RUN", "IN", "--to", "dogs", "--seed", "-1", "--out", "OUT"), "the seed is -1"),
         (("sample", "RUN", "--n", "1", "--seed", str(2**63), "--out", "OUT"), "the seed is 92233"),
         (("evaluate", "RUN", "--seed", "-1"), "the seed is -1"),
+        (
+            ("translate", "RUN", "IN", "--to", "dogs", "--out", "OUT", "--size=input", "--mask=/no/mask.png"),
+            "cannot read /no/mask.png",
+        ),
         (("translate", "RUN", "", "--to", "dogs", "--out", "OUT"), "an argument is empty"),
         (("translate", "RUN", "IN", "--to", "dogs", "--out="), "an argument is empty"),
         (("train", "--data", "IN", "--data.cache", "", "--out", "OUT"), "an argument is empty"),
@@ -311,3 +315,10 @@ def test_a_grid_of_nothing_is_said(
     assert status == 0
     assert "grid.png: nothing was translated" in text
     assert not (tmp_path / "grid.png").exists()
+
+
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_closed_outputs_do_not_stop_the_work(stream: str) -> None:
+    command = f"exec {sys.executable} -m sivae_translate --version {stream}>&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

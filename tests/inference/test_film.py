@@ -148,6 +148,28 @@ def test_a_file_of_several_pages_keeps_them(
             assert np.array_equal(np.asarray(made), np.asarray(page))
 
 
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_pages_of_several_sizes_become_no_animation(
+    translator: Translator, styles: list[Any], tmp_path: Path, suffix: str
+) -> None:
+    pages = [frame.resize((20 + 4 * index, 16)) for index, frame in enumerate(drawn_frames(3))]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match="pages of 3 sizes"):
+        translate_film(translator, tmp_path / "pages.tif", "dogs", tmp_path / f"out.{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == ["pages.tif"]
+
+
+@pytest.mark.parametrize("option", ["--format=jpg", "--quality=10", "--bits=16", "--workers=3"])
+def test_options_without_an_effect_on_films_are_refused(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    drawn_frames(1)[0].save(tmp_path / "a.gif")
+    call = ["translate", str(tiny_run), str(tmp_path / "a.gif"), "--to", "dogs", option]
+    assert exit_code([*call, "--out", str(tmp_path / "b.gif")]) == 2
+    assert option.partition("=")[0] in capsys.readouterr().err
+    assert not (tmp_path / "b.gif").exists()
+
+
 def test_what_cannot_become_a_film_is_explained(
     translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

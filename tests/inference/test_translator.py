@@ -116,7 +116,7 @@ def test_interpolation_begins_and_ends_at_the_reconstructions(
     assert same(path[-1], translator.reconstruct(pixels[1]))
     by_style = translator.interpolate(pixels[0], pixels[1], steps=3, what="style")
     assert same(by_style[-1], translator(pixels[0], pixels[1]))
-    with pytest.raises(InputError, match="at least 2"):
+    with pytest.raises(InputError, match="steps is 1"):
         translator.interpolate(pixels[0], pixels[1], steps=1)
     with pytest.raises(InputError, match="'codes' cannot be interpolated"):
         translator.interpolate(pixels[0], pixels[1], what="codes")
@@ -169,6 +169,14 @@ def test_results_have_the_shape_of_their_inputs_on_request(
         ([], "dogs", {}, "empty list"),
         (np.zeros((4, 4), np.uint8), "dogs", {"output": "jpg"}, "output"),
         (np.zeros((4, 4), np.uint8), "dogs", {"batch_size": 0}, "batch_size"),
+        (np.zeros((4, 4), np.uint8), "dogs", {"batch_size": 2.5}, "batch_size is 2.5"),
+        (np.zeros((4, 4), np.uint8), "dogs", {"batch_size": "8"}, "batch_size is '8'"),
+        (np.zeros((4, 4), np.uint8), "dogs", {"percentile": "99", "check": "warn"}, "percentile is 99"),
+        (np.zeros((4, 4), np.uint8), "dogs", {"percentile": np.nan, "check": "warn"}, "percentile is nan"),
+        (np.zeros((4, 4), np.uint8), "dogs", {"tile": 32.0, "size": "input"}, "tile is 32.0"),
+        (np.zeros((4, 4), np.uint8), "dogs", {"tile": 64, "overlap": 0.5, "size": "input"}, "overlap is 0.5"),
+        (np.zeros((4, 4), np.uint8), "dogs", {"keep_detail": "no", "size": "input"}, "keep_detail is 'no'"),
+        (np.zeros((4, 4), np.uint8), ("dogs", 1.5), {}, "the seed is 1.5"),
         (np.zeros((4, 4), np.uint8), "dogs", {"output": "tensor", "size": "input"}, "several sizes"),
     ],
 )
@@ -177,6 +185,23 @@ def test_wrong_arguments_are_explained(
 ) -> None:
     with pytest.raises(InputError, match=message):
         translator(images, style, **options)
+
+
+def test_counts_of_other_types_are_explained(translator: Translator, pixels: np.ndarray) -> None:
+    for work in (
+        lambda: translator.typicality(pixels[0], batch_size=0),
+        lambda: translator.encode(pixels[0], batch_size=1.5),  # type: ignore[arg-type]
+        lambda: translator.interpolate(pixels[0], pixels[1], 2.5),  # type: ignore[arg-type]
+        lambda: translator.sample("dogs", 0),
+        lambda: translator.sample("dogs", 1.5),  # type: ignore[arg-type]
+        lambda: translator.sample(3),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InputError):
+            work()
+
+
+def test_seeds_may_be_those_of_numpy(translator: Translator, pixels: np.ndarray) -> None:
+    assert same(translator(pixels[0], ("dogs", np.int64(3))), translator(pixels[0], ("dogs", 3)))
 
 
 def test_models_load_from_a_run_a_file_and_a_name_alike(tiny_run: Path, pixels: np.ndarray) -> None:

@@ -60,6 +60,7 @@ TEXTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "domains that are no list": lambda about: about.update(domains="paper"),
     "domains that are no texts": lambda about: about.update(domains=[1, 2]),
     "an endless name": lambda about: about.update(domains=["x" * 10**6, "y"]),
+    "domains of one name": lambda about: about.update(domains=[about["domains"][0]] * len(about["domains"])),
     "other domains": lambda about: about["domains"].append("third"),
     "facts that are no table": lambda about: about.update(facts=[1]),
     "a ragged calibration": calibrated("medians", [[0, 0, 0, 0], [0, 0]]),

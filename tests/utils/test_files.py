@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +157,13 @@ def test_files_and_folders_have_the_users_modes(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / ours).stat().st_mode) == stat.S_IMODE(
             (tmp_path / plain).stat().st_mode
         )
+
+
+def test_long_names_can_be_written_where_names_are_ascii(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from sivae_translate.utils.files import write_text; "
+    code += "write_text(Path(sys.argv[1]), 'x')"
+    place = tmp_path / ("\u00e9" * 110)
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code, str(place)], env=plain, check=True)
+    assert place.read_text() == "x"
+    assert len(names(tmp_path)) == 1
