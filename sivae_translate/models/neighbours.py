@@ -103,7 +103,7 @@ class Neighbours:
             features: number F of features.
 
         Raises:
-            ValueError: a tensor is missing, the shapes do not fit, or a number is out of range.
+            ValueError: a tensor is missing, shapes or types do not fit, or a number is out of range.
         """
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         stored, components = (*shapes.get("points", ()), 0, 0)[0], (*shapes.get("deviations", ()), 0)[0]
@@ -117,6 +117,10 @@ class Neighbours:
         }
         if shapes != expected or not stored or not components:
             raise ValueError("its tensors do not fit each other")
+        half = ("axes", "points")
+        types = {name: torch.float16 if name in half else torch.float32 for name in tensors}
+        if types != {name: tensor.dtype for name, tensor in tensors.items()}:
+            raise ValueError("its tensors do not fit each other: they have other types")
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise ValueError("it has values that are not finite")
         neighbours = cls(**tensors)

@@ -76,6 +76,8 @@ WRONG: dict[str, Any] = {
     "without images": lambda tensors: tensors.update(points=tensors["points"][:0]),
     "not finite": lambda tensors: tensors["points"][0, :1].fill_(float("nan")),
     "flat": lambda tensors: tensors["scale"][:1].fill_(0),
+    "of double precision": lambda tensors: tensors.update(center=tensors["center"].double()),
+    "whole numbers": lambda tensors: tensors.update(points=tensors["points"].long()),
     "scalar": lambda tensors: tensors.update(points=torch.tensor(1.0)),
 }
 
