@@ -77,7 +77,7 @@ SMALL = ["--data.image-size", "32", "--training.steps", "2", *WIDTHS]
 
 
 @pytest.mark.full
-@settings(max_examples=2, phases=[Phase.explicit, Phase.generate])  # shrinking takes minutes
+@settings(max_examples=1, phases=[Phase.explicit, Phase.generate])  # shrinking takes minutes
 @example("caf\udce9", "$_$")
 @example("a|b\n", "<i>[x]")
 @given(FOLDERS, FOLDERS)

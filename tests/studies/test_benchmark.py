@@ -235,6 +235,7 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
     out = run_benchmark(config, tmp_path / "out", command="the command", inception=False)
     written = json.loads((out / "report.json").read_text())
     assert written["command"] == "the command"
+    assert "in the loss" not in (out / "report.md").read_text()
     methods = written["results"]["domain"]
     assert list(methods) == ["model", "copying", "colour statistics", "nearest neighbour"]
     assert methods["copying"]["metrics"]["gain"]["mean"] == 0
@@ -299,12 +300,9 @@ def test_a_run_leaves_a_report_that_compares_the_model_with_baselines(folder: Pa
 
 def test_a_report_says_that_the_model_was_trained_on_its_metric(folder: Path, tmp_path: Path) -> None:
     settings = {**SETTINGS, "data": {**SETTINGS["data"], "root": str(folder)}}
-    said = []
-    for weight in (0.0, 0.5):
-        config = from_dict({**settings, "objective": {"perceptual": weight}}, "test")
-        out = run_benchmark(config, tmp_path / str(weight), command="", inception=False, limit=4)
-        said.append("LPIPS (AlexNet) in the loss (weight 0.5)" in (out / "report.md").read_text())
-    assert said == [False, True]
+    config = from_dict({**settings, "objective": {"perceptual": 0.5}}, "test")
+    out = run_benchmark(config, tmp_path, command="", inception=False, limit=4)
+    assert "LPIPS (AlexNet) in the loss (weight 0.5)" in (out / "report.md").read_text()
 
 
 def test_the_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -358,7 +356,7 @@ def test_data_without_test_images_is_refused_before_training(folder: Path, tmp_p
     assert not (tmp_path / "out" / "run").exists()
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_the_peer_learns_to_translate_by_latent_optimisation(
     folder: Path, data: DomainData, lpips: Lpips, tmp_path: Path
 ) -> None:
