@@ -331,15 +331,15 @@ def test_training_can_start_from_a_model_for_smaller_images(run: Path, tmp_path:
         update={"data": config.data.model_copy(update={"image_size": 64}), "model": wider}
     )
     trainer = Trainer(config, tmp_path / "second", data=large)
-    before, after = weights(first), trainer.state.model.state_dict()
+    before, after = weights(run), trainer.state.model.state_dict()
     assert torch.equal(after["style_prior.means"], before["style_prior.means"])
     assert torch.equal(
         after["content_encoder.trunk.downs.1.weight"], before["content_encoder.trunk.downs.0.weight"]
     )
     trainer.run()
     facts = load_model(tmp_path / "second" / "model.safetensors").facts
-    minutes = load_model(first / "model.safetensors").facts["minutes"]
-    assert facts["started_from"] == {"model": "first", "steps": 12, "minutes": minutes}
+    minutes = load_model(run / "model.safetensors").facts["minutes"]
+    assert facts["started_from"] == {"model": run.name, "steps": 12, "minutes": minutes}
     again = config.training.model_copy(update={"fine_tune": str(tmp_path / "second")})
     further = Trainer(config.model_copy(update={"training": again}), tmp_path / "further", data=large)
     assert further.state.progress.started_from["steps"] == 14
