@@ -61,7 +61,7 @@ def assert_same(a: Any, b: Any) -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, data: Any) -> Path:
     """A finished run; tests must not change it."""
-    return train(settings(), tmp_path_factory.mktemp("run") / "run", data=data)
+    return train(settings(), tmp_path_factory.mktemp("runs") / "first", data=data)
 
 
 def test_a_run_leaves_a_model_metrics_pictures_and_a_report(run: Path) -> None:
@@ -339,7 +339,7 @@ def test_training_can_start_from_a_model_for_smaller_images(run: Path, tmp_path:
     trainer.run()
     facts = load_model(tmp_path / "second" / "model.safetensors").facts
     minutes = load_model(run / "model.safetensors").facts["minutes"]
-    assert facts["started_from"] == {"model": run.name, "steps": 12, "minutes": minutes}
+    assert facts["started_from"] == {"model": "first", "steps": 12, "minutes": minutes}
     again = config.training.model_copy(update={"fine_tune": str(tmp_path / "second")})
     further = Trainer(config.model_copy(update={"training": again}), tmp_path / "further", data=large)
     assert further.state.progress.started_from["steps"] == 14
