@@ -40,7 +40,7 @@ def _grey_or_rgb(
     if image.mode == "F":
         raise ranges.UnknownRangeError("its pixels are floating-point numbers of unknown range")
     if image.mode.startswith("I"):
-        return colour.to_srgb(ranges.to_eight_bits(image, white), profile, name)
+        return colour.to_srgb(ranges.to_eight_bits(image, white, name), profile, name)
     grey = image.mode in {"1", "L", "LA", "La"}
     if profile or image.mode == "LAB":
         image = colour.to_srgb(_eight_bit_channels(image, grey), profile, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -22,6 +23,10 @@ class UnknownRangeError(ValueError):
     """It is not known which pixel value is white."""
 
 
+class NearlyBlackWarning(UserWarning):
+    """An image of 16 bits or more has values that 8 bits could hold; it may have been converted wrongly."""
+
+
 def white_of(image: Image.Image, white_level: int | None) -> int:
     """The white level of an image, loaded or not.
 
@@ -37,26 +42,35 @@ def white_of(image: Image.Image, white_level: int | None) -> int:
     return white_level or WHITE
 
 
-def to_eight_bits(image: Image.Image, white: int) -> Image.Image:
+def to_eight_bits(image: Image.Image, white: int, name: str = "an image") -> Image.Image:
     """Scale grey integers (Pillow's modes "I;16" and "I") from 0..white to 0..255.
 
     Args:
         image: a loaded image.
         white: the value that becomes 255; larger values are clipped.
+        name: name of its file, for the warning if it is nearly black.
 
     Raises:
         UnknownRangeError: negative values, or values above 65535 while ``white`` is 65535.
     """
     transparent = image.info.get("transparency")
-    scaled = np.empty((image.height, image.width), np.uint8)
+    scaled, highest = np.empty((image.height, image.width), np.uint8), 0
     for box in _strips(image):
         values = np.asarray(image.crop(box)).astype(np.int64)
         low, high = int(values.min()), int(values.max())
         if low < 0 or (high > WHITE and white == WHITE):
             raise UnknownRangeError(f"its pixels are 32-bit integers ({low} to {high}) of unknown range")
+        highest = max(highest, high)
         if isinstance(transparent, int):
             values[values == transparent] = white
         scaled[box[1] : box[3]] = _scaled(values, white)
+    if white == WHITE and 0 < highest <= 255:
+        warnings.warn(
+            f"{name}: its largest value is {highest} of {WHITE:,}, so it is nearly black; if {highest} is to "
+            "be bright, save it with 8 bits",
+            NearlyBlackWarning,
+            stacklevel=2,
+        )
     return Image.fromarray(scaled)
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from sivae_translate.data.colour import IgnoredProfileWarning
 from sivae_translate.data.limits import Allowance
 from sivae_translate.data.processor import ImageProcessor, Placement, Prepared
+from sivae_translate.data.ranges import NearlyBlackWarning
 from sivae_translate.data.reading import MEMORY
 from sivae_translate.inference.codec import Codec
 from sivae_translate.inference.codec_worker import BUFFER, FREE, Header, as_placement, receive, send
@@ -43,6 +44,7 @@ FEWEST_IMAGES = 500
 """Minimum number of images: threads finish fewer before processes have started, which takes 0.3 s each."""
 MOST_CHUNK = 16
 """Files per request, since each request needs the lock of the requesting process."""
+_WARNINGS = {known.__name__: known for known in (IgnoredProfileWarning, NearlyBlackWarning)}
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from sivae_translate.inference.codec_worker import main; main()"
@@ -310,8 +312,7 @@ class _Process:
 def _result(header: Header, payload: bytes, processor: ImageProcessor) -> Prepared | DataError:
     """The result for a file in an answer."""
     for message, category in header.get("warnings", ()):
-        known = IgnoredProfileWarning if category == IgnoredProfileWarning.__name__ else UserWarning
-        warnings.warn(message, known, stacklevel=2)
+        warnings.warn(message, _WARNINGS.get(category, UserWarning), stacklevel=2)
     _raise_unexpected(header)
     if "error" in header:
         return DataError(header["error"], remedy=header["remedy"])

@@ -32,8 +32,8 @@ from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.lpips import Lpips
 from sivae_translate.models.masking import ACTIVE
 from sivae_translate.models.weights import SavedModel
+from sivae_translate.training.masking import require_domains
 from sivae_translate.utils.devices import pick_device
-from sivae_translate.utils.errors import InputError
 from sivae_translate.utils.selection import spread
 
 MOST_IMAGES = 2000
@@ -307,12 +307,7 @@ def align(
         InputError: the data has other domains.
     """
     data, place = load_data(config), pick_device(device)
-    if data.domains != saved.domains:
-        raise InputError(
-            f"the model has the domains {', '.join(saved.domains)}, "
-            f"the data has {', '.join(filter(None, data.domains)) or 'none'}",
-            remedy="give the data that it was trained on",
-        )
+    require_domains(saved, data.domains)
     model = saved.model.to(place)
 
     def images(domain: int, positions: np.ndarray) -> Tensor:

@@ -16,6 +16,7 @@ from sivae_translate.models.latent import LatentModel
 from sivae_translate.models.masking import collapsed_channels, mask_channels
 from sivae_translate.models.weights import SavedModel
 from sivae_translate.utils.devices import pick_device
+from sivae_translate.utils.errors import InputError
 from sivae_translate.utils.selection import spread
 
 MOST_IMAGES = 500
@@ -58,6 +59,17 @@ def mask_collapsed(
     return int(collapsed.sum()) if count and mask_channels(model, collapsed) else 0
 
 
+def require_domains(saved: SavedModel, domains: Sequence[str]) -> None:
+    """Raise InputError if data has other domains than a model, or has them in another order."""
+    if tuple(domains) == saved.domains:
+        return
+    theirs, ours = (", ".join(filter(None, names)) or "none" for names in (domains, saved.domains))
+    raise InputError(
+        f"the model has the domains {ours}, the data has {theirs}",
+        remedy="give the data that it was trained on",
+    )
+
+
 def mask(
     saved: SavedModel, config: DataConfig, note: Callable[[list[str]], object], device: str = "auto"
 ) -> int:
@@ -71,8 +83,10 @@ def mask(
 
     Raises:
         DataError: the images cannot be used.
+        InputError: the data has other domains.
     """
     data, place = load_data(config), pick_device(device)
+    require_domains(saved, data.domains)
     model = saved.model.to(place)
 
     def images(domain: int, positions: np.ndarray) -> Tensor:

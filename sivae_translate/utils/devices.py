@@ -32,7 +32,7 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # the device 'meta' has no numbers
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ConfigError(
             f"device '{name}' cannot be used: {str(error).splitlines()[0]}", remedy="try auto or cpu"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 
 from sivae_translate.config import DataConfig
 from sivae_translate.data import ranges
+from sivae_translate.data.image import from_any
 from sivae_translate.data.loading import load_data
 from sivae_translate.data.processor import ImageProcessor
 from sivae_translate.data.reading import Reading, open_image
@@ -127,3 +129,14 @@ def test_a_large_image_is_scaled_as_a_small_one_in_little_memory(
     np.testing.assert_array_equal(whole, np.rint(values * 255 / 65535))
     monkeypatch.setattr(ranges, "STRIP", 100)
     np.testing.assert_array_equal(np.asarray(open_image(stream)), whole)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_deep_integers_that_8_bits_could_hold_are_read_as_they_are_with_a_warning(dtype: Any) -> None:
+    picture = Image.fromarray(np.array([[0, 100, 255]], dtype))
+    with pytest.warns(ranges.NearlyBlackWarning, match="its largest value is 255 of 65,535"):
+        assert np.asarray(from_any(picture)).tolist() == [[0, 0, 1]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.asarray(from_any(picture, Reading(white_level=255))).tolist() == [[0, 100, 255]]
+        from_any(Image.fromarray(np.array([[0, 0]], dtype)))  # black is black

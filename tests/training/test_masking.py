@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sivae_translate.cli.app import main
@@ -61,6 +62,22 @@ def test_a_model_is_masked_into_a_new_file(
     with pytest.raises(SystemExit):
         main(["mask", "glyphs", "--out", str(out)])
     assert "is no new .safetensors file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["mask", "align"])
+def test_data_with_other_domains_is_refused(
+    pixels: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    for domain in ("a", "b"):
+        (tmp_path / "data" / domain).mkdir(parents=True)
+        for index in range(4):
+            Image.fromarray(pixels[0]).save(tmp_path / "data" / domain / f"{index}.png")
+    out = tmp_path / "new.safetensors"
+    with pytest.raises(SystemExit) as left:
+        main([command, "glyphs", "--out", str(out), "--data", str(tmp_path / "data")])
+    assert left.value.code == 2
+    assert "the data has a, b" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("masked", [False, True])
