@@ -37,6 +37,8 @@ class Toy:
     """Width of the hidden layers."""
     learning_rate: float | None = None
     """Initial learning rate."""
+    gamma: float | None = None
+    """Weight of a fake's KL in the decoder's half, as a multiple of that of a real point; 1 by default."""
     automatic: bool = False
     """Balance beta_neg at each step instead of using the configuration's value."""
 
@@ -55,6 +57,7 @@ def run(command: Toy) -> int:
         batch=command.batch,
         hidden=command.hidden,
         learning_rate=command.learning_rate,
+        gamma=command.gamma,
         automatic=command.automatic or None,
     )
     require_writable(command.out)

@@ -64,6 +64,9 @@ class ToyConfig(Section):
     automatic: Annotated[
         bool, Field(description="balance beta_neg automatically instead of using the values below")
     ] = False
+    gamma: Annotated[
+        Positive, Field(description="weight of a fake's KL in the decoder's half, as a multiple of beta_kl")
+    ] = 1.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         Field(description="precision of products between hidden layers; auto is bfloat16 where that is fast"),
@@ -88,7 +91,7 @@ class ToyConfig(Section):
             likelihood="points",
             beta_rec=beta.beta_rec,
             beta_kl=beta.beta_kl,
-            beta_kl_fake=beta.beta_kl,
+            beta_kl_fake=self.gamma * beta.beta_kl,
             beta_neg=None if self.automatic else beta.beta_neg,
             margin=self.margin,
             gamma_r=self.gamma_r

@@ -151,6 +151,15 @@ def test_a_replica_is_what_it_would_be_alone() -> None:
     torch.testing.assert_close(together.points(6, 1)[1], alone.points(6, 1)[0])
 
 
+@pytest.mark.parametrize("name", ["soft_introvae", "bootstrap", "introvae"])
+def test_gamma_weighs_the_kl_of_fakes_in_the_decoders_half_alone(name: ObjectiveName) -> None:
+    plain, weaker = (load_toy_config(gamma=gamma).objective("rings", name) for gamma in (None, 0.4))
+    assert plain.beta_kl_fake == plain.beta_kl == 0.2
+    assert weaker == plain.model_copy(update={"beta_kl_fake": pytest.approx(0.08)})
+    vae = [load_toy_config(gamma=gamma).objective("rings", "elbo") for gamma in (None, 0.4)]
+    assert vae[0] == vae[1]
+
+
 @pytest.mark.parametrize("objective", lab.OBJECTIVES)
 def test_replicas_train_alone(objective: ObjectiveName) -> None:
     """What one replica becomes does not depend on the other's weights."""
